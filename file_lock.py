@@ -1,0 +1,207 @@
+"""The lock that every change of the queue is made under, and the notes kept inside its file.
+
+The locking protocol, here and nowhere else:
+
+- The lock is an advisory lock on the whole of `run/lock` (flock; on Windows one byte far behind what anyone reads). It belongs to
+  an open file description, so it ends with its process, however that process ends. It is never held while a command runs.
+- The file is never replaced. Someone may delete it, so after locking the descriptor's inode is compared with the path's: if they
+  differ, others lock another file by now, and this one is opened again.
+- flock would not keep two threads with one descriptor apart; a mutex does.
+- Released with LOCK_UN, not by closing alone: a child that is being started may hold a copy of the descriptor until its exec.
+
+Inside, a *hint* a job file says what the last change left there, and a ring names the last changed places (PROTOCOL). Both only save
+work: a file without them, or with ones that do not fit, costs a rescan and nothing else. They are never synced to the disk, but for
+the moments named in `job_file`.
+"""
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import time
+from _thread import allocate_lock
+
+from helpers import QueueError, make_folder, open_private, pread, pwrite
+
+if os.name == "nt":
+    import msvcrt
+
+    _FAR = 1 << 40
+
+    def try_lock(descriptor):
+        """Lock an open file for its description alone; False if another one holds it."""
+        os.lseek(descriptor, _FAR, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+    def unlock(descriptor):
+        """Give up the lock."""
+        os.lseek(descriptor, _FAR, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
+    def _lock_waiting(descriptor, notice):
+        started = time.monotonic()
+        while not try_lock(descriptor):
+            time.sleep(0.01)
+            if notice and time.monotonic() - started > NOTICE_AFTER:
+                notice()
+                notice = None
+else:
+    import fcntl
+
+    def try_lock(descriptor):
+        """Lock an open file for its description alone; False if another one holds it."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                return False
+            raise
+        return True
+
+    def unlock(descriptor):
+        """Give up the lock."""
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def _lock_waiting(descriptor, notice):
+        if try_lock(descriptor):
+            return
+        for _ in range(20):  # most holders are done within a fraction of a millisecond
+            time.sleep(0.0005)
+            if try_lock(descriptor):
+                return
+        from threading import Timer
+        timer = Timer(NOTICE_AFTER, notice or (lambda: None))
+        timer.daemon = True
+        timer.start()
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        finally:
+            timer.cancel()
+
+NOTICE_AFTER = 3.0  # seconds of waiting before the user is told
+
+
+class LockError(QueueError):
+    """The lock file cannot be opened or locked."""
+
+
+# A hint: magic, gen, ring_no, inode, size, mtime (ns), intent, intent_end, last created_at (µs). All but gen and ring_no describe
+# the job file after its last change; gen is new whenever places of records may have moved.
+_HINT = struct.Struct("<8s8Q")
+_MAGIC = b"QUEUECT1"
+_PAGE = 4096
+RING = 4096  # changed places remembered
+_SLOT = _PAGE + 8 * RING
+
+
+class Hint:
+    """What the last change left of one job file. `intent` is where an append that has not ended began, else 0."""
+
+    __slots__ = ("gen", "ring_no", "inode", "size", "mtime", "intent", "intent_end", "last_created")
+
+    def __init__(self, gen, ring_no=0, inode=0, size=0, mtime=0, intent=0, intent_end=0, last_created=0):
+        self.gen = gen
+        self.ring_no = ring_no
+        self.inode = inode
+        self.size = size
+        self.mtime = mtime
+        self.intent = intent
+        self.intent_end = intent_end
+        self.last_created = last_created
+
+
+def new_gen():
+    """A random number that no former generation is likely to have had."""
+    return int.from_bytes(os.urandom(7), "little")
+
+
+class FileLock:
+    """The lock, and the notes in its file. `notice()` is called once if the lock takes longer than NOTICE_AFTER to get."""
+
+    def __init__(self, path, notice=None):
+        self.path = path
+        self._notice = notice
+        self._mutex = allocate_lock()
+        self._descriptor = None
+        self._inode = None
+
+    def __enter__(self):
+        self._mutex.acquire()
+        try:
+            self._lock()
+        except BaseException:
+            self._mutex.release()
+            raise
+        return self
+
+    def __exit__(self, *exception):
+        try:
+            unlock(self._descriptor)
+        finally:
+            self._mutex.release()
+
+    def close(self):
+        """Close the descriptor that is kept between uses."""
+        with self._mutex:
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+                self._descriptor = None
+
+    def _lock(self):
+        while True:
+            if self._descriptor is None:
+                self._open()
+            try:
+                _lock_waiting(self._descriptor, self._notice)
+            except OSError as error:
+                raise LockError("cannot lock %s: %s" % (self.path, error.strerror)) from None
+            try:
+                if os.stat(self.path).st_ino == self._inode:
+                    return
+            except FileNotFoundError:
+                pass  # deleted: opened anew below, like one that was replaced
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _open(self):
+        try:
+            make_folder(os.path.dirname(self.path))
+            try:
+                self._descriptor = open_private(self.path, os.O_RDWR)
+            except FileNotFoundError:
+                self._descriptor = open_private(self.path, os.O_RDWR | os.O_CREAT)
+        except OSError as error:
+            raise LockError("cannot open the lock %s: %s; the queue's folder must be writable"
+                            % (self.path, error.strerror)) from None
+        self._inode = os.fstat(self._descriptor).st_ino
+
+    def read_hint(self, slot):
+        """The hint of job file number `slot`; a fresh one, which fits no file, if there is none that reads right."""
+        content = pread(self._descriptor, _HINT.size, slot * _SLOT)
+        if len(content) == _HINT.size:
+            fields = _HINT.unpack(content)
+            if fields[0] == _MAGIC:
+                return Hint(*fields[1:])
+        return Hint(new_gen())
+
+    def write_hint(self, slot, hint):
+        """Keep a hint. Raises OSError."""
+        pwrite(self._descriptor, _HINT.pack(_MAGIC, hint.gen, hint.ring_no, hint.inode, hint.size, hint.mtime, hint.intent,
+                                            hint.intent_end, hint.last_created), slot * _SLOT)
+
+    def note_place(self, slot, ring_no, place):
+        """Write one changed place into the ring."""
+        pwrite(self._descriptor, place.to_bytes(8, "little"), slot * _SLOT + _PAGE + ring_no % RING * 8)
+
+    def places(self, slot, first, last):
+        """The changed places number `first` up to, but without, `last`; at most RING of them."""
+        ring = pread(self._descriptor, 8 * RING, slot * _SLOT + _PAGE).ljust(8 * RING, b"\0")
+        return [int.from_bytes(ring[number % RING * 8:number % RING * 8 + 8], "little") for number in range(first, last)]
+
+    def sync(self):
+        """Put the notes on the disk."""
+        os.fsync(self._descriptor)

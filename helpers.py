@@ -1,0 +1,416 @@
+"""Settings, time, strict JSON, logging, and the file operations in which platforms differ.
+
+Every other module may use this one; it uses none of them. It knows nothing of jobs or queues.
+It must stay cheap to import, since each command pays for it: no subprocess, threading or datetime up here.
+"""
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections import namedtuple
+
+O_BINARY = getattr(os, "O_BINARY", 0)  # Windows would write "\r\n" for "\n" without it
+O_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+WINDOWS = os.name == "nt"
+
+
+class QueueError(Exception):
+    """A fault that a user, a disk or another program can cause; its text is the line that the user reads."""
+
+    exit_code = 1
+
+
+class UsageError(QueueError):
+    """The command line, a field of a job or a setting is not usable as it was given."""
+
+    exit_code = 2
+
+
+class InvalidSettings(UsageError):
+    """config.json cannot be read as settings, or a value does not fit its setting."""
+
+
+# ---------------------------------------------------------------- strict JSON
+
+class JsonError(UsageError):
+    """A text that is not JSON as RFC 8259 wants it, with the place of the fault (line and column, from 1)."""
+
+    def __init__(self, what, text, position):
+        self.what = what
+        self.line = text.count("\n", 0, position) + 1
+        self.column = position - (text.rfind("\n", 0, position) + 1) + 1
+        super().__init__("line %d, column %d: %s" % (self.line, self.column, what))
+
+
+class _Refused(ValueError):
+    """Raised inside the decoder, which does not say where it stands; `literal` helps to find the place."""
+
+    def __init__(self, what, literal, occurrence=1):
+        super().__init__(what)
+        self.literal = literal
+        self.occurrence = occurrence
+
+
+MAX_DIGITS = 1000
+
+
+def _strict_object(pairs):
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        seen = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _Refused("the key %s appears twice" % json.dumps(key), json.dumps(key, ensure_ascii=False), 2)
+            seen.add(key)
+    return record
+
+
+def _strict_int(literal):
+    if len(literal) > MAX_DIGITS:
+        raise _Refused("a number of more than %d digits" % MAX_DIGITS, literal)
+    return int(literal)
+
+
+def _strict_float(literal):
+    number = float(literal)
+    if number in (float("inf"), float("-inf")):
+        raise _Refused("the number %s is too large" % literal[:40], literal)
+    return number
+
+
+def _strict_constant(literal):
+    raise _Refused("%s is not JSON" % literal, literal)
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_strict_object, parse_int=_strict_int, parse_float=_strict_float,
+                            parse_constant=_strict_constant)
+encode_json = json.JSONEncoder(ensure_ascii=False).encode
+_WHITESPACE = " \t\n\r"
+
+
+def skip_whitespace(text, position):
+    """The first position from `position` on that holds no JSON whitespace (the length of the text if none does)."""
+    while text[position:position + 1] in _WHITESPACE and position < len(text):
+        position += 1
+    return position
+
+
+def decode_json_at(text, position):
+    """The JSON value that starts at `position`, and the position after it.
+
+    Raises JsonError also for what Python's decoder lets pass or answers otherwise: duplicate keys, NaN and Infinity, numbers
+    out of range or endless, a text nested too deeply, and escapes of a lone surrogate, which no file can hold.
+    """
+    try:
+        value, end = _decoder.raw_decode(text, position)
+    except json.JSONDecodeError as error:
+        raise JsonError(error.msg[:1].lower() + error.msg[1:], text, error.pos) from None
+    except _Refused as error:
+        place = position
+        for _ in range(error.occurrence):
+            place = max(place, text.find(error.literal, place + (place > position)))
+        raise JsonError(str(error), text, place) from None
+    except RecursionError:
+        raise JsonError("nested too deeply", text, position) from None
+    if text.find("\\u", position, end) >= 0:
+        try:
+            encode_json(value).encode("utf-8")
+        except UnicodeEncodeError as error:
+            half = "\\u%04x" % ord(error.object[error.start])
+            raise JsonError("%s is half of a surrogate pair" % half, text,
+                            max(position, text.lower().find(half, position))) from None
+    return value, end
+
+
+def decode_json(text):
+    """The one JSON value that a text holds. Raises JsonError, as `decode_json_at` does."""
+    start = skip_whitespace(text, 0)
+    value, end = decode_json_at(text, start)
+    end = skip_whitespace(text, end)
+    if end != len(text):
+        raise JsonError("extra text after the end", text, end)
+    return value
+
+
+def decode_utf8(content):
+    """Bytes as text, without a byte order mark. Raises JsonError with the place of the first byte that is not UTF-8."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[:error.start].decode("utf-8", "replace")
+        raise JsonError("byte 0x%02x is not UTF-8" % content[error.start], before, len(before)) from None
+
+
+# ---------------------------------------------------------------- time
+
+def format_time(seconds):
+    """Seconds since the epoch as `2026-11-24T02:09:06.123456Z`: UTC, always 27 characters, so that texts sort as times do."""
+    micros = int(round(seconds * 1e6))
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(micros // 1000000)) + ".%06dZ" % (micros % 1000000)
+
+
+def parse_time(text):
+    """Seconds since the epoch of an ISO 8601 time with an offset or Z. Raises ValueError."""
+    from datetime import datetime, timedelta, timezone
+    iso = text[:-1] + "+00:00" if text[-1:] in ("Z", "z") else text
+    moment = datetime.fromisoformat(iso)
+    if moment.tzinfo is None:
+        raise ValueError("no offset")
+    since = moment - datetime(1970, 1, 1, tzinfo=timezone.utc)
+    if not 0 <= since.days < 2932896:  # the year 9999, the last with four digits
+        raise ValueError("out of range")
+    return since // timedelta(microseconds=1) / 1e6
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def parse_duration(text):
+    """Seconds of `90`, `10s`, `5m`, `2h` or `7d` (fractions allowed). Raises ValueError."""
+    unit = _UNITS.get(text[-1:])
+    seconds = float(text[:-1] if unit else text) * (unit or 1)
+    if not 0 <= seconds < 1e10:
+        raise ValueError("out of range")
+    return seconds
+
+
+# ---------------------------------------------------------------- files
+
+def open_private(path, flags):
+    """A descriptor of `path`, binary, not inherited, never through a symbolic link; a file it creates has mode 0600.
+
+    Source of the mode: DESIGN, "whatever the umask". Raises OSError.
+    """
+    descriptor = os.open(path, flags | O_BINARY | O_NOFOLLOW, 0o600)
+    if flags & os.O_EXCL and not WINDOWS:
+        os.fchmod(descriptor, 0o600)
+    return descriptor
+
+
+def make_folder(path):
+    """Create a folder, and those above it, for its owner alone (0700 whatever the umask), unless it is there. Raises OSError."""
+    if os.path.isdir(path):
+        return
+    above = os.path.dirname(path)
+    if above and not os.path.isdir(above):
+        make_folder(above)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return
+    os.chmod(path, 0o700)
+
+
+if hasattr(os, "pread"):
+    pread, pwrite = os.pread, os.pwrite
+else:
+    # Windows has one position a descriptor; every caller either holds the lock or owns its descriptor alone.
+    def pread(descriptor, size, offset):
+        """Up to `size` bytes from `offset`."""
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return os.read(descriptor, size)
+
+    def pwrite(descriptor, content, offset):
+        """Write at `offset`; the number of bytes written."""
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return os.write(descriptor, content)
+
+
+def sync(descriptor):
+    """Ask that a file's content be on the disk itself. Raises OSError; a failed fsync must never be tried again,
+    because the second one succeeds although the pages are lost (the PostgreSQL fsync finding of 2018)."""
+    if sys.platform == "darwin":  # fsync stops at the drive's cache there (fsync(2) of macOS)
+        import fcntl
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+        except OSError:  # a file system without it, which has fsync alone
+            os.fsync(descriptor)
+            return
+    os.fsync(descriptor)
+
+
+def sync_folder(path):
+    """Ask that the names in a folder be on the disk; nothing to do on Windows, where a folder cannot be opened."""
+    if WINDOWS:
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace(source, target):
+    """os.replace, tried for about 2 s on Windows, where it is refused while a reader has the target open. Raises OSError."""
+    for attempt in range(40 if WINDOWS else 1):
+        if attempt:
+            time.sleep(0.05)
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            if not WINDOWS or attempt == 39:
+                raise
+
+
+def write_file(path, content):
+    """Put bytes in place of a file, whole or not at all, and on the disk. Raises OSError and leaves the old file."""
+    temporary = path + ".new"
+    try:
+        remove_file(temporary)
+        descriptor = open_private(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            if os.write(descriptor, content) != len(content):
+                raise OSError(28, "no space left on device", path)
+            sync(descriptor)
+        finally:
+            os.close(descriptor)
+        replace(temporary, path)
+    except OSError:
+        remove_file(temporary)
+        raise
+    sync_folder(os.path.dirname(path))
+
+
+def remove_file(path):
+    """Remove a file if it is there."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+# ---------------------------------------------------------------- settings
+
+Setting = namedtuple("Setting", "name type default low high unit meaning")
+
+# The one table: validation, `config`, the defaults and the README's table all come from here.
+SETTINGS = (
+    Setting("max_retries", int, 3, 0, 1000000, "", "how often a failed job is tried again before it goes to the dead letter queue"),
+    Setting("backoff_base", float, 2, 0, 1000000, "", "the wait before retry N is backoff_base ** N seconds: 2, 4, 8"),
+    Setting("backoff_max", float, 3600, 0, 31536000, "s", "no wait between two attempts is longer than this"),
+    Setting("retry_in_place", bool, True, None, None, "", "a worker waits with a failed job and runs it again before any other; "
+            "false: it takes other jobs meanwhile"),
+    Setting("poll_interval", float, 1.0, 0.01, 3600, "s", "how often an idle worker looks for a job"),
+    Setting("kill_grace", float, 5, 0, 3600, "s", "the time between TERM and KILL when a process tree is ended"),
+    Setting("fsync", bool, True, None, None, "", "what is said to be stored survives a power cut; false: a crash of the machine may "
+            "lose the last seconds"),
+)
+Settings = namedtuple("Settings", [setting.name for setting in SETTINGS])
+DEFAULTS = Settings(*[setting.default for setting in SETTINGS])
+_TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def setting_named(key):
+    """The setting of that name; `max-retries` and `max_retries` are the same. Raises InvalidSettings."""
+    name = key.replace("-", "_")
+    for setting in SETTINGS:
+        if setting.name == name:
+            return setting
+    raise InvalidSettings("there is no setting %r%s ('queuectl config' lists them)" % (key, did_you_mean(name, Settings._fields)))
+
+
+def did_you_mean(word, known):
+    """`", did you mean 'x'?"` if a known word is near, else nothing."""
+    from difflib import get_close_matches
+    near = get_close_matches(word, known, 1)
+    return ", did you mean %r?" % near[0] if near else ""
+
+
+def check_number(value, kind, low, high):
+    """What is wrong with a number or a truth value, as a phrase ("must be …"), or None if it fits. `high` is included."""
+    fits = type(value) is bool if kind is bool else type(value) is int or (kind is float and type(value) is float)
+    if not fits:
+        return "must be %s" % _TYPE_NAMES[kind]
+    if low is not None and not low <= value <= high:
+        return "must be between %s and %s" % (low, high)
+    return None
+
+
+def check_setting(setting, value):
+    """The value, if it fits its setting. Raises InvalidSettings."""
+    fault = check_number(value, setting.type, setting.low, setting.high)
+    if fault:
+        raise InvalidSettings("%s %s, not %s" % (setting.name, fault, encode_json(value)))
+    return value
+
+
+def read_config(path):
+    """The object that config.json holds, unknown keys included; empty if there is no such file. Raises InvalidSettings."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise InvalidSettings("cannot read %s: %s" % (path, error.strerror)) from None
+    try:
+        record = decode_json(decode_utf8(content)) if content.strip() else {}
+    except JsonError as error:
+        raise InvalidSettings("%s, %s; mend it, or remove the file for the defaults" % (path, error)) from None
+    if type(record) is not dict:
+        raise InvalidSettings("%s: must be a JSON object like {\"max_retries\": 3}" % path)
+    return record
+
+
+def settings_from(record, path):
+    """Settings of a config.json's object, the defaults for what it does not name. Raises InvalidSettings."""
+    values = DEFAULTS._asdict()
+    for setting in SETTINGS:
+        if setting.name in record:
+            try:
+                values[setting.name] = check_setting(setting, record[setting.name])
+            except InvalidSettings as error:
+                raise InvalidSettings("%s: %s" % (path, error)) from None
+    return Settings(**values)
+
+
+def unknown_settings(record):
+    """The keys of a config.json's object that are no setting; they are kept, and worth a warning."""
+    return [key for key in record if key not in Settings._fields]
+
+
+def load_settings(path):
+    """Settings as config.json has them; the defaults if there is no such file. Raises InvalidSettings."""
+    return settings_from(read_config(path), path)
+
+
+def save_setting(path, setting, value):
+    """Write one setting into config.json, keeping all other keys and their order. Raises InvalidSettings, OSError."""
+    record = read_config(path)
+    record[setting.name] = check_setting(setting, value)
+    settings_from(record, path)
+    write_file(path, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
+
+
+# ---------------------------------------------------------------- the home, and logging
+
+def find_home(given, environ, program):
+    """The folder that holds the queue, as an absolute path: `given`, else $QUEUECTL_HOME, else the folder of the program
+    (symbolic links resolved) when config.json stands beside it, else ~/.queuectl (DESIGN, "Where data lives")."""
+    if given or environ.get("QUEUECTL_HOME"):
+        return os.path.abspath(os.path.expanduser(given or environ["QUEUECTL_HOME"]))
+    folder = os.path.dirname(os.path.realpath(program))
+    if os.path.isfile(os.path.join(folder, "config.json")):
+        return folder
+    return os.path.join(os.path.expanduser("~"), ".queuectl")
+
+
+def printable(text):
+    """Text that is safe on a terminal and stays on one line: control characters (also the C1 ones, and what turns the
+    direction of writing or breaks a line) as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def log(message):
+    """One line to stderr with the time of day. A worker must outlive its terminal, so a stderr that is gone is no fault."""
+    try:
+        sys.stderr.write("%s %s\n" % (time.strftime("%H:%M:%S"), printable(message)))
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        return
