@@ -1,0 +1,535 @@
+"""A job file under the lock: opened, checked against the notes of the last change, and changed in place or replaced whole.
+
+The layout is `job_format`'s; here is what makes a change safe whatever is killed, and when (PROTOCOL has the measurements):
+
+- Changing a record is one write of its line 2, which is never torn.
+- An append is one write over the closing bracket. Where it began is noted before (the hint's *intent*), so that whoever comes next
+  takes back one that was cut short; without the note it is known by its shape.
+- A file that is not as the hint says was written by someone else: it is left alone until it has held still, then checked whole.
+  What is not an array of records is refused and never overwritten. Another layout is read as it is and rewritten at the next change.
+- The file is opened anew for each change, and its inode is compared with the path's afterwards: an editor may have replaced it.
+- A write that failed or fell short is undone. Who wants to say that something is stored syncs the file first, after unlocking.
+"""
+from __future__ import annotations
+
+import errno
+import os
+import re
+import time
+
+from file_lock import RING, new_gen
+from helpers import (JsonError, QueueError, format_time, open_private, parse_time, pread, pwrite, remove_file, replace, sync,
+                     sync_folder)
+from job_format import (CHUNK, COLUMNS, EMPTY, END, STATES, WIDTH, CorruptFile, Layout, bare, blocks, check_canonical, count_states,
+                        encode_line1, encode_line2, lay_out, parse_any, parse_record, pending_records, read_lines)
+
+_SETTLED = 0.2  # seconds that a strange file must have held still; an editor that truncates first shows an empty one for a moment
+_MISSING = (0, 0, 0)
+_ADVICE = {errno.ENOSPC: "; free some space and try again", errno.EDQUOT: "; free some space and try again",
+           errno.EFBIG: "; raise the limit on file sizes", errno.EACCES: "; it must be readable and writable by you",
+           errno.EPERM: "; it must be readable and writable by you", errno.EROFS: "; the queue needs a folder that can be written",
+           errno.ELOOP: "; it must not be a symbolic link"}
+
+
+class StorageFault(QueueError):
+    """The disk refused a read or a write; nothing was changed."""
+
+
+class NotConfirmed(QueueError):
+    """Everything is stored, but the disk did not confirm it, so that a power cut may undo it."""
+
+
+class Replaced(Exception):
+    """Someone else replaced or changed the file while it was being changed: look again and redo."""
+
+
+def storage_fault(action, path, error):
+    """A StorageFault for an OSError, with what can be done about it."""
+    return StorageFault("cannot %s %s: %s%s; nothing was changed"
+                        % (action, path, error.strerror, _ADVICE.get(error.errno, "")))
+
+
+def _write_all(descriptor, content, offset):
+    """One write; one that falls short means a full disk and is not continued."""
+    written = pwrite(descriptor, content, offset)
+    if written != len(content):
+        raise OSError(errno.ENOSPC, "the disk took %d of %d bytes" % (written, len(content)))
+
+
+def _key(stat):
+    return (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+
+
+def _micros(created_at):
+    return int(round(parse_time(created_at) * 1e6)) if created_at else 0
+
+
+class View:
+    """A job file as it was at one moment, read without the lock. Records that change meanwhile are seen before or after the change."""
+
+    def __init__(self, lock, path, descriptor, end, parsed):
+        self._lock = lock
+        self._path = path
+        self._descriptor = descriptor
+        self._end = end
+        self._parsed = parsed
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def count(self):
+        """How many records are in each state, without parsing them."""
+        if self._parsed is not None:
+            states = [record["state"] for record in self._parsed]
+            return {state: states.count(state) for state in STATES}
+        counts, total = count_states(self._descriptor, self._end)
+        if sum(counts.values()) != total and self._lock is not None:  # a change was caught midway
+            with self._lock:
+                counts, total = count_states(self._descriptor, self._end)
+        return counts
+
+    def rows(self):
+        """All records as (place, row), the row as `lay_out` takes it, without parsing them. The file must be in our layout."""
+        for offset, block in blocks(self._descriptor, self._end):
+            lines = block.split(b"\n")
+            for number in range(0, len(lines) - 1, 2):
+                place = offset + len(lines[number]) + 1
+                yield place, (bare(lines[number]), lines[number + 1][:WIDTH])
+                offset = place + len(lines[number + 1]) + 1
+
+    def pending(self):
+        """The pending records, as `pending_records` gives them. The file must be in our layout."""
+        return pending_records(self._descriptor, self._end)
+
+    def records(self, states=STATES, containing=b""):
+        """The records in those states as (place, object), in order; with `containing`, only those whose line 1 has these bytes
+        (a quick sieve). The place is 0 where the file is in another layout."""
+        if self._parsed is not None:
+            for record in self._parsed:
+                if record["state"] in states and containing in encode_line1(record):
+                    yield 0, record
+            return
+        wanted = re.compile(b'\n "state": "(?:%s)"' % "|".join(states).encode("ascii"))
+        for offset, block in blocks(self._descriptor, self._end):
+            if containing not in block:
+                continue
+            for match in wanted.finditer(block):
+                middle = match.start()
+                start = block.rfind(b"\n", 0, middle) + 1
+                if containing and block.find(containing, start, middle) < 0:
+                    continue
+                try:
+                    yield offset + middle + 1, parse_record(block[start:middle], block[middle + 1:middle + 1 + WIDTH])
+                except (JsonError, ValueError):
+                    yield offset + middle + 1, self._read_again(offset + middle + 1)
+
+    def _read_again(self, place):
+        """A record that was caught in the middle of a change, read while no one changes it."""
+        try:
+            if self._lock is None:
+                return parse_record(*read_lines(self._descriptor, place))
+            with self._lock:
+                return parse_record(*read_lines(self._descriptor, place))
+        except (JsonError, ValueError) as error:
+            raise CorruptFile("%s: the record whose second line is at byte %d does not read right (%s)"
+                              % (self._path, place, error)) from None
+
+
+class JobFile:
+    """One job file. All methods but `settle` are called with the lock held and the file opened by `open_files`.
+
+    `decode(record)` turns a record's object into a namedtuple with `fields()` (line 1), `standing()` (line 2), `key` and `created_at`
+    ("" if it has none), or raises QueueError. `warn(message)` is called when a torn tail was cut off. `durable` says whether rewrites are synced.
+    """
+
+    def __init__(self, path, lock, slot, decode, warn):
+        self.path = path
+        self.durable = True
+        self._lock = lock
+        self._slot = slot
+        self._decode = decode
+        self._warn = warn
+        self._descriptor = None
+        self._hint = None
+        self._checked = None  # (key, Layout) of the last check of a file that someone else wrote
+        self._foreign = None  # the Layout of the open file where it is not ours
+
+    # -- opening
+
+    def open(self):
+        """Open the file; False if it is not what the last change left: call `settle` without the lock, then try again."""
+        self._hint = hint = self._lock.read_hint(self._slot)
+        self._foreign = None
+        try:
+            self._descriptor = open_private(self.path, os.O_RDWR)
+            key = _key(os.fstat(self._descriptor))
+        except FileNotFoundError:
+            key = _MISSING
+        except OSError as error:
+            raise storage_fault("open", self.path, error) from None
+        if hint.intent:
+            key = self._take_back(key)
+        if key == (hint.inode, hint.size, hint.mtime):
+            return True
+        if self._checked is None or self._checked[0] != key:
+            return False
+        layout = self._checked[1]
+        if layout.records is not None or layout.torn:
+            self._foreign = layout
+            hint.size = layout.end + len(END)
+        else:
+            self._adopt(_micros(layout.last_created))
+        return True
+
+    def _take_back(self, key):
+        """Undo an append that was cut short. One that is whole (only its note was left) stays, and so does all that a note names
+        which does not belong to this file: one from before a power cut, or before an editor's save."""
+        hint = self._hint
+        inode, size, _ = key
+        start, hint.intent = hint.intent, 0
+        if inode != hint.inode or size < start or size >= hint.intent_end:
+            return key
+        seen = pread(self._descriptor, 4, start - 1)
+        if not (b"},\n{".startswith(seen) or b"[\n{".startswith(seen[:3])) or pread(self._descriptor, 3, size - 3) == END:
+            return key
+        try:
+            os.ftruncate(self._descriptor, start)
+            _write_all(self._descriptor, END, start)
+        except OSError as error:
+            raise storage_fault("mend", self.path, error) from None
+        self._note_state()
+        return _key(os.fstat(self._descriptor))
+
+    def settle(self):
+        """Wait until the file has held still for 200 ms, then check it whole. Raises CorruptFile. Call without the lock."""
+        key, since = None, time.monotonic()
+        while True:
+            now, age = self._look()
+            if now != key:
+                key, since = now, time.monotonic()
+            if age > _SETTLED or time.monotonic() - since >= _SETTLED:
+                break
+            time.sleep(0.02)
+        if self._checked is None or self._checked[0] != key:
+            layout = self._check(key)
+            if layout is not None:
+                self._checked = (key, layout)
+
+    def _look(self):
+        """The file's key, and how long ago it was last written by the wall clock, in seconds."""
+        try:
+            stat = os.stat(self.path)
+        except FileNotFoundError:
+            return _MISSING, 0
+        except OSError as error:
+            raise storage_fault("read", self.path, error) from None
+        return _key(stat), time.time() - stat.st_mtime
+
+    def _check(self, key):
+        """The Layout of the file with that key, or None if it changed meanwhile."""
+        if key == _MISSING:
+            return Layout(1, records=[])
+        try:
+            descriptor = open_private(self.path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise storage_fault("open", self.path, error) from None
+        with os.fdopen(descriptor, "rb") as file:
+            if _key(os.fstat(descriptor)) != key:
+                return None
+            layout = check_canonical(descriptor, key[1], self._decode)
+            if layout is None:
+                try:
+                    file.seek(0)
+                    jobs = parse_any(self.path, file.read(), self._decode)
+                    layout = Layout(1, records=_with_created_at(jobs, key[2] // 1000))
+                except CorruptFile:
+                    if _key(os.fstat(descriptor)) == key:
+                        raise
+            return layout if _key(os.fstat(descriptor)) == key else None
+
+    def close(self):
+        """Close the file, if it is open."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def keep(self):
+        """Hand the descriptor over to the caller, who syncs and closes it once the lock is free."""
+        descriptor, self._descriptor = self._descriptor, None
+        return descriptor
+
+    def is_current(self, descriptor):
+        """Whether the path still names the file that is open as `descriptor`."""
+        try:
+            return os.stat(self.path).st_ino == os.fstat(descriptor).st_ino
+        except FileNotFoundError:
+            return False
+
+    # -- reading
+
+    @property
+    def end(self):
+        """Just behind the last record: where the closing bracket's line starts."""
+        return self._hint.size - len(END)
+
+    @property
+    def mark(self):
+        """What `changes_since` needs to know later: generation, number of changes, end."""
+        return (self._hint.gen, self._hint.ring_no, self.end)
+
+    @property
+    def last_created(self):
+        """The greatest created_at so far, in microseconds since the epoch."""
+        return self._hint.last_created
+
+    def changes_since(self, mark):
+        """The places changed since `mark`, or None if that is not known and the whole file must be looked at."""
+        gen, ring_no, end = mark
+        hint = self._hint
+        if gen != hint.gen or not 0 <= hint.ring_no - ring_no <= RING or end > self.end:
+            return None
+        return self._lock.places(self._slot, ring_no, hint.ring_no) if ring_no != hint.ring_no else []
+
+    def pending_since(self, mark):
+        """The pending records that were added since `mark`, as `pending_records` gives them."""
+        end = mark[2]
+        return pending_records(self._descriptor, self.end, end + 1 if end == 1 else end + 2) if self.end > end else ()
+
+    def lines(self, place):
+        """Line 1 and line 2 at a place, or None if no record has its line 2 there."""
+        if self._descriptor is None or not 2 < place <= self.end - WIDTH:
+            return None
+        line1, line2 = read_lines(self._descriptor, place)
+        if len(line2) != WIDTH or not line2.startswith(b' "state": "') or line2[-1:] != b"}" or line1[-1:] != b",":
+            return None
+        return line1, line2
+
+    def view(self, locked=False):
+        """A View of the file as it is now; the caller closes it. `locked` says that it is done with before the lock is released."""
+        lock = None if locked else self._lock
+        if self._foreign is not None and self._foreign.records is not None:
+            names = [name for name, _ in COLUMNS]
+            parsed = [dict(job.fields(), **dict(zip(names, job.standing()))) for job in self._foreign.records]
+        elif self._descriptor is None:
+            parsed = []
+        else:
+            return View(lock, self.path, os.dup(self._descriptor), self.end, None)
+        return View(lock, self.path, None, 0, parsed)
+
+    # -- changing
+
+    def make_ours(self):
+        """Bring the file into our layout before it is changed: drop a torn tail, or rewrite what an editor left."""
+        foreign = self._foreign
+        if foreign is None and self._descriptor is not None:
+            return
+        if foreign is not None and foreign.torn:
+            self._cut_tail(foreign)
+            return
+        jobs = foreign.records if foreign is not None else []
+        self.rewrite([(encode_line1(job.fields()), encode_line2(job.standing())) for job in jobs],
+                     max([_micros(job.created_at) for job in jobs], default=0))
+
+    def _cut_tail(self, layout):
+        tail = pread(self._descriptor, os.fstat(self._descriptor).st_size - layout.end, layout.end)
+        beside = "%s.torn-%s" % (self.path, format_time(time.time()).replace(":", ""))
+        try:
+            if tail.strip(b"\0\n,]"):
+                with os.fdopen(open_private(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+                    file.write(tail)
+                    file.flush()
+                    sync(file.fileno())
+                self._warn("%s ended in the middle of a record, as a crash leaves it while jobs are added (they were never said to be "
+                           "added); its last %d bytes are in %s now" % (self.path, len(tail), beside))
+            os.ftruncate(self._descriptor, layout.end)
+            _write_all(self._descriptor, END, layout.end)
+            sync(self._descriptor)
+        except OSError as error:
+            raise storage_fault("mend", self.path, error) from None
+        self._foreign = None
+        self._adopt(_micros(layout.last_created))
+
+    def put(self, place, old, line2):
+        """Replace the line 2 at `place`, which was just read as `old`. Raises Replaced, StorageFault."""
+        try:
+            _write_all(self._descriptor, line2, place)
+        except OSError as error:
+            try:
+                pwrite(self._descriptor, old, place)
+            except OSError:
+                pass  # the first error is the one to tell
+            raise storage_fault("change", self.path, error) from None
+        hint = self._hint
+        try:
+            self._lock.note_place(self._slot, hint.ring_no, place)
+        except OSError:  # a full disk: let the others look again at everything
+            hint.gen = new_gen()
+        hint.ring_no += 1
+        self._note_state()
+
+    def append(self, rows, last_created=0):
+        """Add records, rows as `lay_out` takes them, in one write: all or none. Raises Replaced, StorageFault.
+
+        `last_created` is the greatest created_at among them, in microseconds. Nothing is synced: see `keep`.
+        """
+        hint = self._hint
+        start = self.end
+        before = pread(self._descriptor, 5, start - 1)
+        if before not in (b"}" + END, EMPTY):  # written by someone else within one tick of the clock
+            hint.inode = hint.size = hint.mtime = 0
+            self._checked = None
+            self._lock.write_hint(self._slot, hint)
+            raise Replaced
+        content = lay_out(rows, start, before == EMPTY) + END
+        hint.intent, hint.intent_end = start, start + len(content)
+        try:
+            self._lock.write_hint(self._slot, hint)
+            _write_all(self._descriptor, content, start)
+        except OSError as error:
+            self._undo_append(start)
+            raise storage_fault("write", self.path, error) from None
+        hint.intent = 0
+        hint.last_created = max(hint.last_created, last_created)
+        self._note_state()
+
+    def _undo_append(self, start):
+        """Back to what was there; if even that fails, the note of the intent stays for whoever comes next."""
+        try:
+            os.ftruncate(self._descriptor, start)
+            _write_all(self._descriptor, END, start)
+            self._hint.intent = 0
+            self._note_state()
+            self._lock.sync()  # lest a power cut bring the note back, and what is added next is taken for a torn append
+        except (OSError, Replaced):
+            return
+
+    def rewrite(self, rows, last_created=0):
+        """Replace the whole file by these records (rows as `lay_out` takes them): all or nothing. Raises Replaced, StorageFault."""
+        temporary = self.path + ".new"
+        former = os.fstat(self._descriptor).st_ino if self._descriptor is not None else 0
+        try:
+            remove_file(temporary)
+            descriptor = open_private(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            try:
+                _write_rows(descriptor, rows)
+                if self.durable:
+                    sync(descriptor)
+                inode = os.fstat(descriptor).st_ino
+            finally:
+                os.close(descriptor)
+            if self._look()[0][0] != former:
+                raise Replaced
+            self.close()  # Windows replaces no open file
+            replace(temporary, self.path)
+            if self.durable:
+                sync_folder(os.path.dirname(self.path))
+            self._descriptor = open_private(self.path, os.O_RDWR)
+            if os.fstat(self._descriptor).st_ino != inode:
+                raise Replaced
+        except OSError as error:
+            raise storage_fault("rewrite", self.path, error) from None
+        finally:
+            remove_file(temporary)
+        self._foreign = None
+        self._adopt(last_created)
+
+    # -- notes
+
+    def _adopt(self, last_created):
+        """Take the open file as ours, with all places new."""
+        self._hint.gen = new_gen()
+        self._hint.intent = 0
+        self._hint.last_created = max(self._hint.last_created, last_created)
+        self._note_state()
+
+    def _note_state(self):
+        """Note what the file is now. Raises Replaced if the path names another one by now: what was written is gone with it."""
+        hint = self._hint
+        hint.inode, hint.size, hint.mtime = _key(os.fstat(self._descriptor))
+        if self._look_inode() != hint.inode:
+            raise Replaced
+        try:
+            self._lock.write_hint(self._slot, hint)
+        except OSError:
+            return  # a full disk: the next one checks the whole file, no more
+
+    def _look_inode(self):
+        try:
+            return os.stat(self.path).st_ino
+        except FileNotFoundError:
+            return 0
+
+
+def _with_created_at(jobs, written):
+    """Jobs as an editor left them, each with a created_at that tells it from its twins: from `written` on (microseconds)."""
+    last = max([_micros(job.created_at) for job in jobs] + [written])
+    seen = set()
+    told_apart = []
+    for job in jobs:
+        if not job.created_at or job.key in seen:
+            last += 1
+            job = job._replace(created_at=format_time(last / 1e6))
+        seen.add(job.key)
+        told_apart.append(job)
+    return told_apart
+
+
+def _write_rows(descriptor, rows):
+    """A whole file of records, in pieces of about CHUNK bytes."""
+    _write_all(descriptor, b"[", 0)
+    offset, batch, size = 1, [], 0
+    for row in rows:
+        batch.append(row)
+        size += len(row[0]) + WIDTH
+        if size >= CHUNK:
+            content = lay_out(batch, offset, offset == 1)
+            _write_all(descriptor, content, offset)
+            offset += len(content)
+            batch, size = [], 0
+    _write_all(descriptor, lay_out(batch, offset, offset == 1) + END, offset)
+
+
+class open_files:
+    """The lock, with job files open and sound inside: `with open_files(lock, jobs, dlq): …`.
+
+    With `change=True` each is in our layout then. Raises CorruptFile, StorageFault, LockError.
+    """
+
+    def __init__(self, lock, *files, change=False):
+        self._lock = lock
+        self._files = files
+        self._change = change
+
+    def __enter__(self):
+        while True:
+            self._lock.__enter__()
+            strange = None
+            try:
+                strange = next((file for file in self._files if not file.open()), None)
+                if strange is None:
+                    if self._change:
+                        for file in self._files:
+                            file.make_ours()
+                    return self
+            except Replaced:
+                strange = None
+            except BaseException:
+                self.__exit__()
+                raise
+            self.__exit__()
+            if strange is not None:
+                strange.settle()
+
+    def __exit__(self, *exception):
+        try:
+            for file in self._files:
+                file.close()
+        finally:
+            self._lock.__exit__()

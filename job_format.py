@@ -1,0 +1,282 @@
+"""The layout of a job file: its records as bytes, and how they are found and checked. Nothing here locks, writes, or knows what a job means.
+
+    [
+    {"id": "job1", "command": "echo hello", "created_at": "2026-11-24T02:09:06.123456Z"   ,
+     "state": "completed" , "attempts": 1      , "exit_code": 0          , … }
+    ]
+
+Line 1 of a record says what it is; line 2 where it stands: columns of fixed width, WIDTH bytes in all, so that it can be rewritten in
+place. A line 2 never crosses a multiple of 4096 (line 1 is padded): the kernel copies a write page by page, and `kill -9` can stop it
+between two pages, but not within one. A raw newline cannot occur inside a JSON string, so `\n "state": "pending"` finds pending
+records exactly, at memory speed and without parsing.
+"""
+from __future__ import annotations
+
+import re
+
+from helpers import JsonError, QueueError, decode_json_at, decode_utf8, encode_json, pread, skip_whitespace
+
+STATES = ("pending", "processing", "completed", "dead")
+
+# Line 2: each column's name and the width of its value, quotes included.
+COLUMNS = (("state", 12), ("attempts", 7), ("exit_code", 11), ("reason", 16), ("run_at", 29), ("started_at", 29), ("updated_at", 29),
+           ("worker", 28))
+_LINE2 = " " + ", ".join('"%s": %%-%ds' % column for column in COLUMNS) + "}"
+WIDTH = len(_LINE2 % (("",) * len(COLUMNS)))
+# Where a column's value starts within line 2.
+COLUMN_AT = {name: (_LINE2 % tuple("\0" if name == other else "" for other, _ in COLUMNS)).index("\0") for name, _ in COLUMNS}
+
+PAGE = 4096
+CHUNK = 1 << 20
+END = b"\n]\n"
+EMPTY = b"[\n]\n"
+
+
+class CorruptFile(QueueError):
+    """A job file does not hold an array of jobs; its message names the place."""
+
+
+# ---------------------------------------------------------------- records as bytes
+
+def _column(value):
+    return "null" if value is None else str(value) if type(value) is int else '"%s"' % value
+
+
+def encode_line2(standing):
+    """Line 2 as bytes, for the values of COLUMNS in order: short ASCII texts, integers, None. Always WIDTH bytes."""
+    line = (_LINE2 % tuple([_column(value) for value in standing])).encode("ascii")
+    if len(line) != WIDTH:
+        raise AssertionError("a column is too wide: %r" % (standing,))
+    return line
+
+
+def column(line2, name):
+    """The text in one column of a line 2, without quotes; None for null."""
+    start = COLUMN_AT[name]
+    value = line2[start:line2.find(b"," if name != "worker" else b"}", start)].strip()
+    return None if value == b"null" else value.strip(b'"').decode("ascii")
+
+
+def encode_line1(fields):
+    """Line 1 as bytes, without its padding and comma. Raises UnicodeEncodeError for a lone surrogate."""
+    return encode_json(fields)[:-1].encode("utf-8")
+
+
+def parse_record(line1, line2):
+    """The object that the two lines of a record hold. Raises JsonError."""
+    text = (line1 + b"\n" + line2).decode("utf-8")
+    record, end = decode_json_at(text, 0)
+    if end != len(text):
+        raise JsonError("extra text after the end", text, end)
+    return record
+
+
+def bare(line1):
+    """A line 1 from a file without its padding and comma."""
+    return line1[:-1].rstrip(b" ")
+
+
+def lay_out(rows, offset, first):
+    """Records as bytes for a file in which they start at `offset`: rows are pairs of line 1 (unpadded, without comma) and line 2.
+
+    `first` says that no record stands before them. A line 2 that would cross a multiple of 4096 is pushed over it.
+    """
+    laid = bytearray()
+    for line1, line2 in rows:
+        laid += b"\n" if first else b",\n"
+        first = False
+        place = (offset + len(laid) + len(line1) + 2) % PAGE
+        padding = 0 if place + WIDTH <= PAGE else PAGE - place
+        laid += line1
+        if padding:
+            laid += b" " * padding
+        laid += b",\n"
+        laid += line2
+    return laid
+
+
+# ---------------------------------------------------------------- reading at memory speed
+
+def blocks(descriptor, end, start=2):
+    """The records of a canonical file from `start` (where one begins) up to `end` (just behind the last one), as (offset, bytes)
+    blocks that never cut one."""
+    position = offset = start
+    carry = b""
+    while position < end:
+        chunk = pread(descriptor, min(CHUNK, end - position), position)
+        if not chunk:
+            break
+        position += len(chunk)
+        block = carry + chunk if carry else chunk
+        cut = block.rfind(b",\n{") + 2
+        if cut < 2 or position >= end:
+            carry = block
+            continue
+        yield offset, block[:cut]
+        offset += cut
+        carry = block[cut:]
+    if carry:
+        yield offset, carry
+
+
+_PENDING = re.compile(b'\n "state": "pending"')
+
+
+def pending_records(descriptor, end, start=2):
+    """The pending records as (place, object), the object None for one that has no run_at, which need not be parsed, or that was
+    caught in the middle of a change."""
+    at = COLUMN_AT["run_at"] + 1
+    for offset, block in blocks(descriptor, end, start):
+        for match in _PENDING.finditer(block):
+            middle = match.start()
+            record = None
+            if block[middle + at] == 0x22:  # a quote, not the n of null
+                try:
+                    record = parse_record(block[block.rfind(b"\n", 0, middle) + 1:middle], block[middle + 1:middle + 1 + WIDTH])
+                except (JsonError, ValueError):
+                    record = None
+            yield offset + middle + 1, record
+
+
+def count_states(descriptor, end):
+    """How many records of a canonical file are in each state, and how many records there are, by counting bytes alone."""
+    counts = dict.fromkeys(STATES, 0)
+    total = 0
+    for _, block in blocks(descriptor, end):
+        for state in STATES:
+            counts[state] += block.count(b'\n "state": "%s"' % state.encode("ascii"))
+        total += block.count(b'\n "state": ')
+    return counts, total
+
+
+def read_lines(descriptor, place):
+    """Line 1 and line 2 of the record whose line 2 is at `place`; line 1 with its padding and comma."""
+    reach = 2048
+    while True:
+        start = max(0, place - reach)
+        content = pread(descriptor, place - start + WIDTH, start)
+        middle = place - start - 1
+        cut = content.rfind(b"\n", 0, max(middle, 0))
+        if cut >= 0 or start == 0:
+            return content[cut + 1:middle], content[middle + 1:]
+        reach *= 8
+
+
+# ---------------------------------------------------------------- checking what someone else wrote
+
+class Layout:
+    """What a check found: `end` is just behind the last whole record; `records` the parsed ones where the layout is another one."""
+
+    __slots__ = ("end", "torn", "records", "last_created")
+
+    def __init__(self, end, torn=False, records=None, last_created=""):
+        self.end = end
+        self.torn = torn
+        self.records = records
+        self.last_created = last_created
+
+
+_LINE2_START = re.compile(rb'[^\n]*(?:\n(?: (?:"(?:s(?:t(?:a(?:t(?:e(?:"(?:[^\n]*)?)?)?)?)?)?)?)?)?)?\Z')
+
+
+def _looks_torn(tail, first):
+    """Whether bytes behind the last whole record are what an append leaves that was cut short: the separator, then the start of one
+    record in our layout, perhaps with NULs for what never reached the disk."""
+    tail = tail.rstrip(b"\0")
+    separator = b"\n" if first else b",\n"
+    if len(tail) <= len(separator) or tail == END[:len(tail)]:
+        return separator.startswith(tail) or END.startswith(tail)
+    if not tail.startswith(separator):
+        return False
+    record = tail[len(separator):]
+    begin = b'{"id": "'
+    if len(record) < len(begin):
+        return begin.startswith(record)
+    return record.startswith(begin) and _LINE2_START.match(record) is not None and len(record.split(b"\n")[-1]) < WIDTH
+
+
+def check_canonical(descriptor, size, decode):
+    """A Layout if the file is in our layout (also with a torn tail), else None. `decode(record)` raises QueueError for a bad one."""
+    if size < len(EMPTY) - 1 or pread(descriptor, 2, 0) != b"[\n":
+        return None
+    end, last_created = 1, ""
+    for offset, block in blocks(descriptor, size):
+        lines = block.split(b"\n")
+        at = offset
+        for number in range(0, len(lines) - 1, 2):
+            line1, line2 = lines[number], lines[number + 1]
+            place = at + len(line1) + 1
+            created = _check_lines(line1, line2, place, decode)
+            if created is None:
+                break
+            last_created = max(last_created, created)
+            at = place + len(line2) + 1
+            end = place + WIDTH
+            if line2[WIDTH:] != b",":
+                break
+        else:
+            continue
+        break
+    tail = pread(descriptor, size - end + 1, end)
+    if tail == END:
+        return Layout(end, last_created=last_created)
+    if _looks_torn(tail, end == 1):
+        return Layout(end, torn=True, last_created=last_created)
+    return None
+
+
+def _check_lines(line1, line2, place, decode):
+    """The created_at of a record in our layout, else None."""
+    if len(line2) not in (WIDTH, WIDTH + 1) or place % PAGE + WIDTH > PAGE or line1[-1:] != b"," or line1[:1] != b"{":
+        return None
+    try:
+        record = parse_record(line1, line2[:WIDTH])
+        job = decode(record)
+    except (QueueError, ValueError):
+        return None
+    same = encode_line2(job.standing()) == line2[:WIDTH] and encode_line1(job.fields()) == bare(line1)
+    return job.created_at if same else None
+
+
+def parse_any(path, content, decode):
+    """The records of a JSON array in any layout, each completed by `decode(record)`, which raises QueueError for a bad one.
+
+    Raises CorruptFile, which names the place, for anything else. Nothing at all is an empty array.
+    """
+    text = ""
+    at = 0
+    try:
+        text = decode_utf8(content)
+        at = skip_whitespace(text, 0)
+        if at == len(text):
+            return []
+        if text[at] != "[":
+            raise JsonError("a job file is a JSON array, and starts with [", text, at)
+        records = []
+        at = skip_whitespace(text, at + 1)
+        while text[at:at + 1] != "]" or records:
+            record, end = decode_json_at(text, at)
+            records.append(_decode_at(record, decode, text, at))
+            at = skip_whitespace(text, end)
+            if text[at:at + 1] == "]":
+                break
+            if text[at:at + 1] != ",":
+                raise JsonError("expected ',' or ']'", text, at)
+            at = skip_whitespace(text, at + 1)
+        at = skip_whitespace(text, at + 1)
+        if at != len(text):
+            raise JsonError("extra text after the closing ]", text, at)
+        return records
+    except JsonError as error:
+        raise CorruptFile("%s, %s; nothing was changed: mend the file, or move it away" % (path, error)) from None
+
+
+def _decode_at(record, decode, text, at):
+    if type(record) is not dict:
+        raise JsonError("a job must be an object like {\"id\": \"job1\", \"command\": \"echo Hello\"}", text, at)
+    try:
+        return decode(record)
+    except QueueError as error:
+        raise JsonError(str(error), text, at) from None
+
+
