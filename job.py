@@ -1,0 +1,227 @@
+"""A job: its states, what makes one valid, and the rules that decide what becomes of it. No I/O in here.
+
+    pending -> processing -> completed, or back to pending (a retry, a worker that died), or dead (in the dead letter queue)
+
+A job never changes: each rule takes a Job and gives back another one.
+"""
+from __future__ import annotations
+
+import re
+from collections import namedtuple
+
+from helpers import UsageError, encode_json, format_time, parse_time
+from job_format import COLUMNS, STATES
+
+PENDING, PROCESSING, COMPLETED, DEAD = STATES
+
+# Why an attempt failed, in one word; the exit code says the rest.
+FAILED = "failed"  # the command exited with another code than 0
+KILLED = "killed"  # a signal ended it: exit code 128 + signal
+LOST = "lost"  # its worker died while it ran
+UNSTARTABLE = "unstartable"  # the system refused to start it
+
+MAX_ID = 200
+MAX_ATTEMPTS = 9999999
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_WORD = re.compile(r"[a-z][a-z_-]{0,13}\Z")
+_TOKEN = re.compile(r"[0-9A-Za-z-]{1,26}\Z")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z")
+_COLUMN_NAMES = tuple(name for name, _ in COLUMNS)
+
+
+class InvalidJob(UsageError):
+    """A field of a job is missing or has a value that it cannot have; the message names the field."""
+
+
+# How an attempt ended: an exit code (None if there is none) and a reason (None if it succeeded).
+Outcome = namedtuple("Outcome", "exit_code reason")
+
+
+class Job(namedtuple("Job", ("id", "command", "created_at", "options") + _COLUMN_NAMES + ("place",))):
+    """A job. `options` holds all other fields of its line 1, the user's own included. Times are texts as `format_time` makes them.
+    `place` says where its line 2 was last seen; it is a hint, and the worker token decides."""
+
+    __slots__ = ()
+
+    def fields(self):
+        """What line 1 of its record holds."""
+        return dict(id=self.id, command=self.command, created_at=self.created_at, **self.options)
+
+    def standing(self):
+        """What line 2 of its record holds: the values of COLUMNS, in order."""
+        return self[4:-1]
+
+    def to_dict(self):
+        """All of the job, as `show` prints it."""
+        return dict(self.fields(), **dict(zip(_COLUMN_NAMES, self.standing())))
+
+    @property
+    def key(self):
+        """What tells this job from every other one, also from those with the same id."""
+        return (self.id, self.created_at)
+
+    @property
+    def digest(self):
+        """16 hexadecimal digits that stand for the key where a text of the user's would not do: in file names, in worker files."""
+        from hashlib import blake2b
+        return blake2b(("%s\n%s" % (self.created_at, self.id)).encode("utf-8"), digest_size=8).hexdigest()
+
+    @property
+    def ending(self):
+        """How its last attempt ended, for people; "" while there is nothing to say."""
+        if self.reason == LOST:
+            return "its worker died"
+        if self.reason == KILLED:
+            return "killed by signal %d" % (self.exit_code - 128)
+        if self.reason in (None, FAILED):
+            return "" if self.exit_code is None else "exit code %d" % self.exit_code
+        return {UNSTARTABLE: "could not be started"}.get(self.reason, self.reason)
+
+
+def _text(value):
+    """A number as text, as people write ids."""
+    return str(value) if type(value) in (int, float) else value
+
+
+def check_fields(record):
+    """Raise InvalidJob unless the fields that say what a job is (line 1) are usable. `record` has id and command, or lacks them."""
+    job_id, command = _text(record.get("id")), record.get("command")
+    for name, value in (("id", job_id), ("command", command)):
+        if value is None:
+            raise InvalidJob("the field \"%s\" is missing; a job looks like {\"id\": \"job1\", \"command\": \"echo Hello\"}" % name)
+        if type(value) is not str:
+            raise InvalidJob("\"%s\" must be a text, not %s" % (name, encode_json(value)[:60]))
+    if not 0 < len(job_id) <= MAX_ID:
+        raise InvalidJob("\"id\" must have 1 to %d characters, not %d" % (MAX_ID, len(job_id)))
+    if _CONTROL.search(job_id):
+        raise InvalidJob("\"id\" must not contain control characters")
+    if not command.strip():
+        raise InvalidJob("\"command\" must not be empty")
+    if "\0" in command:
+        raise InvalidJob("\"command\" must not contain a NUL character")
+    cwd = record.get("cwd")
+    if cwd is not None and (type(cwd) is not str or not cwd or "\0" in cwd):
+        raise InvalidJob("\"cwd\" must be a folder's path, not %s" % encode_json(cwd)[:60])
+
+
+def new_job_fields(record, cwd):
+    """Line 1 of a new job without its created_at, from what the user asked for. Raises InvalidJob.
+
+    What tells where a job stands (state, attempts, times, …) is dropped, so that the output of `show` can be enqueued again. `cwd`
+    is the folder it runs in unless it names one.
+    """
+    if type(record) is not dict:
+        raise InvalidJob("a job must be an object like {\"id\": \"job1\", \"command\": \"echo Hello\"}, not %s"
+                         % encode_json(record)[:60])
+    check_fields(record)
+    fields = {"id": _text(record["id"]), "command": record["command"]}
+    for name, value in record.items():
+        if name not in fields and name not in _COLUMN_NAMES and name != "created_at":
+            fields[name] = value
+    if fields.get("cwd") is None:
+        fields["cwd"] = cwd
+    return fields
+
+
+def _time(name, value):
+    if type(value) is str:
+        if _TIME.match(value):
+            return value
+        try:
+            return format_time(parse_time(value))
+        except ValueError:
+            pass
+    raise InvalidJob("\"%s\" must be a time like \"2026-11-24T02:09:06Z\", not %s" % (name, encode_json(value)[:60]))
+
+
+def _integer(name, value, low, high):
+    if type(value) is not int or not low <= value <= high:
+        raise InvalidJob("\"%s\" must be a whole number between %d and %d, not %s" % (name, low, high, encode_json(value)[:60]))
+    return value
+
+
+def _word(name, value, pattern):
+    if type(value) is not str or not pattern.match(value):
+        raise InvalidJob("\"%s\" must be one short word, not %s" % (name, encode_json(value)[:60]))
+    return value
+
+
+def job_from_record(record, place=0):
+    """The Job that a record of a job file holds, with the defaults for fields that are missing. Raises InvalidJob.
+
+    A record that was typed by hand may lack everything but id and command; its created_at is "" then.
+    """
+    check_fields(record)
+    options = dict(record)
+    job_id, command = _text(options.pop("id")), options.pop("command")
+    created_at = options.pop("created_at", None)
+    state, attempts, exit_code, reason, run_at, started_at, updated_at, worker = [options.pop(name, None) for name in _COLUMN_NAMES]
+    if state is None:
+        state = PENDING
+    elif state not in STATES:
+        raise InvalidJob("\"state\" must be one of %s, not %s" % (", ".join(STATES), encode_json(state)[:60]))
+    return Job(job_id, command, "" if created_at is None else _time("created_at", created_at), options,
+               state,
+               0 if attempts is None else _integer("attempts", attempts, 0, MAX_ATTEMPTS),
+               None if exit_code is None else _integer("exit_code", exit_code, -2 ** 31, 2 ** 32 - 1),
+               None if reason is None else _word("reason", reason, _WORD),
+               None if run_at is None else _time("run_at", run_at),
+               None if started_at is None else _time("started_at", started_at),
+               None if updated_at is None else _time("updated_at", updated_at),
+               None if worker is None else _word("worker", worker, _TOKEN),
+               place)
+
+
+# ---------------------------------------------------------------- the rules
+
+def backoff_delay(attempts, settings):
+    """Seconds to wait after that many attempts have failed: backoff_base ** attempts, at most backoff_max."""
+    try:
+        return min(float(settings.backoff_base) ** attempts, settings.backoff_max)
+    except OverflowError:
+        return settings.backoff_max
+
+
+def ready_at(job, settings, now):
+    """When a pending job may run, in seconds since the epoch; 0 for at any time.
+
+    A retry never waits longer than its own backoff from now, so that a clock which was set back delays nothing.
+    """
+    if job.run_at is None:
+        return 0
+    due = parse_time(job.run_at)
+    return min(due, now + backoff_delay(job.attempts, settings)) if job.attempts else due
+
+
+def claimed(job, worker, now):
+    """The job as a worker takes it. The attempt counts from its start, so that a job which kills its worker still comes to an end."""
+    moment = format_time(now)
+    return job._replace(state=PROCESSING, attempts=min(job.attempts + 1, MAX_ATTEMPTS), exit_code=None, reason=None, run_at=None,
+                        started_at=moment, updated_at=moment, worker=worker)
+
+
+def after_attempt(job, outcome, settings, now):
+    """What follows an attempt: completed, pending with a wait, or dead when its retries are used up. `now` is when it ended.
+
+    An attempt that was lost with its worker is followed by the next one at once.
+    """
+    job = job._replace(exit_code=outcome.exit_code, reason=outcome.reason, run_at=None, updated_at=format_time(now), worker=None)
+    if outcome.reason is None:
+        return job._replace(state=COMPLETED)
+    if job.attempts > settings.max_retries:
+        return job._replace(state=DEAD)
+    if outcome.reason == LOST:
+        return job._replace(state=PENDING)
+    return job._replace(state=PENDING, run_at=format_time(now + backoff_delay(job.attempts, settings)))
+
+
+def given_back(job, now):
+    """The job of a worker that was told to stop at once: pending again, as if that attempt had not been."""
+    return job._replace(state=PENDING, attempts=max(job.attempts - 1, 0), exit_code=None, reason=None, run_at=None, started_at=None,
+                        updated_at=format_time(now), worker=None)
+
+
+def retried(job, now):
+    """A dead job as `retry` brings it back: pending, with all its attempts before it again."""
+    return job._replace(state=PENDING, attempts=0, exit_code=None, reason=None, run_at=None, started_at=None,
+                        updated_at=format_time(now), worker=None)

@@ -1,0 +1,456 @@
+"""The queue: every operation on jobs.json and dlq.json, each one a short read-modify-write under the lock.
+
+What it promises: a job that was said to be added ends as completed or dead, whatever is killed. So the order of writes matters:
+
+- A job dies in dlq.json first, then in jobs.json; it comes back in jobs.json first. jobs.json owns the state: an entry of dlq.json
+  whose job is in jobs.json and not dead does not count, and of several entries of one job the last one does.
+- Records that go (`clean`, `purge`) go from dlq.json first, or what is left there would look like a dead job.
+- A running job is known by its worker token, never by its place or its id.
+"""
+from __future__ import annotations
+
+import os
+from collections import namedtuple
+
+from file_lock import FileLock
+from helpers import QueueError, encode_json, format_time, sync
+from job import (COMPLETED, DEAD, LOST, PENDING, PROCESSING, InvalidJob, Outcome, after_attempt, claimed, given_back, job_from_record,
+                 new_job_fields, ready_at, retried)
+from job_format import STATES, bare, column, encode_line1, encode_line2, parse_record
+from job_file import JobFile, NotConfirmed, Replaced, open_files
+
+# What `retry`, `purge` and `clean` choose: these ids (None: all), last changed before this time (seconds since the epoch; None: any).
+Choice = namedtuple("Choice", "ids before")
+
+
+class JobNotFound(QueueError):
+    """No job has that id."""
+
+
+class JobManager:
+    """The jobs of one home. Threads may share it; processes each have their own.
+
+    `settings` is replaced by whoever follows config.json. `notice(message)` is called for what the user should know while an
+    operation goes on. `busy()` gives the digests of the jobs that run now, in any process; only a worker process sets it.
+    """
+
+    def __init__(self, home, settings, notice):
+        self.home = home
+        self.settings = settings
+        self.busy = None
+        self._notice = notice
+        self._lock = FileLock(os.path.join(home, "run", "lock"), self._waiting)
+        self._jobs = JobFile(os.path.join(home, "jobs.json"), self._lock, 0, job_from_record, notice)
+        self._dlq = JobFile(os.path.join(home, "dlq.json"), self._lock, 1, job_from_record, notice)
+        self._index = None
+        self._busy = frozenset()
+        self._unsynced = False
+
+    def _waiting(self):
+        self._notice("waiting for %s: another queuectl process has held it for some seconds" % self._lock.path)
+
+    def locked(self):
+        """The queue's lock, for `with`: for what must not happen while the queue changes."""
+        return self._lock
+
+    def _change(self, operation, *files):
+        """The result of `operation()`, done under the lock with the files open; done again if an editor replaced one meanwhile."""
+        for file in files:
+            file.durable = self.settings.fsync
+        while True:
+            try:
+                with open_files(self._lock, *files, change=True):
+                    return operation()
+            except Replaced:
+                continue
+
+    # ------------------------------------------------------------ adding
+
+    def enqueue(self, records, cwd, now):
+        """Add jobs as users describe them (objects with id and command), all or none, and give back their ids in order.
+
+        `cwd` is the folder for those that name none; `now` is in seconds since the epoch. They are on the disk when this returns
+        (setting `fsync`). Raises InvalidJob with nothing added, StorageFault, CorruptFile, NotConfirmed.
+        """
+        ids, rows, tails = [], [], {}
+        for record in records:
+            fields = new_job_fields(record, cwd)
+            ids.append(fields["id"])
+            rows.append(_split_line1(fields, tails))
+        if not rows:
+            return ids
+
+        def add():
+            first = max(int(now * 1e6), self._jobs.last_created + 1)
+            line2 = encode_line2((PENDING, 0, None, None, None, None, format_time(first / 1e6), None))
+            self._jobs.append(_stamped(rows, first, line2), first + len(rows) - 1)
+            return self._jobs.keep(), format_time(first / 1e6)
+
+        while True:
+            descriptor, created_at = self._change(add, self._jobs)
+            if self._confirmed(descriptor, created_at):
+                return ids
+
+    def _synced(self, descriptor):
+        """Sync jobs.json after a change, and close it; whether the path still names it. Raises NotConfirmed."""
+        try:
+            if self.settings.fsync:
+                sync(descriptor)
+            return self._jobs.is_current(descriptor)
+        except OSError as error:
+            raise NotConfirmed("stored, but not confirmed on disk: %s: %s; check the disk before you trust it"
+                               % (self._jobs.path, error.strerror)) from None
+        finally:
+            os.close(descriptor)
+
+    def _confirmed(self, descriptor, created_at):
+        """Sync jobs.json after an append; False if an editor's save has removed what was added. Raises NotConfirmed."""
+        if self._synced(descriptor):
+            return True
+        with self._view(self._jobs) as view:
+            return any(record["created_at"] == created_at for _, record in view.records(containing=created_at.encode("ascii")))
+
+    # ------------------------------------------------------------ workers
+
+    def claim(self, token, now, preferred=None):
+        """The job that comes next, marked as running under `token`, or None if none may run now.
+
+        `preferred` is a job that is taken before any other, if it may run. A job whose last attempt still runs is left alone.
+        """
+        for attempt in range(3):
+            if self._index is None:
+                self._scan(locked=attempt == 2)
+            claim = self._change(lambda: self._claim(token, now, preferred), self._jobs)
+            if self._index is not None:
+                return claim
+        return claim
+
+    def _claim(self, token, now, preferred):
+        if not self._catch_up():
+            return None
+        index = self._index
+        if preferred is not None:
+            place, lines = self._find(preferred.key, preferred.place)
+            if lines is not None and column(lines[1], "state") == PENDING:
+                job = self._take(place, lines, token, now)
+                if job is not None:
+                    return job
+        while True:
+            place = index.pop(now)
+            if place is None:
+                return None
+            lines = self._jobs.lines(place)
+            if lines is not None and column(lines[1], "state") == PENDING:
+                job = self._take(place, lines, token, now)
+                if job is not None:
+                    return job
+
+    def _take(self, place, lines, token, now):
+        """Mark a pending job as running, or put it aside if it is not due, or if its former attempt still runs."""
+        job = job_from_record(parse_record(*lines), place)
+        due = ready_at(job, self.settings, now)
+        if due > now:
+            self._index.wait(due, place)
+            return None
+        if self._busy and job.digest in self._busy:
+            self._busy = self.busy()
+            if job.digest in self._busy:
+                self._index.wait(now + 1, place)
+                return None
+        job = claimed(job, token, now)
+        self._put(place, lines[1], job)
+        return job
+
+    def _scan(self, locked):
+        """Look at the whole file for pending jobs; without the lock, since what changes meanwhile is known from the ring."""
+        from job_index import JobIndex
+
+        def look():
+            self._busy = self.busy() if self.busy else frozenset()
+            index = JobIndex(self._jobs.mark)
+            view = self._jobs.view(locked)
+            if locked:
+                self._fill(index, view)
+            return index, view
+
+        index, view = self._change(look, self._jobs)
+        if not locked:
+            self._fill(index, view)
+        self._index = index
+
+    def _fill(self, index, view):
+        from time import time
+        with view:
+            for place, record in view.pending():
+                self._remember(index, place, record, time())
+
+    def _remember(self, index, place, record, now):
+        due = ready_at(job_from_record(record), self.settings, now) if record else 0
+        if due > now:
+            index.wait(due, place)
+        else:
+            index.add(place)
+
+    def _catch_up(self):
+        """Bring the index up to the file. False if the whole file must be looked at again (then there is no index)."""
+        index, jobs = self._index, self._jobs
+        places = jobs.changes_since(index.mark) if index is not None else None
+        if places is None:
+            self._index = None
+            return False
+        for place in places:
+            lines = jobs.lines(place)
+            if lines is not None and column(lines[1], "state") == PENDING:
+                index.add(place)
+        for place, record in jobs.pending_since(index.mark):
+            self._remember(index, place, record, index.now)
+        index.mark = jobs.mark
+        return True
+
+    def _put(self, place, line2, job):
+        self._jobs.put(place, line2, encode_line2(job.standing()))
+        self._unsynced = True
+        if self._index is not None:
+            self._index.mark = self._jobs.mark
+
+    def _find(self, key, place, token=None):
+        """Where the job with this key (and worker token) is, as (place, lines), looked for at `place` first; (0, None) if nowhere."""
+        lines = self._jobs.lines(place)
+        if lines is not None and self._is(lines, key, token):
+            return place, lines
+        with self._jobs.view(locked=True) as view:
+            for place, record in view.records(containing=key[1].encode("ascii")):
+                if (record["id"], record["created_at"]) == key and record["worker"] == token:
+                    return place, self._jobs.lines(place)
+        return 0, None
+
+    @staticmethod
+    def _is(lines, key, token):
+        if column(lines[1], "worker") != token:
+            return False
+        if token is not None:
+            return True  # random, one an attempt
+        record = parse_record(*lines)
+        return (record["id"], record["created_at"]) == key
+
+    def record(self, job, outcome, now, output=""):
+        """What follows the attempt of a job that was claimed: the job as it is now, or None if it was taken away from its worker
+        (cleared, or set back by an editor), so that the outcome counts for nothing. `output` goes into dlq.json if the job dies."""
+        return self._move(job, after_attempt(job, outcome, self.settings, now), output)
+
+    def give_back(self, job, now):
+        """Return a job whose attempt was ended by `stop`: pending, that attempt not counted. None as with `record`."""
+        return self._move(job, given_back(job, now), "")
+
+    def _move(self, job, after, output):
+        def move():
+            if self._index is not None:
+                self._catch_up()
+            place, lines = self._find(job.key, job.place, job.worker)
+            if lines is None:
+                return None
+            if after.state == DEAD:
+                self._bury([after], output)
+            self._put(place, lines[1], after)
+            if self._index is not None and after.state == PENDING:
+                self._index.wait(ready_at(after, self.settings, 0) if after.run_at else 0, place)
+            return after._replace(place=place)
+
+        return self._change(move, *((self._jobs, self._dlq) if after.state == DEAD else (self._jobs,)))
+
+    def _bury(self, jobs, output):
+        self._dlq.append([(encode_line1(dict(job.fields(), failed_at=job.updated_at, output=output)), encode_line2(job.standing()))
+                          for job in jobs])
+
+    def abandoned(self, is_alive):
+        """The jobs in state processing whose worker process does not live. `is_alive(process_token)` tells."""
+        with self._view(self._jobs) as view:
+            jobs = [job_from_record(record, place) for place, record in view.records((PROCESSING,))]
+        return [job for job in jobs if not (job.worker and is_alive(job.worker.rpartition("-")[0]))]
+
+    def lose(self, job, now, output=""):
+        """Record that a job's attempt was lost with its worker: it runs again, or dies if its attempts are used up."""
+        return self.record(job, Outcome(None, LOST), now, output)
+
+    def sync_outcomes(self):
+        """Put what workers have recorded since the last call on the disk. Raises OSError."""
+        if not self._unsynced or not self.settings.fsync:
+            return
+        self._unsynced = False
+        for file in (self._dlq, self._jobs):
+            with open_files(self._lock, file):
+                descriptor = file.keep()
+            if descriptor is not None:
+                try:
+                    sync(descriptor)
+                finally:
+                    os.close(descriptor)
+
+    def next_due(self):
+        """When the first of the jobs that wait is due, in seconds since the epoch; None if none waits, or that is not known."""
+        return self._index.next_due() if self._index is not None else None
+
+    # ------------------------------------------------------------ looking
+
+    def _view(self, file):
+        with open_files(self._lock, file):
+            return file.view()
+
+    def count(self):
+        """How many jobs are in each of the four states."""
+        with self._view(self._jobs) as view:
+            return view.count()
+
+    def jobs(self, states=STATES):
+        """The jobs in those states, in the order of the file, one at a time."""
+        with self._view(self._jobs) as view:
+            for place, record in view.records(states):
+                yield job_from_record(record, place)
+
+    def find(self, job_id):
+        """All jobs with that id, the oldest first. Raises JobNotFound."""
+        with self._view(self._jobs) as view:
+            found = [job_from_record(record, place) for place, record in view.records(containing=encode_json(job_id).encode("utf-8"))
+                     if record["id"] == job_id]
+        if not found:
+            raise JobNotFound("there is no job %r; 'queuectl list' shows all" % job_id)
+        return found
+
+    def dead(self):
+        """The dead letter queue: each dead job of jobs.json, with what dlq.json says of its end (`failed_at`, `output` in options),
+        and each job that only dlq.json still has. In the order in which they died."""
+        with open_files(self._lock, self._jobs, self._dlq):
+            jobs, dlq = self._jobs.view(), self._dlq.view()
+        with jobs, dlq:
+            dead = {hash((record["id"], record["created_at"])) for _, record in jobs.records((DEAD,))}
+            last = {}
+            for number, (_, record) in enumerate(dlq.records()):
+                last[hash((record["id"], record["created_at"]))] = number
+            unknown = set(last) - dead
+            if unknown:
+                alive = (hash((record["id"], record["created_at"])) for _, record in jobs.records((PENDING, PROCESSING, COMPLETED)))
+                unknown.difference_update(alive)
+            for number, (_, record) in enumerate(dlq.records()):
+                key = hash((record["id"], record["created_at"]))
+                if last[key] == number and (key in dead or key in unknown):
+                    yield job_from_record(record)
+            if dead.difference(last):
+                for _, record in jobs.records((DEAD,)):
+                    if hash((record["id"], record["created_at"])) not in last:
+                        yield job_from_record(record)
+
+    # ------------------------------------------------------------ the dead letter queue, and removing
+
+    def retry(self, choice, now):
+        """Bring dead jobs back to pending, their attempts 0; gives back their ids. Raises JobNotFound for an id without a dead job."""
+        chosen = self._chosen_dead(choice)
+
+        def bring_back():
+            keys = {job.key for job in chosen}
+            ids = []
+            with self._jobs.view(locked=True) as view:
+                known = {}
+                for place, record in view.records(containing=_common(chosen)):
+                    if (record["id"], record["created_at"]) in keys:
+                        known[(record["id"], record["created_at"])] = (place, record["state"])
+            for job in chosen:
+                place, state = known.get(job.key, (0, None))
+                back = retried(job, now)
+                if state == DEAD:
+                    self._put(place, self._jobs.lines(place)[1], back)
+                elif state is None:  # only dlq.json still has it
+                    fields = {name: value for name, value in back.fields().items() if name not in ("failed_at", "output")}
+                    self._jobs.append([(encode_line1(fields), encode_line2(back.standing()))])
+                else:
+                    continue
+                ids.append(job.id)
+            self._drop(self._dlq, lambda key: key in keys)
+            return ids, self._jobs.keep()
+
+        ids, descriptor = self._change(bring_back, self._jobs, self._dlq)
+        self._synced(descriptor)
+        return ids
+
+    def _chosen_dead(self, choice):
+        jobs = [job for job in self.dead() if _matches(job, choice)]
+        missing = [job_id for job_id in choice.ids or () if job_id not in {job.id for job in jobs}]
+        if missing:
+            raise JobNotFound("there is no dead job %r; 'queuectl dlq list' shows those that there are" % missing[0])
+        return jobs
+
+    def purge(self, choice):
+        """Remove dead jobs for good, from both files; gives them back. Raises JobNotFound for an id without a dead job."""
+        chosen = self._chosen_dead(choice)
+        return self._remove(chosen, (DEAD,))
+
+    def clean(self, state, choice):
+        """Remove jobs in one state (completed or dead); gives them back. Raises JobNotFound for an id without such a job."""
+        if state == DEAD:
+            return self.purge(choice)
+        chosen = [job for job in self.jobs((state,)) if _matches(job, choice)]
+        missing = [job_id for job_id in choice.ids or () if job_id not in {job.id for job in chosen}]
+        if missing:
+            raise JobNotFound("there is no %s job %r" % (state, missing[0]))
+        return self._remove(chosen, (state,))
+
+    def _remove(self, chosen, states):
+        keys = {job.key for job in chosen}
+
+        def remove():
+            self._drop(self._dlq, lambda key: key in keys)
+            self._drop(self._jobs, lambda key: key in keys, states)
+
+        if chosen:
+            self._change(remove, self._jobs, self._dlq)
+        return chosen
+
+    def _drop(self, file, goes, states=STATES):
+        """Rewrite a file without the records in `states` whose key `goes(key)`; not at all if there are none."""
+        with file.view(locked=True) as view:
+            places = {place for place, record in view.records(states) if goes((record["id"], record["created_at"]))}
+        if places:
+            with file.view(locked=True) as view:
+                file.rewrite(row for place, row in view.rows() if place not in places)
+
+    def reset(self):
+        """Remove all jobs, also the dead ones."""
+        def clear():
+            self._jobs.rewrite(())
+            self._dlq.rewrite(())
+
+        self._change(clear, self._jobs, self._dlq)
+
+
+def _matches(job, choice):
+    return (choice.ids is None or job.id in choice.ids) and (choice.before is None or (job.updated_at or job.created_at) < choice.before)
+
+
+def _common(jobs):
+    """Bytes that stand in line 1 of each of these jobs: a sieve for one job, none for several."""
+    return jobs[0].created_at.encode("ascii") if len(jobs) == 1 else b""
+
+
+def _split_line1(fields, tails):
+    """Line 1 of a new job in two pieces, between which created_at goes. `tails` keeps the piece that most jobs of a batch share."""
+    try:
+        head = ('{"id": %s, "command": %s, "created_at": "' % (encode_json(fields["id"]), encode_json(fields["command"]))).encode("utf-8")
+        cwd = fields["cwd"] if len(fields) == 3 else None
+        tail = tails.get(cwd)
+        if tail is None:
+            rest = {name: value for name, value in fields.items() if name not in ("id", "command")}
+            tail = b'", ' + encode_line1(rest)[1:]
+            if cwd is not None:
+                tails[cwd] = tail
+    except UnicodeEncodeError:
+        raise InvalidJob("a text of the job %r holds half of a surrogate pair, which no file can hold" % fields["id"]) from None
+    return head, tail
+
+
+def _stamped(rows, first, line2):
+    """Rows for `JobFile.append`: each with its created_at, one microsecond after another from `first` on."""
+    second, prefix = None, ""
+    for number, (head, tail) in enumerate(rows, first):
+        whole, micro = divmod(number, 1000000)
+        if whole != second:
+            second, prefix = whole, format_time(whole)[:20]
+        yield head + ("%s%06dZ" % (prefix, micro)).encode("ascii") + tail, line2
