@@ -1,0 +1,437 @@
+"""What each command does: `cmd_x(args, queue) -> exit code`. Results go to stdout, remarks to stderr; faults are raised."""
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from helpers import (DEFAULTS, SETTINGS, InvalidSettings, JsonError, QueueError, UsageError, check_setting, decode_json,
+                     decode_json_at, decode_utf8, encode_json, format_time, load_settings, parse_duration, printable, read_config,
+                     save_setting, setting_named, settings_from, skip_whitespace)
+from job import COMPLETED, DEAD, PROCESSING, InvalidJob
+from job_manager import Choice, JobManager
+from terminal import copy_to_stdout, is_terminal, table, use_color, when
+
+_EXAMPLE = "queuectl enqueue '{\"id\": \"job1\", \"command\": \"echo Hello\"}', or: queuectl enqueue --id job1 -- echo Hello"
+
+
+class Queue:
+    """One home, and what the commands need of it; each part is made when it is first asked for."""
+
+    def __init__(self, home):
+        self.home = home
+        self.config_path = os.path.join(home, "config.json")
+        self._jobs = None
+
+    def path(self, name):
+        """A path in the home."""
+        return os.path.join(self.home, name)
+
+    @property
+    def settings(self):
+        """The settings as config.json has them now. Keys that are none are kept, with a warning."""
+        record = read_config(self.config_path)
+        for key in record:
+            if key not in DEFAULTS._fields:
+                notice("%s: there is no setting %s; it is ignored" % (self.config_path, encode_json(key)))
+        return settings_from(record, self.config_path)
+
+    @property
+    def jobs(self):
+        """The JobManager of this home."""
+        if self._jobs is None:
+            self._jobs = JobManager(self.home, self.settings, notice)
+        return self._jobs
+
+    @property
+    def workers(self):
+        """The WorkerManager of this home."""
+        from worker_manager import WorkerManager
+        return WorkerManager(self.home, self.jobs, self.config_path)
+
+
+def notice(message):
+    """A remark for the user that is no error."""
+    sys.stderr.write("queuectl: %s\n" % printable(message))
+    sys.stderr.flush()
+
+
+def _print_json(value):
+    import json
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _print_json_array(records):
+    """A JSON array, an element a line, as they come."""
+    first = True
+    for record in records:
+        sys.stdout.write(("[\n" if first else ",\n") + encode_json(record))
+        first = False
+    print("[]" if first else "\n]")
+
+
+def _counted(number, noun, plural="s"):
+    return "%d %s%s" % (number, noun, "" if number == 1 else plural)
+
+
+# ---------------------------------------------------------------- adding
+
+class _Records:
+    """The jobs in a text: a JSON array of them, or one after another (JSON Lines, or spread over lines). Iterate once."""
+
+    def __init__(self, text, source):
+        self._text = text
+        self._source = source
+        self._at = 0
+
+    def __iter__(self):
+        text = self._text
+        at = skip_whitespace(text, 0)
+        array = text[at:at + 1] == "["
+        at = skip_whitespace(text, at + 1) if array else at
+        while at < len(text) and not (array and text[at] == "]"):
+            self._at = at
+            record, at = decode_json_at(text, at)
+            yield record
+            at = skip_whitespace(text, at)
+            if array and text[at:at + 1] == ",":
+                at = skip_whitespace(text, at + 1)
+            elif array and text[at:at + 1] != "]":
+                raise JsonError("expected ',' or ']'", text, at)
+        if array and text[at:].strip() != "]":
+            raise JsonError("extra text after the closing ]" if at < len(text) else "the closing ] is missing", text,
+                            min(at + 1, len(text)))
+
+    def fault(self, error):
+        """An error about the record at hand, with its place."""
+        if isinstance(error, JsonError):
+            return UsageError("%s, %s; nothing was added" % (self._source, error))
+        return UsageError("%s, line %d: %s; nothing was added" % (self._source, self._text.count("\n", 0, self._at) + 1, error))
+
+
+def cmd_enqueue(args, queue):
+    """Add one job or many."""
+    records, source = _requested(args)
+    try:
+        ids = queue.jobs.enqueue(records, _current_folder(), time.time())
+    except (InvalidJob, JsonError) as error:
+        if source is None:
+            raise
+        raise source.fault(error) from None
+    if args.quiet:
+        print("\n".join(printable(job_id) for job_id in ids))
+    elif source is None or (len(ids) == 1 and args.job not in ("-", None)):
+        print("Job '%s' added to the queue." % printable(ids[0]))
+    else:
+        print("%s added to the queue." % _counted(len(ids), "job"))
+    return 0
+
+
+def _requested(args):
+    """The records to add, and the _Records they come from, if any."""
+    ways = [args.job is not None, args.file is not None, args.words is not None]
+    if sum(ways) != 1:
+        raise UsageError("say what to add in one way: %s; or a file: queuectl enqueue --file JOBS" % _EXAMPLE)
+    if args.words is not None:
+        if not args.words:
+            raise UsageError("there is no command after --; write for example: queuectl enqueue --id job1 -- echo Hello")
+        return [_from_words(args)], None
+    if args.id is not None:
+        raise UsageError("--id goes with a command after --, as in: queuectl enqueue --id job1 -- echo Hello")
+    if args.job is not None and args.job != "-":
+        return _from_json(args.job), None
+    path = args.file if args.job is None else "-"
+    try:
+        if path == "-":
+            source, content = "standard input", sys.stdin.buffer.read()
+        else:
+            source = path
+            with open(path, "rb") as file:
+                content = file.read()
+    except OSError as error:
+        raise UsageError("cannot read %s: %s" % (path, error.strerror)) from None
+    try:
+        records = _Records(decode_utf8(content), source)
+    except JsonError as error:
+        raise UsageError("%s, %s; nothing was added" % (source, error)) from None
+    return records, records
+
+
+def _from_words(args):
+    command = args.words[0]
+    if len(args.words) > 1:
+        if os.name == "nt":
+            from subprocess import list2cmdline
+            command = list2cmdline(args.words)
+        else:
+            from shlex import quote
+            command = " ".join(quote(word) for word in args.words)
+    return {"id": os.urandom(4).hex() if args.id is None else args.id, "command": command}
+
+
+def _from_json(text):
+    try:
+        value = decode_json(text)
+    except JsonError as error:
+        raise UsageError("this is not JSON (%s); write %s" % (error, _EXAMPLE)) from None
+    return value if type(value) is list else [value]
+
+
+def _current_folder():
+    try:
+        return os.getcwd()
+    except OSError:
+        raise QueueError("the current folder is gone; change to another one") from None
+
+
+# ---------------------------------------------------------------- looking
+
+def cmd_list(args, queue):
+    """Show the jobs, or those that were asked for."""
+    jobs = queue.jobs.jobs(args.state)
+    if args.search is not None:
+        jobs = (job for job in jobs if args.search in job.command or args.search in job.id)
+    if args.sort is not None:
+        jobs = sorted(jobs, key=lambda job: (getattr(job, args.sort) is not None, getattr(job, args.sort)), reverse=args.reverse)
+    elif args.reverse:
+        jobs = reversed(list(jobs))
+    if args.limit is not None:
+        from itertools import islice
+        jobs = islice(jobs, args.limit)
+    if args.json:
+        _print_json_array(job.to_dict() for job in jobs)
+    elif args.quiet:
+        for job in jobs:
+            print(printable(job.id))
+    else:
+        table(("ID", "STATE", "ATTEMPTS", "UPDATED", "COMMAND"),
+              ((job.id, job.state, str(job.attempts), when(job.updated_at), job.command) for job in jobs), use_color(os.environ))
+    return 0
+
+
+def cmd_show(args, queue):
+    """Print all of a job as JSON."""
+    found = queue.jobs.find(args.id)
+    if len(found) > 1:
+        notice("%d jobs have the id %r; this is the newest" % (len(found), args.id))
+    _print_json(found[-1].to_dict())
+    return 0
+
+
+def cmd_status(args, queue):
+    """Count the jobs in each state, and the workers."""
+    counts = queue.jobs.count()
+    running = queue.workers.running()
+    workers = sum(worker.count for worker in running)
+    if args.json:
+        _print_json(dict(counts, total=sum(counts.values()), workers=workers, worker_processes=[worker.pid for worker in running],
+                         home=queue.home))
+        return 0
+    rows = [(state, str(counts[state])) for state in counts] + [("total", str(sum(counts.values())))]
+    width = max(len(number) for _, number in rows)
+    for name, number in rows:
+        print("%-10s  %*s" % (name, width, number))
+    print("%-10s  %*d%s" % ("workers", width, workers,
+                            "  (pid %s)" % ", ".join(str(worker.pid) for worker in running) if running else ""))
+    print("%-10s  %s" % ("home", printable(queue.home)))
+    return 0
+
+
+def cmd_logs(args, queue):
+    """Print what a job wrote, byte for byte."""
+    from job_runner import log_path, logged_attempts
+    job = queue.jobs.find(args.id)[-1] if args.id is not None else _latest(queue.jobs)
+    attempts = logged_attempts(queue.home, job)
+    if args.attempt is not None:
+        attempts = [number for number in attempts if number == args.attempt]
+    elif not args.all:
+        attempts = [number for number in attempts if number == job.attempts]
+    if not attempts:
+        notice("%r has written nothing%s" % (job.id, "" if job.attempts else "; it has not run yet"))
+    for number in attempts:
+        if args.all:
+            print("==> %s, attempt %d <==" % (printable(job.id), number))
+        copy_to_stdout(log_path(queue.home, job, number), args.lines)
+    return 0
+
+
+def _latest(jobs):
+    latest = max((job for job in jobs.jobs() if job.started_at), key=lambda job: job.started_at, default=None)
+    if latest is None:
+        raise QueueError("no job has run yet; 'queuectl worker start' runs those in the queue")
+    return latest
+
+
+# ---------------------------------------------------------------- workers
+
+def cmd_worker_start(args, queue):
+    """Be a worker process, or start one in the background."""
+    from worker_manager import check_safe
+    check_safe([queue.home, queue.path("jobs.json"), queue.config_path])
+    queue.jobs.count()  # what is broken is better said now than by a worker that waits for its repair
+    workers = _counted(args.count, "worker")
+    if args.detach:
+        program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
+        command = [sys.executable, program, "--home", queue.home, "worker", "start", "--count", str(args.count)]
+        pid = queue.workers.detach(command + ["--drain"] * args.drain, _without_job(os.environ))
+        print("Worker process %d started: %s, home %s, log %s" % (pid, workers, queue.home, queue.path(os.path.join("run", "worker.log"))))
+        return 0
+    print("Worker process %d: %s, home %s. Ctrl+C or 'queuectl worker stop' ends it." % (os.getpid(), workers, printable(queue.home)))
+    sys.stdout.flush()
+    return queue.workers.start(args.count, args.drain, os.environ)
+
+
+def _without_job(environ):
+    """An environment without what tells a job's processes from others."""
+    return {name: value for name, value in environ.items() if not name.startswith("QUEUECTL_")}
+
+
+def cmd_worker_stop(args, queue):
+    """Ask all worker processes to end, and wait until they have."""
+    stopped, left = queue.workers.stop(args.now, args.timeout)
+    if left:
+        notice("after %g s %s still run%s (pid %s)%s" % (args.timeout, _counted(len(left), "worker process", "es"),
+               "s" if len(left) == 1 else "", ", ".join(str(worker.pid) for worker in left),
+               "" if args.now else "; 'queuectl worker stop --now' ends the jobs they wait for"))
+        return 124
+    print("Stopped %s." % _counted(len(stopped), "worker process", "es") if stopped
+          else "No worker is running.")
+    return 0
+
+
+def cmd_worker_list(args, queue):
+    """Show the worker processes and what each runs."""
+    running = {}
+    for job in queue.jobs.jobs((PROCESSING,)):
+        running.setdefault((job.worker or "").rpartition("-")[0], []).append(job.id)
+    workers = queue.workers.running()
+    if args.json:
+        _print_json([{"pid": worker.pid, "workers": worker.count, "started_at": worker.started_at,
+                      "running": running.get(worker.token, [])} for worker in workers])
+        return 0
+    if not workers:
+        notice("no worker is running; 'queuectl worker start' starts one")
+    table(("PID", "WORKERS", "STARTED", "RUNNING"),
+          ((str(worker.pid), str(worker.count), when(worker.started_at), " ".join(running.get(worker.token, ["-"])))
+           for worker in workers))
+    return 0
+
+
+# ---------------------------------------------------------------- the dead letter queue, and removing
+
+def cmd_dlq_list(args, queue):
+    """Show the dead jobs, and why they died."""
+    jobs = queue.jobs.dead()
+    if args.json:
+        _print_json_array(job.to_dict() for job in jobs)
+        return 0
+    table(("ID", "ATTEMPTS", "FAILED", "REASON", "COMMAND"),
+          ((job.id, str(job.attempts), when(job.options.get("failed_at") or job.updated_at), job.ending, job.command) for job in jobs))
+    return 0
+
+
+def _choice(args):
+    """Which jobs a command is about."""
+    every = getattr(args, "all", False)
+    if bool(args.ids) == every and hasattr(args, "all"):
+        raise UsageError("say which jobs: ids, or --all")
+    older = getattr(args, "older_than", None)
+    return Choice(args.ids or None, None if older is None else format_time(time.time() - older))
+
+
+def cmd_retry(args, queue):
+    """Bring dead jobs back into the queue."""
+    ids = queue.jobs.retry(_choice(args), time.time())
+    if len(ids) == 1:
+        print("Job '%s' is back in the queue." % printable(ids[0]))
+    else:
+        print("%s back in the queue." % _counted(len(ids), "job"))
+    return 0
+
+
+def _removed(queue, jobs):
+    from job_runner import remove_logs
+    remove_logs(queue.home, jobs)
+    print("Removed %s." % _counted(len(jobs), "job"))
+    return 0
+
+
+def cmd_dlq_purge(args, queue):
+    """Remove dead jobs for good."""
+    return _removed(queue, queue.jobs.purge(_choice(args)))
+
+
+def cmd_clean(args, queue):
+    """Remove finished jobs and their output."""
+    return _removed(queue, queue.jobs.clean(args.state, _choice(args)))
+
+
+def cmd_reset(args, queue):
+    """Remove all jobs, the dead letter queue and all output."""
+    if not args.yes:
+        raise UsageError("reset removes all jobs, the dead letter queue and all output; say so with: queuectl reset --yes")
+    queue.workers.refuse_if_running("reset")
+    queue.jobs.reset()
+    from shutil import rmtree
+    rmtree(queue.path("logs"), ignore_errors=True)
+    print("Removed all jobs.")
+    return 0
+
+
+# ---------------------------------------------------------------- settings
+
+def cmd_config(args, queue):
+    """Show or change settings."""
+    if args.action == "set":
+        return _config_set(args, queue)
+    settings = load_settings(queue.config_path)
+    if args.key is not None:
+        value = getattr(settings, setting_named(args.key).name)
+        print(encode_json({setting_named(args.key).name: value}) if args.json else encode_json(value))
+    elif args.json:
+        _print_json(settings._asdict())
+    else:
+        table(("SETTING", "VALUE", "MEANING"),
+              ((setting.name, encode_json(getattr(settings, setting.name)), setting.meaning) for setting in SETTINGS))
+    return 0
+
+
+def _config_set(args, queue):
+    setting = setting_named(args.key)
+    try:
+        value = decode_json(args.value)
+    except JsonError:
+        value = args.value
+    check_setting(setting, value)
+    with queue.jobs.locked():
+        save_setting(queue.config_path, setting, value)
+    print("%s = %s" % (setting.name, encode_json(value)))
+    return 0
+
+
+# ---------------------------------------------------------------- values of arguments
+
+def states(text):
+    """`pending,dead` as a tuple of states. Raises UsageError."""
+    from helpers import did_you_mean
+    from job_format import STATES
+    chosen = tuple(word.strip() for word in text.split(","))
+    for word in chosen:
+        if word not in STATES:
+            raise UsageError("there is no state %r%s (the states are %s)" % (word, did_you_mean(word, STATES), ", ".join(STATES)))
+    return chosen
+
+
+def duration(text):
+    """`7d` in seconds. Raises UsageError."""
+    try:
+        return parse_duration(text)
+    except ValueError:
+        raise UsageError("%r is no length of time; write for example 90, 10s, 5m, 2h or 7d" % text) from None
+
+
+def positive(text):
+    """A whole number from 1 on. Raises UsageError."""
+    if text.isascii() and text.isdigit() and 0 < int(text) < 1000000:
+        return int(text)
+    raise UsageError("%r must be a whole number from 1 to 999999" % text)

@@ -1,0 +1,122 @@
+"""Everything a person looks at: tables, colours, times as people say them. A pipe gets the same facts plain: tab-separated, nothing
+shortened, no colour. No text of a user's reaches either with its control characters raw.
+"""
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from helpers import parse_time, printable
+
+_COLORS = {"pending": "33", "processing": "36", "completed": "32", "dead": "31"}
+_MEASURED_ROWS = 200  # rows looked at before the first is shown; the widths are theirs
+
+
+def is_terminal(stream):
+    """Whether a stream is a terminal. A closed one is none."""
+    try:
+        return stream.isatty()
+    except (AttributeError, ValueError):
+        return False
+
+
+def use_color(environ):
+    """Whether stdout takes colour: a terminal, and nobody said NO_COLOR (no-color.org)."""
+    return is_terminal(sys.stdout) and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+
+
+def display_width(text):
+    """Columns that a text takes: two for a wide character, none for a combining one."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+    return sum(0 if combining(char) or char in "\u200b\u200d\ufe0f" else 2 if east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def fit(text, width):
+    """A text cut to `width` columns, its end replaced by `…` if it is longer, and padded with spaces to that width."""
+    if display_width(text) > width:
+        while text and display_width(text) > width - 1:
+            text = text[:-max(1, (display_width(text) - width) // 2)]
+        text += "…"
+    return text + " " * (width - display_width(text))
+
+
+def age(moment, now):
+    """How long ago a time (as text) was, in the largest unit that fits: `12s ago`; "-" for none."""
+    if not moment:
+        return "-"
+    seconds = now - parse_time(moment)
+    ago = seconds >= 0
+    seconds = abs(seconds)
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            break
+    else:
+        unit, size = "s", 1
+    return "%s%d%s%s" % ("" if ago else "in ", seconds // size, unit, " ago" if ago else "")
+
+
+def when(moment):
+    """A time for a table's cell: how long ago on a terminal, as it is in a pipe."""
+    return age(moment, time.time()) if is_terminal(sys.stdout) else moment or "-"
+
+
+def table(headers, rows, color=False):
+    """Print rows of texts under headers. The last column takes what the window leaves; a cell that is a state is coloured. In a pipe:
+    tab-separated, without headers."""
+    if not is_terminal(sys.stdout):
+        for row in rows:
+            print("\t".join(printable(cell) for cell in row))
+        return
+    from itertools import chain, islice
+    from shutil import get_terminal_size
+    rows = iter(rows)
+    measured = [[printable(cell) for cell in row] for row in islice(rows, _MEASURED_ROWS)]
+    if not measured:
+        return
+    window = get_terminal_size().columns
+    widths = [max(display_width(row[place]) for row in [headers] + measured) for place in range(len(headers))]
+    widths[0] = min(widths[0], max(8, window // 3))
+    widths[-1] = max(4, window - sum(widths[:-1]) - 2 * (len(widths) - 1))
+    for row in chain([headers], measured, ([printable(cell) for cell in row] for row in rows)):
+        cells = [fit(cell, width) for cell, width in zip(row, widths)]
+        if color:
+            cells = [paint(cell, _COLORS.get(text)) for cell, text in zip(cells, row)]
+        print("  ".join(cells).rstrip())
+
+
+def paint(text, color):
+    """A text in a colour (an SGR number), or as it is for None."""
+    return "\033[%sm%s\033[0m" % (color, text) if color else text
+
+
+def copy_to_stdout(path, lines=None):
+    """Write a file to stdout byte for byte, or its last lines alone; never more than a piece of it in memory."""
+    sys.stdout.flush()
+    with open(path, "rb") as file:
+        file.seek(0 if lines is None else _start_of_last(file, lines))
+        while True:
+            piece = file.read(1 << 16)
+            if not piece:
+                return
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+
+
+def _start_of_last(file, lines):
+    """Where the last so many lines of a file start. A newline at its very end closes the last line."""
+    position = file.seek(0, os.SEEK_END) - 1
+    while position > 0:
+        step = min(1 << 16, position)
+        position -= step
+        file.seek(position)
+        piece = file.read(step)
+        at = piece.rfind(b"\n")
+        while at >= 0:
+            lines -= 1
+            if lines == 0:
+                return position + at + 1
+            at = piece.rfind(b"\n", 0, at)
+    return 0
