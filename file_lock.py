@@ -42,7 +42,7 @@ if os.name == "nt":
         os.lseek(descriptor, _FAR, os.SEEK_SET)
         msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
 
-    def _lock_waiting(descriptor, notice):
+    def _wait_for(descriptor, notice):
         started = time.monotonic()
         while not try_lock(descriptor):
             time.sleep(0.01)
@@ -66,9 +66,7 @@ else:
         """Give up the lock."""
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
-    def _lock_waiting(descriptor, notice):
-        if try_lock(descriptor):
-            return
+    def _wait_for(descriptor, notice):
         for _ in range(20):  # most holders are done within a fraction of a millisecond
             time.sleep(0.0005)
             if try_lock(descriptor):
@@ -156,7 +154,8 @@ class FileLock:
             if self._descriptor is None:
                 self._open()
             try:
-                _lock_waiting(self._descriptor, self._notice)
+                if not try_lock(self._descriptor):
+                    _wait_for(self._descriptor, self._notice)
             except OSError as error:
                 raise LockError("cannot lock %s: %s" % (self.path, error.strerror)) from None
             try:
@@ -193,9 +192,17 @@ class FileLock:
         pwrite(self._descriptor, _HINT.pack(_MAGIC, hint.gen, hint.ring_no, hint.inode, hint.size, hint.mtime, hint.intent,
                                             hint.intent_end, hint.last_created), slot * _SLOT)
 
-    def note_place(self, slot, ring_no, place):
-        """Write one changed place into the ring."""
-        pwrite(self._descriptor, place.to_bytes(8, "little"), slot * _SLOT + _PAGE + ring_no % RING * 8)
+    def note_places(self, slot, ring_no, places):
+        """Write changed places into the ring, from number `ring_no` on; more than it holds are not worth it. Raises OSError."""
+        if len(places) >= RING:
+            raise OSError(errno.EOVERFLOW, "too many places")
+        start = slot * _SLOT + _PAGE
+        at = ring_no % RING
+        content = struct.pack("<%dQ" % len(places), *places)
+        room = 8 * (RING - at)
+        pwrite(self._descriptor, content[:room], start + 8 * at)
+        if len(content) > room:
+            pwrite(self._descriptor, content[room:], start)
 
     def places(self, slot, first, last):
         """The changed places number `first` up to, but without, `last`; at most RING of them."""

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections import namedtuple
+from functools import lru_cache
 
 O_BINARY = getattr(os, "O_BINARY", 0)  # Windows would write "\r\n" for "\n" without it
 O_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
@@ -145,10 +146,15 @@ def decode_utf8(content):
 
 # ---------------------------------------------------------------- time
 
+@lru_cache(maxsize=4)
+def _format_second(second):
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
 def format_time(seconds):
     """Seconds since the epoch as `2026-11-24T02:09:06.123456Z`: UTC, always 27 characters, so that texts sort as times do."""
-    micros = int(round(seconds * 1e6))
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(micros // 1000000)) + ".%06dZ" % (micros % 1000000)
+    second, micro = divmod(int(round(seconds * 1e6)), 1000000)
+    return "%s.%06dZ" % (_format_second(second), micro)
 
 
 def parse_time(text):
@@ -179,18 +185,15 @@ def parse_duration(text):
 # ---------------------------------------------------------------- files
 
 def open_private(path, flags):
-    """A descriptor of `path`, binary, not inherited, never through a symbolic link; a file it creates has mode 0600.
+    """A descriptor of `path`, binary, not inherited, never through a symbolic link; a file it creates is its owner's alone (0600).
 
-    Source of the mode: DESIGN, "whatever the umask". Raises OSError.
+    Raises OSError.
     """
-    descriptor = os.open(path, flags | O_BINARY | O_NOFOLLOW, 0o600)
-    if flags & os.O_EXCL and not WINDOWS:
-        os.fchmod(descriptor, 0o600)
-    return descriptor
+    return os.open(path, flags | O_BINARY | O_NOFOLLOW, 0o600)
 
 
 def make_folder(path):
-    """Create a folder, and those above it, for its owner alone (0700 whatever the umask), unless it is there. Raises OSError."""
+    """Create a folder, and those above it, for its owner alone (0700), unless it is there. Raises OSError."""
     if os.path.isdir(path):
         return
     above = os.path.dirname(path)
@@ -200,7 +203,6 @@ def make_folder(path):
         os.mkdir(path, 0o700)
     except FileExistsError:
         return
-    os.chmod(path, 0o700)
 
 
 if hasattr(os, "pread"):
@@ -407,10 +409,15 @@ def printable(text):
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
+@lru_cache(maxsize=1)
+def _time_of_day(second):
+    return time.strftime("%H:%M:%S", time.localtime(second))
+
+
 def log(message):
     """One line to stderr with the time of day. A worker must outlive its terminal, so a stderr that is gone is no fault."""
     try:
-        sys.stderr.write("%s %s\n" % (time.strftime("%H:%M:%S"), printable(message)))
+        sys.stderr.write("%s %s\n" % (_time_of_day(int(time.time())), printable(message)))
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):
         return

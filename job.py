@@ -22,10 +22,11 @@ UNSTARTABLE = "unstartable"  # the system refused to start it
 
 MAX_ID = 200
 MAX_ATTEMPTS = 9999999
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_WORD = re.compile(r"[a-z][a-z_-]{0,13}\Z")
-_TOKEN = re.compile(r"[0-9A-Za-z-]{1,26}\Z")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z")
+# Compiled when they are first used: `enqueue` needs none of them.
+_CONTROL = "[\x00-\x1f\x7f-\x9f\u2028\u2029]"
+_WORD = r"[a-z][a-z_-]{0,13}\Z"
+_TOKEN = r"[0-9A-Za-z-]{1,26}\Z"
+_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z"
 _COLUMN_NAMES = tuple(name for name, _ in COLUMNS)
 
 
@@ -63,8 +64,8 @@ class Job(namedtuple("Job", ("id", "command", "created_at", "options") + _COLUMN
     @property
     def digest(self):
         """16 hexadecimal digits that stand for the key where a text of the user's would not do: in file names, in worker files."""
-        from hashlib import blake2b
-        return blake2b(("%s\n%s" % (self.created_at, self.id)).encode("utf-8"), digest_size=8).hexdigest()
+        import hashlib
+        return hashlib.blake2b(("%s\n%s" % (self.created_at, self.id)).encode("utf-8"), digest_size=8).hexdigest()
 
     @property
     def ending(self):
@@ -93,7 +94,7 @@ def check_fields(record):
             raise InvalidJob("\"%s\" must be a text, not %s" % (name, encode_json(value)[:60]))
     if not 0 < len(job_id) <= MAX_ID:
         raise InvalidJob("\"id\" must have 1 to %d characters, not %d" % (MAX_ID, len(job_id)))
-    if _CONTROL.search(job_id):
+    if not job_id.isprintable() and re.search(_CONTROL, job_id):
         raise InvalidJob("\"id\" must not contain control characters")
     if not command.strip():
         raise InvalidJob("\"command\" must not be empty")
@@ -125,7 +126,7 @@ def new_job_fields(record, cwd):
 
 def _time(name, value):
     if type(value) is str:
-        if _TIME.match(value):
+        if re.match(_TIME, value):
             return value
         try:
             return format_time(parse_time(value))
@@ -141,7 +142,7 @@ def _integer(name, value, low, high):
 
 
 def _word(name, value, pattern):
-    if type(value) is not str or not pattern.match(value):
+    if type(value) is not str or not re.match(pattern, value):
         raise InvalidJob("\"%s\" must be one short word, not %s" % (name, encode_json(value)[:60]))
     return value
 
@@ -152,24 +153,30 @@ def job_from_record(record, place=0):
     A record that was typed by hand may lack everything but id and command; its created_at is "" then.
     """
     check_fields(record)
-    options = dict(record)
-    job_id, command = _text(options.pop("id")), options.pop("command")
-    created_at = options.pop("created_at", None)
-    state, attempts, exit_code, reason, run_at, started_at, updated_at, worker = [options.pop(name, None) for name in _COLUMN_NAMES]
-    if state is None:
-        state = PENDING
-    elif state not in STATES:
-        raise InvalidJob("\"state\" must be one of %s, not %s" % (", ".join(STATES), encode_json(state)[:60]))
-    return Job(job_id, command, "" if created_at is None else _time("created_at", created_at), options,
-               state,
-               0 if attempts is None else _integer("attempts", attempts, 0, MAX_ATTEMPTS),
-               None if exit_code is None else _integer("exit_code", exit_code, -2 ** 31, 2 ** 32 - 1),
-               None if reason is None else _word("reason", reason, _WORD),
-               None if run_at is None else _time("run_at", run_at),
-               None if started_at is None else _time("started_at", started_at),
-               None if updated_at is None else _time("updated_at", updated_at),
-               None if worker is None else _word("worker", worker, _TOKEN),
-               place)
+    record = dict(record, id=_text(record["id"]))
+    if record.get("state") is None:
+        record["state"] = PENDING
+    elif record["state"] not in STATES:
+        raise InvalidJob("\"state\" must be one of %s, not %s" % (", ".join(STATES), encode_json(record["state"])[:60]))
+    record["attempts"] = _integer("attempts", record.get("attempts") or 0, 0, MAX_ATTEMPTS)
+    for name, check in _CHECKS:
+        value = record.get(name)
+        record[name] = None if value is None else check(name, value)
+    record["created_at"] = record["created_at"] or ""
+    return job_from_checked(record, place)
+
+
+def job_from_checked(record, place=0):
+    """The Job that a record holds whose fields are all there and were checked: one of a file in our own layout. Takes the record over."""
+    take = record.pop
+    return Job(take("id"), take("command"), take("created_at"), record, take("state"), take("attempts"), take("exit_code"),
+               take("reason"), take("run_at"), take("started_at"), take("updated_at"), take("worker"), place)
+
+
+_CHECKS = (("exit_code", lambda name, value: _integer(name, value, -2 ** 31, 2 ** 32 - 1)),
+           ("reason", lambda name, value: _word(name, value, _WORD)),
+           ("worker", lambda name, value: _word(name, value, _TOKEN)),
+           ("created_at", _time), ("run_at", _time), ("started_at", _time), ("updated_at", _time))
 
 
 # ---------------------------------------------------------------- the rules
@@ -205,14 +212,15 @@ def after_attempt(job, outcome, settings, now):
 
     An attempt that was lost with its worker is followed by the next one at once.
     """
-    job = job._replace(exit_code=outcome.exit_code, reason=outcome.reason, run_at=None, updated_at=format_time(now), worker=None)
+    state, run_at = PENDING, None
     if outcome.reason is None:
-        return job._replace(state=COMPLETED)
-    if job.attempts > settings.max_retries:
-        return job._replace(state=DEAD)
-    if outcome.reason == LOST:
-        return job._replace(state=PENDING)
-    return job._replace(state=PENDING, run_at=format_time(now + backoff_delay(job.attempts, settings)))
+        state = COMPLETED
+    elif job.attempts > settings.max_retries:
+        state = DEAD
+    elif outcome.reason != LOST:
+        run_at = format_time(now + backoff_delay(job.attempts, settings))
+    return job._replace(state=state, exit_code=outcome.exit_code, reason=outcome.reason, run_at=run_at, updated_at=format_time(now),
+                        worker=None)
 
 
 def given_back(job, now):

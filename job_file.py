@@ -7,7 +7,7 @@ The layout is `job_format`'s; here is what makes a change safe whatever is kille
   takes back one that was cut short; without the note it is known by its shape.
 - A file that is not as the hint says was written by someone else: it is left alone until it has held still, then checked whole.
   What is not an array of records is refused and never overwritten. Another layout is read as it is and rewritten at the next change.
-- The file is opened anew for each change, and its inode is compared with the path's afterwards: an editor may have replaced it.
+- Before each change and after it the inode of the open file is compared with the path's: an editor may have replaced it.
 - A write that failed or fell short is undone. Who wants to say that something is stored syncs the file first, after unlocking.
 """
 from __future__ import annotations
@@ -18,8 +18,8 @@ import re
 import time
 
 from file_lock import RING, new_gen
-from helpers import (JsonError, QueueError, format_time, open_private, parse_time, pread, pwrite, remove_file, replace, sync,
-                     sync_folder)
+from helpers import (WINDOWS, QueueError, format_time, open_private, parse_time, pread, pwrite, remove_file, replace,
+                     sync, sync_folder)
 from job_format import (CHUNK, COLUMNS, EMPTY, END, STATES, WIDTH, CorruptFile, Layout, bare, blocks, check_canonical, count_states,
                         encode_line1, encode_line2, lay_out, parse_any, parse_record, pending_records, read_lines)
 
@@ -125,7 +125,7 @@ class View:
                     continue
                 try:
                     yield offset + middle + 1, parse_record(block[start:middle], block[middle + 1:middle + 1 + WIDTH])
-                except (JsonError, ValueError):
+                except ValueError:
                     yield offset + middle + 1, self._read_again(offset + middle + 1)
 
     def _read_again(self, place):
@@ -135,7 +135,7 @@ class View:
                 return parse_record(*read_lines(self._descriptor, place))
             with self._lock:
                 return parse_record(*read_lines(self._descriptor, place))
-        except (JsonError, ValueError) as error:
+        except ValueError as error:
             raise CorruptFile("%s: the record whose second line is at byte %d does not read right (%s)"
                               % (self._path, place, error)) from None
 
@@ -154,10 +154,12 @@ class JobFile:
         self._slot = slot
         self._decode = decode
         self._warn = warn
-        self._descriptor = None
+        self._descriptor = None  # stays open between operations; its inode cannot be used again meanwhile
+        self._inode = 0
         self._hint = None
         self._checked = None  # (key, Layout) of the last check of a file that someone else wrote
         self._foreign = None  # the Layout of the open file where it is not ours
+        self._changed = []  # places changed since it was opened
 
     # -- opening
 
@@ -165,13 +167,8 @@ class JobFile:
         """Open the file; False if it is not what the last change left: call `settle` without the lock, then try again."""
         self._hint = hint = self._lock.read_hint(self._slot)
         self._foreign = None
-        try:
-            self._descriptor = open_private(self.path, os.O_RDWR)
-            key = _key(os.fstat(self._descriptor))
-        except FileNotFoundError:
-            key = _MISSING
-        except OSError as error:
-            raise storage_fault("open", self.path, error) from None
+        self._changed = []
+        key = self._open_current()
         if hint.intent:
             key = self._take_back(key)
         if key == (hint.inode, hint.size, hint.mtime):
@@ -185,6 +182,22 @@ class JobFile:
         else:
             self._adopt(_micros(layout.last_created))
         return True
+
+    def _open_current(self):
+        """Open the file that the path names now, unless it still is open; its key."""
+        try:
+            key = _key(os.stat(self.path))
+            if self._descriptor is None or self._inode != key[0]:
+                self._close()
+                self._descriptor = open_private(self.path, os.O_RDWR)
+                key = _key(os.fstat(self._descriptor))
+                self._inode = key[0]
+            return key
+        except FileNotFoundError:
+            self._close()
+            return _MISSING
+        except OSError as error:
+            raise storage_fault("open", self.path, error) from None
 
     def _take_back(self, key):
         """Undo an append that was cut short. One that is whole (only its note was left) stays, and so does all that a note names
@@ -254,16 +267,20 @@ class JobFile:
                         raise
             return layout if _key(os.fstat(descriptor)) == key else None
 
-    def close(self):
-        """Close the file, if it is open."""
+    def _close(self):
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
+    def leave(self):
+        """The end of an operation. Windows replaces no open file, so there it is closed; elsewhere a worker saves the next opening."""
+        if WINDOWS:
+            self._close()
+
     def keep(self):
-        """Hand the descriptor over to the caller, who syncs and closes it once the lock is free."""
-        descriptor, self._descriptor = self._descriptor, None
-        return descriptor
+        """A descriptor for the caller, who syncs and closes it once the lock is free; None if there is no file."""
+        self.commit()
+        return None if self._descriptor is None else os.dup(self._descriptor)
 
     def is_current(self, descriptor):
         """Whether the path still names the file that is open as `descriptor`."""
@@ -282,7 +299,7 @@ class JobFile:
     @property
     def mark(self):
         """What `changes_since` needs to know later: generation, number of changes, end."""
-        return (self._hint.gen, self._hint.ring_no, self.end)
+        return (self._hint.gen, self._hint.ring_no + len(self._changed), self.end)
 
     @property
     def last_created(self):
@@ -291,8 +308,10 @@ class JobFile:
 
     def changes_since(self, mark):
         """The places changed since `mark`, or None if that is not known and the whole file must be looked at."""
-        gen, ring_no, end = mark
         hint = self._hint
+        if mark == (hint.gen, hint.ring_no, hint.size - len(END)):
+            return ()
+        gen, ring_no, end = mark
         if gen != hint.gen or not 0 <= hint.ring_no - ring_no <= RING or end > self.end:
             return None
         return self._lock.places(self._slot, ring_no, hint.ring_no) if ring_no != hint.ring_no else []
@@ -302,12 +321,19 @@ class JobFile:
         end = mark[2]
         return pending_records(self._descriptor, self.end, end + 1 if end == 1 else end + 2) if self.end > end else ()
 
+    def line2(self, place):
+        """The line 2 at a place, or None if no record has its line 2 there."""
+        if self._descriptor is None or not 2 < place <= self.end - WIDTH:
+            return None
+        content = pread(self._descriptor, WIDTH + 2, place - 2)
+        return content[2:] if content.startswith(b',\n "state": "') and content[-1:] == b"}" else None
+
     def lines(self, place):
         """Line 1 and line 2 at a place, or None if no record has its line 2 there."""
         if self._descriptor is None or not 2 < place <= self.end - WIDTH:
             return None
         line1, line2 = read_lines(self._descriptor, place)
-        if len(line2) != WIDTH or not line2.startswith(b' "state": "') or line2[-1:] != b"}" or line1[-1:] != b",":
+        if not line2.startswith(b' "state": "') or line2[-1:] != b"}" or line1[-1:] != b",":
             return None
         return line1, line2
 
@@ -357,7 +383,7 @@ class JobFile:
         self._adopt(_micros(layout.last_created))
 
     def put(self, place, old, line2):
-        """Replace the line 2 at `place`, which was just read as `old`. Raises Replaced, StorageFault."""
+        """Replace the line 2 at `place`, which was just read as `old`; `commit` makes it known. Raises StorageFault."""
         try:
             _write_all(self._descriptor, line2, place)
         except OSError as error:
@@ -366,13 +392,7 @@ class JobFile:
             except OSError:
                 pass  # the first error is the one to tell
             raise storage_fault("change", self.path, error) from None
-        hint = self._hint
-        try:
-            self._lock.note_place(self._slot, hint.ring_no, place)
-        except OSError:  # a full disk: let the others look again at everything
-            hint.gen = new_gen()
-        hint.ring_no += 1
-        self._note_state()
+        self._changed.append(place)
 
     def append(self, rows, last_created=0):
         """Add records, rows as `lay_out` takes them, in one write: all or none. Raises Replaced, StorageFault.
@@ -399,6 +419,18 @@ class JobFile:
         hint.last_created = max(hint.last_created, last_created)
         self._note_state()
 
+    def commit(self):
+        """Make known what `put` has changed. Raises Replaced if it went into a file that an editor has replaced meanwhile."""
+        if not self._changed:
+            return
+        try:
+            self._lock.note_places(self._slot, self._hint.ring_no, self._changed)
+        except OSError:  # a full disk: let the others look again at everything
+            self._hint.gen = new_gen()
+        self._hint.ring_no += len(self._changed)
+        self._changed = []
+        self._note_state()
+
     def _undo_append(self, start):
         """Back to what was there; if even that fails, the note of the intent stays for whoever comes next."""
         try:
@@ -413,7 +445,7 @@ class JobFile:
     def rewrite(self, rows, last_created=0):
         """Replace the whole file by these records (rows as `lay_out` takes them): all or nothing. Raises Replaced, StorageFault."""
         temporary = self.path + ".new"
-        former = os.fstat(self._descriptor).st_ino if self._descriptor is not None else 0
+        former = self._inode if self._descriptor is not None else 0
         try:
             remove_file(temporary)
             descriptor = open_private(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
@@ -426,12 +458,12 @@ class JobFile:
                 os.close(descriptor)
             if self._look()[0][0] != former:
                 raise Replaced
-            self.close()  # Windows replaces no open file
+            self._close()  # Windows replaces no open file
             replace(temporary, self.path)
             if self.durable:
                 sync_folder(os.path.dirname(self.path))
-            self._descriptor = open_private(self.path, os.O_RDWR)
-            if os.fstat(self._descriptor).st_ino != inode:
+            self._open_current()
+            if self._inode != inode:
                 raise Replaced
         except OSError as error:
             raise storage_fault("rewrite", self.path, error) from None
@@ -452,19 +484,16 @@ class JobFile:
     def _note_state(self):
         """Note what the file is now. Raises Replaced if the path names another one by now: what was written is gone with it."""
         hint = self._hint
-        hint.inode, hint.size, hint.mtime = _key(os.fstat(self._descriptor))
-        if self._look_inode() != hint.inode:
+        try:
+            hint.inode, hint.size, hint.mtime = _key(os.stat(self.path))
+        except FileNotFoundError:
+            raise Replaced from None
+        if hint.inode != self._inode:
             raise Replaced
         try:
             self._lock.write_hint(self._slot, hint)
         except OSError:
             return  # a full disk: the next one checks the whole file, no more
-
-    def _look_inode(self):
-        try:
-            return os.stat(self.path).st_ino
-        except FileNotFoundError:
-            return 0
 
 
 def _with_created_at(jobs, written):
@@ -530,6 +559,6 @@ class open_files:
     def __exit__(self, *exception):
         try:
             for file in self._files:
-                file.close()
+                file.leave()
         finally:
             self._lock.__exit__()

@@ -14,8 +14,8 @@ from collections import namedtuple
 
 from file_lock import FileLock
 from helpers import QueueError, encode_json, format_time, sync
-from job import (COMPLETED, DEAD, LOST, PENDING, PROCESSING, InvalidJob, Outcome, after_attempt, claimed, given_back, job_from_record,
-                 new_job_fields, ready_at, retried)
+from job import (COMPLETED, DEAD, LOST, PENDING, PROCESSING, InvalidJob, Outcome, after_attempt, claimed, given_back,
+                 job_from_checked, job_from_record, new_job_fields, ready_at, retried)
 from job_format import STATES, bare, column, encode_line1, encode_line2, parse_record
 from job_file import JobFile, NotConfirmed, Replaced, open_files
 
@@ -60,7 +60,10 @@ class JobManager:
         while True:
             try:
                 with open_files(self._lock, *files, change=True):
-                    return operation()
+                    result = operation()
+                    for file in files:
+                        file.commit()
+                    return result
             except Replaced:
                 continue
 
@@ -128,26 +131,29 @@ class JobManager:
     def _claim(self, token, now, preferred):
         if not self._catch_up():
             return None
-        index = self._index
         if preferred is not None:
-            place, lines = self._find(preferred.key, preferred.place)
-            if lines is not None and column(lines[1], "state") == PENDING:
-                job = self._take(place, lines, token, now)
-                if job is not None:
-                    return job
+            place, line2 = self._find(preferred)
+            job = self._take(place, token, now) if line2 is not None else None
+            if job is not None:
+                return job
+        return self._next(token, now)
+
+    def _next(self, token, now):
+        """Claim the job that comes next by the index; None if none may run now."""
         while True:
-            place = index.pop(now)
+            place = self._index.pop(now)
             if place is None:
                 return None
-            lines = self._jobs.lines(place)
-            if lines is not None and column(lines[1], "state") == PENDING:
-                job = self._take(place, lines, token, now)
-                if job is not None:
-                    return job
+            job = self._take(place, token, now)
+            if job is not None:
+                return job
 
-    def _take(self, place, lines, token, now):
-        """Mark a pending job as running, or put it aside if it is not due, or if its former attempt still runs."""
-        job = job_from_record(parse_record(*lines), place)
+    def _take(self, place, token, now):
+        """Mark the job at a place as running, if it is pending there; put it aside if it is not due, or if its former attempt runs."""
+        lines = self._jobs.lines(place)
+        if lines is None or column(lines[1], "state") != PENDING:
+            return None
+        job = job_from_checked(parse_record(*lines), place)
         due = ready_at(job, self.settings, now)
         if due > now:
             self._index.wait(due, place)
@@ -185,7 +191,7 @@ class JobManager:
                 self._remember(index, place, record, time())
 
     def _remember(self, index, place, record, now):
-        due = ready_at(job_from_record(record), self.settings, now) if record else 0
+        due = ready_at(job_from_checked(record), self.settings, now) if record else 0
         if due > now:
             index.wait(due, place)
         else:
@@ -199,8 +205,8 @@ class JobManager:
             self._index = None
             return False
         for place in places:
-            lines = jobs.lines(place)
-            if lines is not None and column(lines[1], "state") == PENDING:
+            line2 = jobs.line2(place)
+            if line2 is not None and column(line2, "state") == PENDING:
                 index.add(place)
         for place, record in jobs.pending_since(index.mark):
             self._remember(index, place, record, index.now)
@@ -213,48 +219,41 @@ class JobManager:
         if self._index is not None:
             self._index.mark = self._jobs.mark
 
-    def _find(self, key, place, token=None):
-        """Where the job with this key (and worker token) is, as (place, lines), looked for at `place` first; (0, None) if nowhere."""
-        lines = self._jobs.lines(place)
-        if lines is not None and self._is(lines, key, token):
-            return place, lines
+    def _find(self, job):
+        """Where a job is that runs under its token (or, without one, the job itself), as (place, line 2); (0, None) if nowhere."""
+        line2 = self._jobs.line2(job.place)
+        if line2 is not None and column(line2, "worker") == job.worker and (job.worker or self._is_at(job)):
+            return job.place, line2
         with self._jobs.view(locked=True) as view:
-            for place, record in view.records(containing=key[1].encode("ascii")):
-                if (record["id"], record["created_at"]) == key and record["worker"] == token:
-                    return place, self._jobs.lines(place)
+            for place, record in view.records(containing=job.created_at.encode("ascii")):
+                if (record["id"], record["created_at"], record["worker"]) == (job.id, job.created_at, job.worker):
+                    return place, self._jobs.line2(place)
         return 0, None
 
-    @staticmethod
-    def _is(lines, key, token):
-        if column(lines[1], "worker") != token:
-            return False
-        if token is not None:
-            return True  # random, one an attempt
-        record = parse_record(*lines)
-        return (record["id"], record["created_at"]) == key
+    def _is_at(self, job):
+        record = parse_record(*self._jobs.lines(job.place))
+        return (record["id"], record["created_at"]) == job.key
 
-    def record(self, job, outcome, now, output=""):
-        """What follows the attempt of a job that was claimed: the job as it is now, or None if it was taken away from its worker
-        (cleared, or set back by an editor), so that the outcome counts for nothing. `output` goes into dlq.json if the job dies."""
-        return self._move(job, after_attempt(job, outcome, self.settings, now), output)
+    def record(self, job, outcome, now, output="", token=None):
+        """Record how the attempt of a claimed job ended: (the job as it is now, the next job).
 
-    def give_back(self, job, now):
-        """Return a job whose attempt was ended by `stop`: pending, that attempt not counted. None as with `record`."""
-        return self._move(job, given_back(job, now), "")
+        The job is None if it was taken away from its worker (cleared, or set back by an editor), so that the outcome counts for
+        nothing. `outcome` None gives the job back: that attempt is not counted. `output` goes into dlq.json if the job dies. With
+        `token` the next job is claimed at once; it may be None also while there are some, so `claim` has the last word.
+        """
+        after = given_back(job, now) if outcome is None else after_attempt(job, outcome, self.settings, now)
 
-    def _move(self, job, after, output):
         def move():
-            if self._index is not None:
-                self._catch_up()
-            place, lines = self._find(job.key, job.place, job.worker)
-            if lines is None:
-                return None
+            known = self._index is not None and self._catch_up()
+            place, line2 = self._find(job)
+            if line2 is None:
+                return None, None
             if after.state == DEAD:
                 self._bury([after], output)
-            self._put(place, lines[1], after)
-            if self._index is not None and after.state == PENDING:
-                self._index.wait(ready_at(after, self.settings, 0) if after.run_at else 0, place)
-            return after._replace(place=place)
+            self._put(place, line2, after)
+            if known and after.state == PENDING:
+                self._index.wait(ready_at(after, self.settings, now), place)
+            return after if place == job.place else after._replace(place=place), self._next(token, now) if known and token is not None else None
 
         return self._change(move, *((self._jobs, self._dlq) if after.state == DEAD else (self._jobs,)))
 
@@ -265,12 +264,12 @@ class JobManager:
     def abandoned(self, is_alive):
         """The jobs in state processing whose worker process does not live. `is_alive(process_token)` tells."""
         with self._view(self._jobs) as view:
-            jobs = [job_from_record(record, place) for place, record in view.records((PROCESSING,))]
+            jobs = [job_from_checked(record, place) for place, record in view.records((PROCESSING,))]
         return [job for job in jobs if not (job.worker and is_alive(job.worker.rpartition("-")[0]))]
 
     def lose(self, job, now, output=""):
         """Record that a job's attempt was lost with its worker: it runs again, or dies if its attempts are used up."""
-        return self.record(job, Outcome(None, LOST), now, output)
+        return self.record(job, Outcome(None, LOST), now, output)[0]
 
     def sync_outcomes(self):
         """Put what workers have recorded since the last call on the disk. Raises OSError."""
@@ -305,12 +304,12 @@ class JobManager:
         """The jobs in those states, in the order of the file, one at a time."""
         with self._view(self._jobs) as view:
             for place, record in view.records(states):
-                yield job_from_record(record, place)
+                yield job_from_checked(record, place)
 
     def find(self, job_id):
         """All jobs with that id, the oldest first. Raises JobNotFound."""
         with self._view(self._jobs) as view:
-            found = [job_from_record(record, place) for place, record in view.records(containing=encode_json(job_id).encode("utf-8"))
+            found = [job_from_checked(record, place) for place, record in view.records(containing=encode_json(job_id).encode("utf-8"))
                      if record["id"] == job_id]
         if not found:
             raise JobNotFound("there is no job %r; 'queuectl list' shows all" % job_id)
@@ -333,11 +332,11 @@ class JobManager:
             for number, (_, record) in enumerate(dlq.records()):
                 key = hash((record["id"], record["created_at"]))
                 if last[key] == number and (key in dead or key in unknown):
-                    yield job_from_record(record)
+                    yield job_from_checked(record)
             if dead.difference(last):
                 for _, record in jobs.records((DEAD,)):
                     if hash((record["id"], record["created_at"])) not in last:
-                        yield job_from_record(record)
+                        yield job_from_checked(record)
 
     # ------------------------------------------------------------ the dead letter queue, and removing
 
@@ -357,7 +356,7 @@ class JobManager:
                 place, state = known.get(job.key, (0, None))
                 back = retried(job, now)
                 if state == DEAD:
-                    self._put(place, self._jobs.lines(place)[1], back)
+                    self._put(place, self._jobs.line2(place), back)
                 elif state is None:  # only dlq.json still has it
                     fields = {name: value for name, value in back.fields().items() if name not in ("failed_at", "output")}
                     self._jobs.append([(encode_line1(fields), encode_line2(back.standing()))])

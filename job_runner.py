@@ -17,7 +17,7 @@ import subprocess
 import time
 from _thread import allocate_lock
 
-from file_lock import try_lock
+from file_lock import try_lock, unlock
 from helpers import WINDOWS, make_folder, open_private, pread, remove_file
 from job import FAILED, KILLED, UNSTARTABLE, Outcome
 
@@ -30,19 +30,23 @@ _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 # ---------------------------------------------------------------- output
 
-def log_stem(job):
+def _log_stem(job_id, digest):
     """The start of a job's log names: readable, safe on every file system, unlike any other job's."""
-    return "%s-%s" % (_UNSAFE.sub("_", job.id)[:40], job.digest)
+    return "%s-%s" % (job_id[:40] if job_id.isalnum() and job_id.isascii() else _UNSAFE.sub("_", job_id)[:40], digest)
+
+
+def _log_path(home, job_id, digest, attempt):
+    return "%s%slogs%s%s.%d.log" % (home, os.sep, os.sep, _log_stem(job_id, digest), attempt)
 
 
 def log_path(home, job, attempt):
     """Where the output of an attempt (from 1) of a job is kept."""
-    return os.path.join(home, "logs", "%s.%d.log" % (log_stem(job), attempt))
+    return _log_path(home, job.id, job.digest, attempt)
 
 
 def logged_attempts(home, job):
     """The attempts of a job whose output is there, in order."""
-    prefix = log_stem(job) + "."
+    prefix = _log_stem(job.id, job.digest) + "."
     try:
         names = os.listdir(os.path.join(home, "logs"))
     except OSError:
@@ -54,7 +58,7 @@ def logged_attempts(home, job):
 def remove_logs(home, jobs):
     """Remove the output of these jobs."""
     folder = os.path.join(home, "logs")
-    stems = {log_stem(job) for job in jobs}
+    stems = {_log_stem(job.id, job.digest) for job in jobs}
     try:
         names = os.listdir(folder)
     except OSError:
@@ -78,76 +82,115 @@ def last_lines(path):
     return "\n".join(content.decode("utf-8", "replace").splitlines()[-_TAIL_LINES:])
 
 
+class LogFile:
+    """The log of the attempts that one thread runs, one after another: `begin`, run, `end`.
+
+    A file that stayed empty serves the next attempt under its new name, since making and removing one costs a short job a tenth of its
+    time. It must not if a process of the former attempt still has it open, so the descriptor that the job inherits is a lock of its own:
+    as long as any process has it, nobody else gets the lock.
+    """
+
+    def __init__(self):
+        self.path = None
+        self._descriptor = None
+
+    def begin(self, path):
+        """Make the log of an attempt, in place of one of that name from before a retry; a descriptor for the job, which the caller
+        closes once the job has it. Raises OSError."""
+        if self._descriptor is None:
+            self._create(path)
+        else:
+            os.rename(self.path, path)
+            self.path = path
+        inherited = open_private(path, os.O_WRONLY | os.O_APPEND)
+        try_lock(inherited)
+        return inherited
+
+    def _create(self, path):
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND
+        try:
+            descriptor = open_private(path, flags)
+        except FileNotFoundError:
+            make_folder(os.path.dirname(path))
+            descriptor = open_private(path, flags)
+        except FileExistsError:
+            remove_file(path)
+            descriptor = open_private(path, flags)
+        self.path, self._descriptor = path, descriptor
+
+    def write(self, text):
+        """Add a remark of our own. Raises OSError."""
+        os.write(self._descriptor, text.encode("utf-8", "replace"))
+
+    def end(self):
+        """Let go of a log that holds something, or that someone may still write to; keep an empty one for the next attempt."""
+        if self._descriptor is None:
+            return
+        if os.fstat(self._descriptor).st_size or WINDOWS or not try_lock(self._descriptor):
+            self._close()
+        else:
+            unlock(self._descriptor)
+
+    def discard(self):
+        """Remove an empty log that no attempt follows."""
+        if self._descriptor is not None:
+            if not os.fstat(self._descriptor).st_size:
+                remove_file(self.path)
+            self._close()
+
+    def _close(self):
+        os.close(self._descriptor)
+        self._descriptor = None
+
+
 # ---------------------------------------------------------------- one attempt
 
 class Attempt:
     """An attempt of a claimed job: `start`, then `wait` in the worker's thread; `end` from any other one."""
 
-    def __init__(self, home, job, environ):
+    def __init__(self, home, job, environ, launch, log):
         self.job = job
         self.pid = 0
-        self.path = log_path(home, job, job.attempts)
+        self.digest = job.digest
         self.ended = False  # someone called `end`
         self._home = home
         self._environ = environ
-        self._log = None
-        self._process = None
-        self._mutex = allocate_lock()  # guards _process against being reaped while it is signalled
+        self._launch = launch
+        self._log = log
+        self._running = False
+        self._mutex = allocate_lock()  # guards _running: nothing is reaped while it is signalled
         self._kill_at = None
 
     def start(self):
         """Start the command. Returns None, or an Outcome if the system refused. Raises OSError if the log cannot be made, which
         is not the job's fault."""
-        self._log = self._open_log()
         job = self.job
+        output = self._log.begin(_log_path(self._home, job.id, self.digest, job.attempts))
         environ = dict(self._environ)
-        environ.update({b"QUEUECTL_JOB_ID": job.id.encode("utf-8"), b"QUEUECTL_ATTEMPT": b"%d" % job.attempts,
-                        b"QUEUECTL_WORKER": job.worker.encode("ascii")})
+        environ[b"QUEUECTL_JOB_ID"] = job.id.encode("utf-8")
+        environ[b"QUEUECTL_ATTEMPT"] = b"%d" % job.attempts
+        environ[b"QUEUECTL_WORKER"] = job.worker.encode("ascii")
+        folder = job.options.get("cwd") or self._home
         try:
-            self._process = _start(job.command, job.options.get("cwd") or self._home, environ, self._log)
+            self.pid = self._launch.start(job.command, folder, environ, output)
+            self._running = True
+            return None
         except (OSError, ValueError) as error:
-            os.write(self._log, ("queuectl: cannot start this command in %s: %s\n"
-                                 % (job.options.get("cwd"), getattr(error, "strerror", None) or error)).encode("utf-8", "replace"))
-            self._close_log()
+            self._log.write("queuectl: cannot start this command in %s: %s\n" % (folder, getattr(error, "strerror", None) or error))
             return Outcome(None, UNSTARTABLE)
-        self.pid = self._process.pid
-        return None
-
-    def _open_log(self):
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND
-        try:
-            descriptor = open_private(self.path, flags)
-        except FileNotFoundError:
-            make_folder(os.path.dirname(self.path))
-            descriptor = open_private(self.path, flags)
-        except FileExistsError:  # of an attempt of that number before a retry
-            remove_file(self.path)
-            descriptor = open_private(self.path, flags)
-        try_lock(descriptor)
-        return descriptor
-
-    def _close_log(self):
-        if os.fstat(self._log).st_size == 0:
-            remove_file(self.path)
-        os.close(self._log)
+        finally:
+            os.close(output)
 
     def wait(self, grace):
         """Wait for the end: an Outcome. What a failed attempt leaves running is ended; a successful one may leave something."""
-        process = self._process
-        if hasattr(os, "waitid"):
-            # The shell stays a zombie, and its group's number ours, until what is left of a failed attempt was signalled.
-            ended = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-            failed = ended.si_code != os.CLD_EXITED or ended.si_status != 0
-        else:
-            failed = process.wait() != 0
+        failed = self._launch.wait_without_reaping(self.pid)
         with self._mutex:
             if failed or self.ended:
-                signal_group(process.pid, _TERM)
-            code = process.wait()
-            self._process = None
-        if (failed or self.ended) and group_exists(process.pid):
-            self._end_rest(process.pid, grace)
-        self._close_log()
+                signal_group(self.pid, _TERM)
+            code = self._launch.reap(self.pid)
+            self._running = False
+        if (code or self.ended) and group_exists(self.pid):
+            self._end_rest(self.pid, grace)
         if code < 0:
             return Outcome(128 - code, KILLED)
         return Outcome(code, FAILED if code else None)
@@ -167,27 +210,106 @@ class Attempt:
             if self._kill_at is None:
                 self.ended = True
                 self._kill_at = time.monotonic() + grace
-                if self._process is not None:
-                    _end_process(self._process, _TERM)
+                if self._running:
+                    self._launch.signal(self.pid, _TERM)
 
     def hasten(self):
         """Send KILL to a tree that was asked to end and did not within its grace."""
         with self._mutex:
-            if self._kill_at is not None and self._process is not None and time.monotonic() >= self._kill_at:
-                _end_process(self._process, _KILL)
+            if self._kill_at is not None and self._running and time.monotonic() >= self._kill_at:
+                self._launch.signal(self.pid, _KILL)
 
 
-def _start(command, folder, environ, log):
-    null = os.open(os.devnull, os.O_RDWR)
-    try:
-        if WINDOWS:
-            text = {key.decode("utf-8"): value.decode("utf-8") for key, value in environ.items()}
-            return subprocess.Popen(command, shell=True, cwd=folder, env=text, stdin=null, stdout=log, stderr=log,
-                                    creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0))
-        return subprocess.Popen(command.encode("utf-8"), shell=True, cwd=folder, env=environ, stdin=null, stdout=log, stderr=log,
-                                start_new_session=True)
-    finally:
-        os.close(null)
+class PosixLauncher:
+    """Starts commands as `subprocess.Popen(command, shell=True, start_new_session=True)` would, in half of the time, and reaps them.
+
+    posix_spawn knows no folder to start in, so the folder of the whole process is changed, which uses absolute paths alone. It closes
+    no descriptors either: ours are never inherited, and those that we inherited ourselves are marked so.
+    """
+
+    def __init__(self):
+        self._null = os.open(os.devnull, os.O_RDWR)
+        self._mutex = allocate_lock()
+        self._folder = None
+        self._session = {"setsid": True}
+        # Python ignores SIGPIPE and SIGXFSZ, and a program that inherits that does not end with its pipe. Naming all signals saves the C
+        # library the asking for each.
+        self._signals = [number for number in range(1, signal.NSIG) if number not in (signal.SIGKILL, signal.SIGSTOP)]
+        for descriptor in range(3, 256):
+            try:
+                os.set_inheritable(descriptor, False)
+            except OSError:
+                continue
+
+    def start(self, command, folder, environ, log):
+        """Start a command; its pid. Raises OSError."""
+        streams = [(os.POSIX_SPAWN_DUP2, self._null, 0), (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
+        arguments = (b"sh", b"-c", command.encode("utf-8"))
+        with self._mutex:
+            if folder != self._folder:
+                self._folder = None
+                os.chdir(folder)
+                self._folder = folder
+            try:
+                return os.posix_spawn("/bin/sh", arguments, environ, file_actions=streams, setsigdef=self._signals, **self._session)
+            except NotImplementedError:  # a C library that knows no sessions here; a group keeps Ctrl+C away as well
+                self._session = {"setpgroup": 0}
+                return os.posix_spawn("/bin/sh", arguments, environ, file_actions=streams, setsigdef=self._signals, **self._session)
+
+    def wait_without_reaping(self, pid):
+        """Wait for the end of a command; whether it failed. It stays a zombie, and the number of its group ours, until `reap`."""
+        if not hasattr(os, "waitid"):
+            return False  # macOS before Python 3.13: `reap` waits
+        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        return ended.si_code != os.CLD_EXITED or ended.si_status != 0
+
+    def reap(self, pid):
+        """The exit code, or minus the signal that ended it."""
+        _, status = os.waitpid(pid, 0)
+        return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+    def signal(self, pid, number):
+        """Signal the group of a command that is not reaped."""
+        signal_group(pid, number)
+
+    def close(self):
+        """Give back the descriptor."""
+        os.close(self._null)
+
+
+class PopenLauncher:
+    """Starts commands where there is no posix_spawn: on Windows."""
+
+    def __init__(self):
+        self._processes = {}
+
+    def start(self, command, folder, environ, log):
+        """Start a command; its pid. Raises OSError."""
+        text = {key.decode("utf-8"): value.decode("utf-8") for key, value in environ.items()}
+        process = subprocess.Popen(command, shell=True, cwd=folder, env=text, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                   creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0))
+        self._processes[process.pid] = process
+        return process.pid
+
+    def wait_without_reaping(self, pid):
+        """Wait for the end of a command; whether it failed."""
+        return self._processes[pid].wait() != 0
+
+    def reap(self, pid):
+        """The exit code."""
+        return self._processes.pop(pid).wait()
+
+    def signal(self, pid, number):
+        """End a command."""
+        self._processes[pid].kill()
+
+    def close(self):
+        """Nothing is kept."""
+
+
+def launcher():
+    """What starts commands on this system."""
+    return PosixLauncher() if hasattr(os, "posix_spawn") else PopenLauncher()
 
 
 def job_environ(environ, home):
@@ -227,13 +349,6 @@ def group_exists(group):
     except PermissionError:
         return True
     return True
-
-
-def _end_process(process, number):
-    if WINDOWS:
-        process.kill()
-    else:
-        signal_group(process.pid, number)
 
 
 def processes_of(token):

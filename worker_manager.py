@@ -17,12 +17,13 @@ import signal
 import threading
 import time
 from collections import namedtuple
+from itertools import count as count_up
 
 from file_lock import try_lock
 from helpers import (WINDOWS, QueueError, format_time, load_settings, log, make_folder, open_private, parse_time, pread, pwrite,
                      remove_file)
 from job import DEAD, PENDING, PROCESSING, ready_at
-from job_runner import Attempt, LostTree, job_environ, last_lines, log_path
+from job_runner import Attempt, LogFile, LostTree, job_environ, last_lines, launcher, log_path
 
 _SLOT = 128  # bytes for what one thread runs; they divide a page, so that no write of one is torn
 _LOST_GRACE = 2.0  # seconds between TERM and KILL for the tree of a dead worker; its jobs are to run again within five
@@ -55,9 +56,10 @@ class WorkerFile:
         if temporary != self.path:
             os.rename(temporary, self.path)
 
-    def note(self, number, job=None, group=0):
+    def note(self, number, attempt=None):
         """Note what thread `number` (from 0) runs, for whoever has to clean up behind this process. Raises OSError."""
-        text = '{"worker": "%s", "group": %d, "job": "%s"}' % (job.worker, group, job.digest) if job is not None else "null"
+        text = "null" if attempt is None else '{"worker": "%s", "group": %d, "job": "%s"}' % (attempt.job.worker, attempt.pid,
+                                                                                           attempt.digest)
         pwrite(self._descriptor, text.encode("ascii").ljust(_SLOT - 2), _SLOT * (number + 1))
 
     def remove(self):
@@ -224,13 +226,14 @@ class Supervisor:
         self._config_path = config_path
         self._config_key = None
         self._environ = job_environ(environ, home)
+        self._launch = launcher()
         self._run_folder = os.path.join(home, "run")
         self._file = WorkerFile(self._run_folder, count)
         self._waker = Waker(self._file.path[:-len("json")] + "wake")
         self._count = count
         self._drain = drain
         self._attempts = [None] * count  # what each thread runs
-        self._serial = 0
+        self._serials = count_up(1)
         self._stop = threading.Event()  # take no more jobs
         self._now = False  # and end those that run
         self._signals = 0
@@ -275,6 +278,7 @@ class Supervisor:
             for number, handler in former:
                 signal.signal(number, handler)
             self._waker.close()
+            self._launch.close()
             if self._unrecorded:
                 log("%d results could not be recorded; those jobs run again" % self._unrecorded)
             else:
@@ -423,6 +427,7 @@ class Supervisor:
 
     def _work(self, number):
         waiting_for = None
+        log_file = LogFile()
         try:
             while not self._stop.is_set():
                 if waiting_for is not None and self._wait_for_retry(waiting_for):
@@ -431,11 +436,13 @@ class Supervisor:
                 waiting_for = None
                 if job is None:
                     self._be_idle()
-                    continue
-                with self._idle:
-                    self._idle.notify()
-                waiting_for = self._run_job(number, job)
+                while job is not None:
+                    with self._idle:
+                        self._idle.notify()
+                    job, waiting_for = self._run_job(number, job, log_file)
+                log_file.discard()
         finally:
+            log_file.discard()
             with self._idle:
                 self._ended_threads += 1
                 self._busy_threads -= 1
@@ -450,12 +457,12 @@ class Supervisor:
             self._stop.wait(min(delay, _TICK))
         return delay > 0
 
+    def _token(self):
+        return "%s-%d" % (self._file.token, next(self._serials))
+
     def _claim(self, preferred):
-        with self._idle:
-            self._serial += 1
-            token = "%s-%d" % (self._file.token, self._serial)
         try:
-            job = self._jobs.claim(token, time.time(), preferred)
+            job = self._jobs.claim(self._token(), time.time(), preferred)
         except QueueError as error:
             self._fault(str(error))
             return None
@@ -472,49 +479,52 @@ class Supervisor:
                 self._idle.wait()
             self._busy_threads += 1
 
-    def _run_job(self, number, job):
-        """Run one attempt and record how it ended. The job, if this worker is to wait for its retry."""
-        attempt = Attempt(self._home, job, self._environ)
+    def _run_job(self, number, job, log_file):
+        """Run one attempt and record how it ended: (the next job, the job whose retry this worker is to wait for)."""
+        attempt = Attempt(self._home, job, self._environ, self._launch, log_file)
         self._attempts[number] = attempt
         started = time.monotonic()
         try:
             outcome = attempt.start()
             if outcome is None:
-                self._file.note(number, job, attempt.pid)
+                self._file.note(number, attempt)
                 if self._now:
                     attempt.end(self._jobs.settings.kill_grace)
                 outcome = attempt.wait(self._jobs.settings.kill_grace)
         except OSError as error:
-            self._fault("cannot run %s: %s: %s" % (job.id, error.filename or attempt.path, error.strerror))
+            self._fault("cannot run %s: %s: %s" % (job.id, error.filename, error.strerror))
             outcome = None
         self._attempts[number] = None
-        after = self._record(job, outcome if not attempt.ended else None, attempt.path)
-        if after is None:
-            return None
-        self._report(after, outcome, time.monotonic() - started)
+        in_place = self._jobs.settings.retry_in_place
+        token = None if outcome is None or self._stop.is_set() or (outcome.reason and in_place) else self._token()
+        output = last_lines(log_file.path) if outcome is not None and outcome.reason else ""
+        log_file.end()
+        after, following = self._record(job, outcome if not attempt.ended else None, output, token)
+        if after is not None:
+            self._report(after, outcome, time.monotonic() - started)
         if outcome is None:
             self._stop.wait(_TICK)
-        self._file.note(number)
-        retries = outcome is not None and after.state == PENDING and not attempt.ended
-        return after if retries and self._jobs.settings.retry_in_place else None
+        if following is None:
+            self._file.note(number)
+        waits = after is not None and after.run_at is not None and in_place
+        return following, after if waits else None
 
-    def _record(self, job, outcome, log_file):
-        """Record an outcome (None: give the job back), trying each second for as long as the job file is broken or the disk full. The
-        result is kept in memory meanwhile; a stop waits for it for some seconds."""
-        output = last_lines(log_file) if outcome is not None and outcome.reason else ""
+    def _record(self, job, outcome, output, token):
+        """Record an outcome (None: give the job back) and claim the next job, trying each second for as long as the job file is broken
+        or the disk full. The result is kept in memory meanwhile; a stop waits for it for some seconds."""
         now, patience = time.time(), 5
         while True:
             try:
-                after = self._jobs.record(job, outcome, now, output) if outcome is not None else self._jobs.give_back(job, now)
+                after, following = self._jobs.record(job, outcome, now, output, token)
                 if after is None:
                     log("%s: not in the queue any more as it was started; its result counts for nothing" % job.id)
-                return after
+                return after, following
             except QueueError as error:
                 self._fault("%s: its result waits to be recorded: %s" % (job.id, error))
                 patience -= self._stop.is_set()
                 if patience < 0:
                     self._unrecorded += 1
-                    return None
+                    return None, None
                 self._stop.wait(_TICK) if not self._stop.is_set() else time.sleep(_TICK)
 
     def _report(self, job, outcome, seconds):

@@ -1,0 +1,205 @@
+"""What the command line may say: each command's arguments, in one table.
+
+A command is a row of COMMANDS and two functions: the one here that adds its arguments, and its `cmd_x` in `commands`. This is a module of
+its own because Python compiles the program it starts, main.py, anew at each start, and `enqueue` is called in loops.
+"""
+from __future__ import annotations
+
+import os
+from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
+
+import commands
+from helpers import UsageError, did_you_mean
+
+
+def _enqueue(parser):
+    parser.add_argument("job", nargs="?", metavar="JSON", help="a job as JSON with id and command; - reads jobs from standard input")
+    parser.add_argument("--file", "-f", metavar="FILE", help="read jobs from a file: a JSON array, or one JSON object after another")
+    parser.add_argument("--id", help="the id of a job whose command follows --")
+    parser.add_argument("--quiet", "-q", action="store_true", help="print the ids alone")
+
+
+def _list(parser):
+    parser.add_argument("--state", "-s", type=commands.states, default=commands.states("pending,processing,completed,dead"),
+                        metavar="S[,S]", help="only jobs in these states: pending, processing, completed, dead")
+    parser.add_argument("--limit", "-n", type=commands.positive, metavar="N", help="at most N jobs")
+    parser.add_argument("--sort", choices=("id", "state", "attempts", "created_at", "started_at", "updated_at", "command"),
+                        metavar="FIELD", help="id, state, attempts, created_at, started_at, updated_at or command; else as they were added")
+    parser.add_argument("--reverse", "-r", action="store_true", help="the last one first")
+    parser.add_argument("--search", metavar="TEXT", help="only jobs with TEXT in their id or command")
+    parser.add_argument("--quiet", "-q", action="store_true", help="print the ids alone")
+    _json(parser)
+
+
+def _json(parser):
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _show(parser):
+    parser.add_argument("id", metavar="ID")
+    parser.add_argument("--json", action="store_true", help=SUPPRESS)
+
+
+def _worker_start(parser):
+    parser.add_argument("--count", "-c", type=commands.positive, default=1, metavar="N", help="how many workers (threads); default 1")
+    parser.add_argument("--drain", action="store_true", help="end when nothing is left to run; exit code 1 if a job died meanwhile")
+    parser.add_argument("--detach", "-d", action="store_true", help="run in the background, with its log in run/worker.log")
+
+
+def _worker_stop(parser):
+    parser.add_argument("--now", action="store_true", help="end the running jobs too; they go back to the queue")
+    parser.add_argument("--timeout", type=commands.duration, metavar="S", help="give up waiting after S seconds, with exit code 124")
+
+
+def _logs(parser):
+    parser.add_argument("id", nargs="?", metavar="ID", help="default: the job that was started last")
+    parser.add_argument("--lines", "-n", type=commands.positive, metavar="N", help="only the last N lines")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--attempt", type=commands.positive, metavar="N", help="the output of that attempt; default: the last one")
+    which.add_argument("--all", "-a", action="store_true", help="the output of every attempt")
+
+
+def _dead_ids(parser):
+    parser.add_argument("ids", nargs="*", metavar="ID")
+    parser.add_argument("--all", "-a", action="store_true", help="every dead job")
+
+
+def _dlq_purge(parser):
+    _dead_ids(parser)
+    _older_than(parser)
+
+
+def _older_than(parser):
+    parser.add_argument("--older-than", type=commands.duration, metavar="TIME", help="only those that ended so long ago: 90s, 2h, 7d")
+
+
+def _clean(parser):
+    parser.add_argument("ids", nargs="*", metavar="ID")
+    parser.add_argument("--state", choices=("completed", "dead"), default="completed", help="default: completed")
+    _older_than(parser)
+
+
+def _reset(parser):
+    parser.add_argument("--yes", action="store_true", help="yes, all of it")
+
+
+def _config(parser):
+    parser.set_defaults(action="get", key=None)
+    _json(parser)
+
+
+def _config_get(parser):
+    parser.add_argument("key", nargs="?", metavar="KEY")
+    parser.set_defaults(action="get")
+    _json(parser)
+
+
+def _config_set(parser):
+    parser.add_argument("key", metavar="KEY")
+    parser.add_argument("value", metavar="VALUE")
+    parser.set_defaults(action="set")
+
+
+# name: what it does, an example, the function that adds its arguments, the function in `commands`
+COMMANDS = {
+    "enqueue": ("add jobs to the queue", "enqueue '{\"id\": \"job1\", \"command\": \"echo Hello\"}'", _enqueue, "cmd_enqueue"),
+    "list": ("show jobs", "list --state pending,dead", _list, "cmd_list"),
+    "show": ("print all of a job, as JSON", "show job1", _show, "cmd_show"),
+    "status": ("count the jobs in each state, and the workers", "status", _json, "cmd_status"),
+    "logs": ("print what a job wrote", "logs job1", _logs, "cmd_logs"),
+    "worker start": ("run jobs, with N workers at once", "worker start --count 3", _worker_start, "cmd_worker_start"),
+    "worker stop": ("let all workers finish their job and end", "worker stop", _worker_stop, "cmd_worker_stop"),
+    "worker list": ("show the worker processes", "worker list", _json, "cmd_worker_list"),
+    "dlq list": ("show the dead letter queue", "dlq list", _json, "cmd_dlq_list"),
+    "dlq retry": ("bring dead jobs back", "dlq retry job1", _dead_ids, "cmd_retry"),
+    "dlq purge": ("remove dead jobs for good", "dlq purge --all --older-than 7d", _dlq_purge, "cmd_dlq_purge"),
+    "retry": ("the same as dlq retry", "retry --all", _dead_ids, "cmd_retry"),
+    "clean": ("remove completed jobs and their output", "clean --older-than 7d", _clean, "cmd_clean"),
+    "reset": ("remove everything but the settings", "reset --yes", _reset, "cmd_reset"),
+    "config": ("show the settings", "config", _config, "cmd_config"),
+    "config get": ("show one setting", "config get max_retries", _config_get, "cmd_config"),
+    "config set": ("change a setting", "config set max_retries 5", _config_set, "cmd_config"),
+}
+ALIASES = {"add": "enqueue", "log": "logs"}
+
+
+class _Parser(ArgumentParser):
+    """A parser whose faults are raised, so that they are told like all others."""
+
+    def error(self, message):
+        raise UsageError("%s; 'queuectl %s --help' shows what it takes" % (message, self.prog.partition(" ")[2]))
+
+
+class _Help(RawDescriptionHelpFormatter):
+    """Help as wide as the window. argparse would import shutil to measure it, also when nobody asks for help."""
+
+    def __init__(self, prog):
+        try:
+            width = os.get_terminal_size().columns
+        except (OSError, ValueError):
+            width = 80
+        super().__init__(prog, max_help_position=30, width=min(width, 110) - 2)
+
+
+def overview():
+    """The help of the program as a whole."""
+    lines = ["QueueCTL: a job queue in plain files.", "", "usage: queuectl [--home DIR] COMMAND …", ""]
+    for name, (meaning, example, _, _) in COMMANDS.items():
+        lines.append("  %-13s %-46s queuectl %s" % (name, meaning, example))
+    lines += ["", "'queuectl COMMAND --help' tells more. The queue is in --home DIR, else $QUEUECTL_HOME, else beside the program."]
+    return "\n".join(lines)
+
+
+def parse(argv):
+    """The function in `commands` that was asked for, and its arguments. Raises UsageError; SystemExit after printing help.
+
+    The name is "--help" or "--version" where that was asked for instead of a command, with None as arguments.
+    """
+    home, name, rest, words = _split(argv)
+    if name.startswith("-"):
+        return name, None
+    meaning, example, add_arguments, command = COMMANDS[name]
+    parser = _Parser(prog="queuectl " + name, description=meaning[:1].upper() + meaning[1:] + ".",
+                     epilog="example:\n  queuectl " + example, formatter_class=_Help)
+    parser.add_argument("--home", metavar="DIR", default=home, help="the folder of the queue")
+    add_arguments(parser)
+    if words is not None and name != "enqueue":
+        rest, words = rest + ["--"] + words, None
+    args = parser.parse_args(rest)
+    args.words = words
+    return command, args
+
+
+def _split(argv):
+    """The --home given before the command, the command's name, the rest, and the words behind -- (None if there is none)."""
+    words = None
+    if "--" in argv:
+        place = argv.index("--")
+        argv, words = argv[:place], argv[place + 1:]
+    home = None
+    while argv and argv[0].startswith("-"):
+        option, equals, value = argv[0].partition("=")
+        if option != "--home":
+            if option in ("-h", "--help", "--version"):
+                return None, "--help" if option == "-h" else option, [], None
+            raise UsageError("there is no option %s before the command; 'queuectl --help' shows what there is" % option)
+        if not equals and len(argv) < 2:
+            raise UsageError("--home needs a folder")
+        home, argv = (value, argv[1:]) if equals else (argv[1], argv[2:])
+    if not argv:
+        return home, "--help", [], None
+    name, rest = ALIASES.get(argv[0], argv[0]), argv[1:]
+    if rest and "%s %s" % (name, rest[0]) in COMMANDS:
+        name, rest = "%s %s" % (name, rest[0]), rest[1:]
+    if name not in COMMANDS:
+        _explain_unknown(name, rest)
+    return home, name, rest, words
+
+
+def _explain_unknown(name, rest):
+    inner = [other.partition(" ")[2] for other in COMMANDS if other.startswith(name + " ")]
+    if inner:
+        said = "%s needs one of: %s" % (name, ", ".join(inner))
+        raise UsageError(said + (did_you_mean(rest[0], inner) if rest else ""))
+    known = list(COMMANDS) + list(ALIASES)
+    raise UsageError("there is no command %r%s ('queuectl --help' lists them)" % (name, did_you_mean(name, known)))
