@@ -1,0 +1,138 @@
+"""What the tests share: a temporary home, the program run as a user runs it, and waiting for conditions instead of times."""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+import helpers
+import job_manager
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+MAIN = os.path.join(ROOT, "main.py")
+DEADLINE = 60  # seconds that a condition may take; it usually takes a fraction of one
+
+
+class HomeTest(unittest.TestCase):
+    """A test with an empty home of its own, removed afterwards together with the processes that it started."""
+
+    def setUp(self):
+        self.home = tempfile.mkdtemp(prefix="queuectl-test-")
+        self.notices = []
+        self._processes = []
+        self.addCleanup(self._clean_up)
+
+    def _clean_up(self):
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    # -- the queue from inside
+
+    def manager(self, **settings):
+        """A JobManager of the home, with the defaults but for these settings; its notices go to self.notices."""
+        return job_manager.JobManager(self.home, helpers.DEFAULTS._replace(**settings), self.notices.append)
+
+    def path(self, *names):
+        """A path in the home."""
+        return os.path.join(self.home, *names)
+
+    def read(self, name):
+        """The bytes of a file in the home."""
+        with open(self.path(name), "rb") as file:
+            return file.read()
+
+    def write(self, name, content):
+        """Make a file in the home hold this text or these bytes."""
+        with open(self.path(name), "wb") as file:
+            file.write(content if isinstance(content, bytes) else content.encode("utf-8"))
+
+    def records(self, name="jobs.json"):
+        """The array that a job file holds, as any JSON parser reads it."""
+        return json.loads(self.read(name).decode("utf-8"))
+
+    # -- the program from outside
+
+    def environ(self, **more):
+        """The environment that the program is run in."""
+        environ = {name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_")}
+        environ.update({"QUEUECTL_HOME": self.home}, **more)
+        return environ
+
+    def run_program(self, *arguments, stdin=None, **options):
+        """Run a command to its end: a CompletedProcess with texts. `stdin` is a text."""
+        options.setdefault("env", self.environ())
+        options.setdefault("timeout", DEADLINE)
+        return subprocess.run([sys.executable, MAIN] + list(arguments), input=stdin if stdin is not None else "",
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, **options)
+
+    def succeed(self, *arguments, **options):
+        """Run a command that must succeed and be silent on stderr; what it printed."""
+        done = self.run_program(*arguments, **options)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), (arguments, done.stdout))
+        return done.stdout
+
+    def refuse(self, *arguments, code=None, **options):
+        """Run a command that must be refused: one line on stderr, no traceback, nothing on stdout; that line."""
+        done = self.run_program(*arguments, **options)
+        self.assertIn(done.returncode, (1, 2) if code is None else (code,), (arguments, done.stdout, done.stderr))
+        self.assertEqual(done.stdout, "")
+        self.assertTrue(done.stderr.startswith("queuectl: error: ") and done.stderr.count("\n") == 1, done.stderr)
+        return done.stderr.strip()
+
+    def drain(self, *arguments, code=0):
+        """Run a worker until nothing is left to do; what it printed to stdout and stderr."""
+        done = self.run_program("worker", "start", "--drain", *arguments)
+        self.assertEqual(done.returncode, code, (done.stdout, done.stderr))
+        return done.stdout + done.stderr
+
+    def start(self, *arguments, **options):
+        """Start a command in the background: a Popen, killed after the test."""
+        options.setdefault("env", self.environ())
+        options.setdefault("stdout", subprocess.PIPE)
+        options.setdefault("stderr", subprocess.PIPE)
+        process = subprocess.Popen([sys.executable, MAIN] + list(arguments), stdin=subprocess.DEVNULL, universal_newlines=True, **options)
+        self._processes.append(process)
+        return process
+
+    def start_worker(self, *arguments, **options):
+        """Start a worker process in the background and wait until it has registered: a Popen."""
+        process = self.start("worker", "start", *arguments, **options)
+        self.wait_for(lambda: process.poll() is not None or '"pid": %d,' % process.pid in self.worker_files())
+        return process
+
+    def worker_files(self):
+        """The text of all worker files."""
+        texts = []
+        for name in os.listdir(self.path("run")) if os.path.isdir(self.path("run")) else ():
+            if name.startswith("worker-") and name.endswith(".json"):
+                try:
+                    texts.append(self.read(os.path.join("run", name)).decode("utf-8"))
+                except FileNotFoundError:
+                    continue
+        return "".join(texts)
+
+    def states(self):
+        """id: state of every job, as `list --json` tells."""
+        return {job["id"]: job["state"] for job in json.loads(self.succeed("list", "--json"))}
+
+    def wait_for(self, condition, seconds=DEADLINE):
+        """Wait until `condition()` is true, and give back what it gave; fail after a generous time."""
+        deadline = time.monotonic() + seconds
+        while True:
+            result = condition()
+            if result:
+                return result
+            if time.monotonic() > deadline:
+                self.fail("not within %d s: %s" % (seconds, condition))
+            time.sleep(0.02)
