@@ -38,6 +38,7 @@ class JobManager:
         self.home = home
         self.settings = settings
         self.busy = None
+        self.scans = 0  # how often the whole file was looked at: at the start, and when someone else wrote it
         self._notice = notice
         self._lock = FileLock(os.path.join(home, "run", "lock"), self._waiting)
         self._jobs = JobFile(os.path.join(home, "jobs.json"), self._lock, 0, job_from_record, notice)
@@ -183,6 +184,7 @@ class JobManager:
         if not locked:
             self._fill(index, view)
         self._index = index
+        self.scans += 1
 
     def _fill(self, index, view):
         from time import time
@@ -261,11 +263,9 @@ class JobManager:
         self._dlq.append([(encode_line1(dict(job.fields(), failed_at=job.updated_at, output=output)), encode_line2(job.standing()))
                           for job in jobs])
 
-    def abandoned(self, is_alive):
-        """The jobs in state processing whose worker process does not live. `is_alive(process_token)` tells."""
-        with self._view(self._jobs) as view:
-            jobs = [job_from_checked(record, place) for place, record in view.records((PROCESSING,))]
-        return [job for job in jobs if not (job.worker and is_alive(job.worker.rpartition("-")[0]))]
+    def abandoned(self, runs):
+        """The jobs in state processing that no one runs. `runs(worker)` tells for a worker's token."""
+        return [job for job in self.jobs((PROCESSING,)) if not (job.worker and runs(job.worker))]
 
     def lose(self, job, now, output=""):
         """Record that a job's attempt was lost with its worker: it runs again, or dies if its attempts are used up."""

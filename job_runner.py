@@ -234,7 +234,7 @@ class PosixLauncher:
         self._session = {"setsid": True}
         # Python ignores SIGPIPE and SIGXFSZ, and a program that inherits that does not end with its pipe. Naming all signals saves the C
         # library the asking for each.
-        self._signals = [number for number in range(1, signal.NSIG) if number not in (signal.SIGKILL, signal.SIGSTOP)]
+        self._signals = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
         for descriptor in range(3, 256):
             try:
                 os.set_inheritable(descriptor, False)

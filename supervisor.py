@@ -1,0 +1,396 @@
+"""One worker process from inside: its threads and what supervises them.
+
+Each worker is a thread that claims a job, runs it, records how it ended and claims the next. The main thread supervises: it looks for
+requests, for what a dead worker left and for an edited config.json, and wakes an idle worker; a worker that gets a job wakes the next.
+"""
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+import time
+from itertools import count as count_up
+
+from file_lock import try_lock
+from helpers import QueueError, load_settings, log, open_private, parse_time
+from job import DEAD, PENDING, PROCESSING, ready_at
+from job_runner import Attempt, LogFile, job_environ, last_lines, launcher
+from worker_manager import DeadWorker, WorkerFile, WorkerProcess, live_workers, open_if_there, read_worker_file, worker_files
+
+_TICK = 1.0  # seconds between two looks at requests and at dead workers
+
+
+class Waker:
+    """What a worker process sleeps on. `wake` ends the sleep, from a thread, a signal or, through the FIFO, another process."""
+
+    def __init__(self, path):
+        self._event = self._descriptor = None
+        try:
+            os.mkfifo(path, 0o600)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+            signal.set_wakeup_fd(self._descriptor, warn_on_full_buffer=False)
+        except (AttributeError, OSError):  # Windows, or a file system without FIFOs: it only looks once a second
+            self._event = threading.Event()
+
+    def wait(self, seconds):
+        """Sleep for so long at the most; whether it was woken."""
+        if self._event is not None:
+            woken = self._event.wait(max(0, seconds))
+            self._event.clear()
+            return woken
+        if not select.select([self._descriptor], [], [], max(0, seconds))[0]:
+            return False
+        os.read(self._descriptor, 4096)
+        return True
+
+    def wake(self):
+        """End the sleep."""
+        if self._event is not None:
+            self._event.set()
+            return
+        try:
+            os.write(self._descriptor, b"w")
+        except BlockingIOError:
+            return  # it has more than enough to wake up for
+
+    def close(self):
+        """Give back the descriptor."""
+        if self._descriptor is not None:
+            signal.set_wakeup_fd(-1)
+            os.close(self._descriptor)
+
+
+class Supervisor:
+    """A worker process from its start to its end. `run` is its life; everything else is called by it or by its threads."""
+
+    def __init__(self, home, jobs, config_path, environ, count, drain):
+        self._home = home
+        self._jobs = jobs
+        self._config_path = config_path
+        self._config_key = None
+        self._environ = job_environ(environ, home)
+        self._launch = launcher()
+        self._run_folder = os.path.join(home, "run")
+        self._file = WorkerFile(self._run_folder, count)
+        self._waker = Waker(self._file.path[:-len("json")] + "wake")
+        self._count = count
+        self._drain = drain
+        self._attempts = [None] * count  # what each thread runs
+        self._serials = count_up(1)
+        self._tokens = set()  # of the attempts that this process has claimed, or is about to
+        self._scans = -1
+        self._stop = threading.Event()  # take no more jobs
+        self._now = False  # and end those that run
+        self._signals = 0
+        self._idle = threading.Condition()
+        self._busy_threads = count
+        self._ended_threads = 0
+        self._deaths = 0  # jobs that this process moved to the dead letter queue
+        self._unrecorded = 0
+        self._dead_workers = []
+        self._last_fault = None
+        jobs.busy = self._running_digests
+
+    # -- the main thread
+
+    def run(self):
+        """Work until stopped, or, with drain, until nothing is left to do. The exit code."""
+        former = self._take_signals()
+        threads = [threading.Thread(target=self._work, args=(number,), name="worker-%d" % number) for number in range(self._count)]
+        try:
+            for thread in threads:
+                thread.start()
+            next_tick = next_poll = 0.0
+            while self._ended_threads < self._count:
+                now = time.monotonic()
+                if now >= next_tick:
+                    self._tick()
+                    next_tick = now + (0.2 if self._dead_workers else _TICK)
+                self._look_for_stop()
+                if now >= next_poll:
+                    with self._idle:
+                        self._idle.notify()
+                    self._finish_if_drained()
+                    next_poll = now + self._jobs.settings.poll_interval
+                due = now + self._until_due()
+                if self._waker.wait(min(next_tick, next_poll, due) - time.monotonic()) or time.monotonic() >= due:
+                    next_poll = 0.0
+            for thread in threads:
+                thread.join()
+            self._sync()
+        finally:
+            for number, handler in former:
+                signal.signal(number, handler)
+            self._waker.close()
+            self._launch.close()
+            if self._unrecorded:
+                log("%d results could not be recorded; those jobs run again" % self._unrecorded)
+            else:
+                self._file.remove()
+        return 1 if self._unrecorded or (self._drain and self._deaths) else 0
+
+    def _take_signals(self):
+        def handle(number, frame):
+            self._signals += 1
+
+        former = []
+        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as nohup asks
+                former.append((number, signal.signal(number, handle)))
+        return former
+
+    def _until_due(self):
+        """Seconds until the next waiting job is due, if a worker is idle; then the wait counts as having been woken."""
+        due = self._jobs.next_due() if self._busy_threads < self._count else None
+        return 2 * _TICK if due is None else max(0.01, due - time.time())
+
+    def _tick(self):
+        self._follow_settings()
+        self._look_for_dead_workers()
+        for attempt in list(self._attempts):
+            if attempt is not None:
+                attempt.hasten()
+        self._sync()
+
+    def _sync(self):
+        try:
+            self._jobs.sync_outcomes()
+        except (OSError, QueueError) as error:
+            self._fault("the last outcomes are not confirmed on disk: %s" % error)
+
+    def _fault(self, message):
+        """Log a fault once, however often it recurs."""
+        if message != self._last_fault:
+            self._last_fault = message
+            log(message)
+
+    def _follow_settings(self):
+        try:
+            stat = os.stat(self._config_path)
+            key = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        except OSError:
+            key = None
+        if key == self._config_key:
+            return
+        first, self._config_key = self._config_key is None, key
+        try:
+            settings = load_settings(self._config_path)
+        except QueueError as error:
+            log("%s; going on with the settings as they were" % error)
+            return
+        if settings != self._jobs.settings:
+            self._jobs.settings = settings
+            if not first:
+                log("settings read again")
+
+    def _look_for_stop(self):
+        if not self._stop.is_set() or not self._now:
+            request = self._stop_request()
+            if self._signals or request:
+                if not self._stop.is_set():
+                    self._begin_stop("stopping: the running jobs may end (again: they are ended)")
+            if (self._signals > 1 or request == "now") and not self._now:
+                self._now = True
+                log("ending the running jobs; they go back to the queue")
+        if self._now:
+            for attempt in list(self._attempts):
+                if attempt is not None:
+                    attempt.end(self._jobs.settings.kill_grace)
+
+    def _begin_stop(self, message):
+        if any(attempt is not None for attempt in self._attempts):
+            log(message)
+        self._stop.set()
+        with self._idle:
+            self._idle.notify_all()
+
+    def _stop_request(self):
+        try:
+            with open(self._file.stop_path, "rb") as file:
+                return "now" if b"now" in file.read(16) else "stop"
+        except OSError:
+            return None
+
+    def _finish_if_drained(self):
+        if not self._drain or self._stop.is_set() or self._busy_threads or self._dead_workers:
+            return
+        scheduled = []
+        try:
+            for job in self._jobs.jobs((PENDING, PROCESSING)):
+                if job.state == PROCESSING or job.attempts or ready_at(job, self._jobs.settings, time.time()) <= time.time():
+                    return
+                scheduled.append(job.id)
+        except QueueError as error:
+            self._fault(str(error))
+            return
+        if scheduled:
+            log("not waiting for scheduled jobs: %s" % ", ".join(scheduled[:20] + ["…"] * (len(scheduled) > 20)))
+        self._begin_stop("")
+
+    # -- dead workers
+
+    def _running_digests(self):
+        """The digests of the jobs that run now, in any live process or in what a dead one left."""
+        running = [slot for process in live_workers(self._run_folder) for slot in process.running]
+        running += [slot for dead in self._dead_workers for slot in dead.process.running]
+        return frozenset(slot["job"] for slot in running)
+
+    def _look_for_dead_workers(self):
+        known = [dead.process.path for dead in self._dead_workers]
+        for path in worker_files(self._run_folder):
+            if path == self._file.path or path in known:
+                continue
+            descriptor = open_if_there(path)
+            if descriptor is None:
+                continue
+            if try_lock(descriptor) and os.path.exists(path):
+                self._dead_workers.append(DeadWorker(descriptor, read_worker_file(descriptor, path), self._home))
+            else:
+                os.close(descriptor)
+        try:
+            self._find_orphans()
+            for dead in list(self._dead_workers):
+                if dead.step(self._jobs):
+                    self._dead_workers.remove(dead)
+        except (QueueError, OSError) as error:
+            self._fault("cannot return the jobs of a dead worker: %s" % error)
+
+    def _find_orphans(self):
+        """Jobs that are marked as running although nobody runs them: run/ was deleted, or an editor's save brought them back."""
+        if self._scans == self._jobs.scans:
+            return
+        self._scans = self._jobs.scans
+
+        def runs(worker):
+            token = worker.rpartition("-")[0]
+            if token == self._file.token:
+                return worker in self._tokens
+            return os.path.exists(os.path.join(self._run_folder, "worker-%s.json" % token))
+
+        tokens = {job.worker.rpartition("-")[0] if job.worker else "" for job in self._jobs.abandoned(runs)}
+        self._dead_workers += [DeadWorker(None, WorkerProcess(token, 0, 0, "", [], ""), self._home, runs) for token in tokens]
+
+    # -- a worker's thread
+
+    def _work(self, number):
+        waiting_for = None
+        log_file = LogFile()
+        try:
+            while not self._stop.is_set():
+                if waiting_for is not None and self._wait_for_retry(waiting_for):
+                    continue
+                job = self._claim(waiting_for)
+                waiting_for = None
+                if job is None:
+                    self._be_idle()
+                while job is not None:
+                    with self._idle:
+                        self._idle.notify()
+                    job, waiting_for = self._run_job(number, job, log_file)
+                log_file.discard()
+        finally:
+            log_file.discard()
+            with self._idle:
+                self._ended_threads += 1
+                self._busy_threads -= 1
+            self._waker.wake()
+
+    def _wait_for_retry(self, job):
+        """Wait a little for a job's time; True if there is still some to wait. By the wall clock, in small steps: a clock that jumps
+        and a computer that sleeps make no wait longer than the job's own backoff."""
+        now = time.time()
+        delay = min(parse_time(job.run_at) - now, ready_at(job, self._jobs.settings, now) - now)
+        if delay > 0:
+            self._stop.wait(min(delay, _TICK))
+        return delay > 0
+
+    def _token(self):
+        token = "%s-%d" % (self._file.token, next(self._serials))
+        self._tokens.add(token)
+        return token
+
+    def _claim(self, preferred):
+        token = self._token()
+        job = None
+        try:
+            job = self._jobs.claim(token, time.time(), preferred)
+            self._last_fault = None
+        except QueueError as error:
+            self._fault(str(error))
+        if job is None:
+            self._tokens.discard(token)
+        return job
+
+    def _be_idle(self):
+        with self._idle:
+            self._busy_threads -= 1
+            if not self._busy_threads:
+                self._waker.wake()
+            if not self._stop.is_set():
+                self._idle.wait()
+            self._busy_threads += 1
+
+    def _run_job(self, number, job, log_file):
+        """Run one attempt and record how it ended: (the next job, the job whose retry this worker is to wait for)."""
+        attempt = Attempt(self._home, job, self._environ, self._launch, log_file)
+        self._attempts[number] = attempt
+        started = time.monotonic()
+        try:
+            outcome = attempt.start()
+            if outcome is None:
+                self._file.note(number, attempt)
+                if self._now:
+                    attempt.end(self._jobs.settings.kill_grace)
+                outcome = attempt.wait(self._jobs.settings.kill_grace)
+        except OSError as error:
+            self._fault("cannot run %s: %s: %s" % (job.id, error.filename, error.strerror))
+            outcome = None
+        self._attempts[number] = None
+        in_place = self._jobs.settings.retry_in_place
+        token = None if outcome is None or self._stop.is_set() or (outcome.reason and in_place) else self._token()
+        output = last_lines(log_file.path) if outcome is not None and outcome.reason else ""
+        log_file.end()
+        after, following = self._record(job, outcome if not attempt.ended else None, output, token)
+        self._tokens.discard(job.worker)
+        if following is None:
+            self._tokens.discard(token)
+        if after is not None:
+            self._report(after, outcome, time.monotonic() - started)
+        if outcome is None:
+            self._stop.wait(_TICK)
+        if following is None:
+            self._file.note(number)
+        waits = after is not None and after.run_at is not None and in_place
+        return following, after if waits else None
+
+    def _record(self, job, outcome, output, token):
+        """Record an outcome (None: give the job back) and claim the next job, trying each second for as long as the job file is broken
+        or the disk full. The result is kept in memory meanwhile; a stop waits for it for some seconds."""
+        now, patience = time.time(), 5
+        while True:
+            try:
+                after, following = self._jobs.record(job, outcome, now, output, token)
+                if after is None:
+                    log("%s: not in the queue any more as it was started; its result counts for nothing" % job.id)
+                return after, following
+            except QueueError as error:
+                self._fault("%s: its result waits to be recorded: %s" % (job.id, error))
+                patience -= self._stop.is_set()
+                if patience < 0:
+                    self._unrecorded += 1
+                    return None, None
+                self._stop.wait(_TICK) if not self._stop.is_set() else time.sleep(_TICK)
+
+    def _report(self, job, outcome, seconds):
+        if job.state == DEAD:
+            self._deaths += 1
+            log("%s: %s, attempt %d; moved to the dead letter queue" % (job.id, job.ending, job.attempts))
+        elif outcome is None or job.reason is None and job.state == PENDING:
+            log("%s: back in the queue" % job.id)
+        elif job.state == PENDING:
+            wait = parse_time(job.run_at) - parse_time(job.updated_at)
+            log("%s: %s, attempt %d; again in %g s" % (job.id, job.ending, job.attempts, round(wait, 2)))
+        else:
+            log("%s: completed in %.2f s" % (job.id, seconds))
