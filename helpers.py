@@ -55,6 +55,7 @@ class _Refused(ValueError):
 
 
 MAX_DIGITS = 1000
+MAX_DEPTH = 100  # far from where any version of Python gives up, since what one reads another one must write
 
 
 def _strict_object(pairs):
@@ -98,6 +99,15 @@ def skip_whitespace(text, position):
     return position
 
 
+def _is_deeper(value, levels):
+    """Whether a value has more than so many arrays and objects inside each other."""
+    layer = [value]
+    for _ in range(levels):
+        layer = [inner for outer in layer if type(outer) in (list, dict)
+                 for inner in (outer.values() if type(outer) is dict else outer)]
+    return any(type(value) in (list, dict) for value in layer)
+
+
 def decode_json_at(text, position):
     """The JSON value that starts at `position`, and the position after it.
 
@@ -114,7 +124,10 @@ def decode_json_at(text, position):
             place = max(place, text.find(error.literal, place + (place > position)))
         raise JsonError(str(error), text, place) from None
     except RecursionError:
-        raise JsonError("nested too deeply", text, position) from None
+        raise JsonError("nested more than %d levels deep" % MAX_DEPTH, text, position) from None
+    brackets = text.count("[", position, end) + text.count("{", position, end)
+    if brackets > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+        raise JsonError("nested more than %d levels deep" % MAX_DEPTH, text, position)
     if text.find("\\u", position, end) >= 0:
         try:
             encode_json(value).encode("utf-8")
