@@ -83,6 +83,10 @@ def _reset(parser):
     parser.add_argument("--yes", action="store_true", help="yes, all of it")
 
 
+def _doctor(parser):
+    parser.add_argument("--repair", action="store_true", help="save what can be read of a broken job file, and keep a copy of it")
+
+
 def _config(parser):
     parser.set_defaults(action="get", key=None)
     _json(parser)
@@ -116,6 +120,7 @@ COMMANDS = {
     "retry": ("the same as dlq retry", "retry --all", _dead_ids, "cmd_retry"),
     "clean": ("remove completed jobs and their output", "clean --older-than 7d", _clean, "cmd_clean"),
     "reset": ("remove everything but the settings", "reset --yes", _reset, "cmd_reset"),
+    "doctor": ("look over every file, and mend what is broken", "doctor --repair", _doctor, "cmd_doctor"),
     "config": ("show the settings", "config", _config, "cmd_config"),
     "config get": ("show one setting", "config get max_retries", _config_get, "cmd_config"),
     "config set": ("change a setting", "config set max_retries 5", _config_set, "cmd_config"),

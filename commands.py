@@ -378,6 +378,24 @@ def cmd_reset(args, queue):
     return 0
 
 
+def cmd_doctor(args, queue):
+    """Look over every file; with --repair, save what can be read of a broken job file."""
+    import doctor
+    findings = doctor.examine(queue.home, queue.jobs, queue.workers)
+    code = 0
+    for finding in findings:
+        if finding.sound or not args.repair or finding.name not in ("jobs.json", "dlq.json"):
+            code = code if finding.sound else 1
+            print(printable("%s %s" % (finding.name, finding.text) if finding.sound else "%s: %s" % (finding.name, finding.text)))
+            continue
+        copy, saved, lost = doctor.repair(queue.path(finding.name), queue.jobs)
+        print(printable("%s: saved %s; the file as it was is %s" % (finding.name, _counted(saved, "job"), copy)))
+        for sentence in lost:
+            code = 1
+            print(printable("%s: could not read %s" % (finding.name, sentence)))
+    return code
+
+
 # ---------------------------------------------------------------- settings
 
 def cmd_config(args, queue):

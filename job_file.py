@@ -21,7 +21,7 @@ from file_lock import RING, new_gen
 from helpers import (WINDOWS, QueueError, format_time, open_private, parse_time, pread, pwrite, remove_file, replace,
                      sync, sync_folder)
 from job_format import (CHUNK, COLUMNS, EMPTY, END, STATES, WIDTH, CorruptFile, Layout, bare, blocks, check_canonical, count_states,
-                        encode_line1, encode_line2, lay_out, parse_any, parse_record, pending_records, read_lines)
+                        encode_line1, encode_line2, lay_out, parse_any, parse_damaged, parse_record, pending_records, read_lines)
 
 _SETTLED = 0.2  # seconds that a strange file must have held still; an editor that truncates first shows an empty one for a moment
 _MISSING = (0, 0, 0)
@@ -62,6 +62,16 @@ def _key(stat):
 
 def _micros(created_at):
     return int(round(parse_time(created_at) * 1e6)) if created_at else 0
+
+
+def keep_beside(path, kind, content):
+    """Keep bytes of a file beside it, named by the kind of fault and the time, and on the disk; the path. Raises OSError."""
+    beside = "%s.%s-%s" % (path, kind, format_time(time.time()).replace(":", ""))
+    with os.fdopen(open_private(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+        file.write(content)
+        file.flush()
+        sync(file.fileno())
+    return beside
 
 
 class View:
@@ -258,13 +268,16 @@ class JobFile:
                 return None
             layout = check_canonical(descriptor, key[1], self._decode)
             if layout is None:
+                file.seek(0)
+                content = file.read()
+                damaged = ()
                 try:
-                    file.seek(0)
-                    jobs = parse_any(self.path, file.read(), self._decode)
-                    layout = Layout(1, records=_with_created_at(jobs, key[2] // 1000))
+                    jobs = parse_any(self.path, content, self._decode)
                 except CorruptFile:
-                    if _key(os.fstat(descriptor)) == key:
+                    jobs, damaged = parse_damaged(content, self._decode)
+                    if not damaged and _key(os.fstat(descriptor)) == key:
                         raise
+                layout = Layout(1, records=_with_created_at(jobs, key[2] // 1000), damaged=damaged)
             return layout if _key(os.fstat(descriptor)) == key else None
 
     def _close(self):
@@ -360,20 +373,33 @@ class JobFile:
             self._cut_tail(foreign)
             return
         jobs = foreign.records if foreign is not None else []
+        if foreign is not None and foreign.damaged:
+            content = pread(self._descriptor, os.fstat(self._descriptor).st_size, 0)
+            try:
+                beside = keep_beside(self.path, "broken", content)
+            except OSError as error:
+                raise storage_fault("copy", self.path, error) from None
+            self._warn("%s was damaged where it says how far these jobs are, which run again: %s; the file as it was is %s"
+                       % (self.path, ", ".join(foreign.damaged[:20]), beside))
+        self.rewrite([(encode_line1(job.fields()), encode_line2(job.standing())) for job in jobs],
+                     max([_micros(job.created_at) for job in jobs], default=0))
+
+    def replace_broken(self, jobs, content):
+        """Replace a file that was refused, and whose bytes are `content`, by these jobs. Raises Replaced if it has changed meanwhile."""
+        self._hint = self._lock.read_hint(self._slot)
+        self._open_current()
+        if self._descriptor is None or pread(self._descriptor, len(content) + 1, 0) != content:
+            raise Replaced
+        jobs = _with_created_at(jobs, self._look()[0][2] // 1000)
         self.rewrite([(encode_line1(job.fields()), encode_line2(job.standing())) for job in jobs],
                      max([_micros(job.created_at) for job in jobs], default=0))
 
     def _cut_tail(self, layout):
         tail = pread(self._descriptor, os.fstat(self._descriptor).st_size - layout.end, layout.end)
-        beside = "%s.torn-%s" % (self.path, format_time(time.time()).replace(":", ""))
         try:
             if tail.strip(b"\0\n,]"):
-                with os.fdopen(open_private(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
-                    file.write(tail)
-                    file.flush()
-                    sync(file.fileno())
                 self._warn("%s ended in the middle of a record, as a crash leaves it while jobs are added (they were never said to be "
-                           "added); its last %d bytes are in %s now" % (self.path, len(tail), beside))
+                           "added); its last %d bytes are in %s now" % (self.path, len(tail), keep_beside(self.path, "torn", tail)))
             os.ftruncate(self._descriptor, layout.end)
             _write_all(self._descriptor, END, layout.end)
             sync(self._descriptor)

@@ -160,12 +160,14 @@ def read_lines(descriptor, place):
 # ---------------------------------------------------------------- checking what someone else wrote
 
 class Layout:
-    """What a check found: `end` is just behind the last whole record; `records` the parsed ones where the layout is another one."""
+    """What a check found: `end` is just behind the last whole record; `records` the parsed ones where the layout is another one;
+    `damaged` the ids of those whose line 2 could not be read."""
 
-    __slots__ = ("end", "torn", "records", "last_created")
+    __slots__ = ("end", "torn", "records", "last_created", "damaged")
 
-    def __init__(self, end, torn=False, records=None, last_created=""):
+    def __init__(self, end, torn=False, records=None, last_created="", damaged=()):
         self.end = end
+        self.damaged = damaged
         self.torn = torn
         self.records = records
         self.last_created = last_created
@@ -262,7 +264,7 @@ def parse_any(path, content, decode):
             raise JsonError("extra text after the closing ]", text, at)
         return records
     except JsonError as error:
-        raise CorruptFile("%s, %s; nothing was changed: mend the file, or move it away" % (path, error)) from None
+        raise CorruptFile("%s, %s; nothing was changed: mend it, or let 'queuectl doctor --repair' save what can be read" % (path, error)) from None
 
 
 def _decode_at(record, decode, text, at):
@@ -274,3 +276,23 @@ def _decode_at(record, decode, text, at):
         raise JsonError(str(error), text, at) from None
 
 
+def parse_damaged(content, decode):
+    """(the jobs, the ids of those whose line 2 is damaged) for a file that is in our layout but for line 2s that are no JSON any more,
+    as a bad disk leaves them. Line 1 says what those jobs are; they count as not yet run. ([], []) for any other file.
+    """
+    lines = content.split(b"\n")
+    if lines[0] != b"[" or lines[-2:] != [b"]", b""] or len(lines) % 2 == 0:
+        return [], []
+    jobs, damaged = [], []
+    for line1, line2 in zip(lines[1:-2:2], lines[2:-2:2]):
+        try:
+            try:
+                jobs.append(decode(decode_json((line1 + line2[:WIDTH]).decode("utf-8"))))
+            except (JsonError, ValueError):
+                if len(line2.rstrip(b",")) != WIDTH:
+                    return [], []
+                jobs.append(decode(decode_json((bare(line1) + b"}").decode("utf-8"))))
+                damaged.append(jobs[-1].id)
+        except (QueueError, ValueError):
+            return [], []
+    return jobs, damaged

@@ -300,6 +300,15 @@ class JobManager:
         with self._view(self._jobs) as view:
             return view.count()
 
+    def count_jobs(self):
+        """How many jobs jobs.json holds. Raises CorruptFile."""
+        return sum(self.count().values())
+
+    def count_dead(self):
+        """How many entries dlq.json holds. Raises CorruptFile."""
+        with self._view(self._dlq) as view:
+            return sum(view.count().values())
+
     def jobs(self, states=STATES):
         """The jobs in those states, in the order of the file, one at a time."""
         with self._view(self._jobs) as view:
@@ -418,6 +427,16 @@ class JobManager:
             self._dlq.rewrite(())
 
         self._change(clear, self._jobs, self._dlq)
+
+
+    def replace_broken(self, name, jobs, content):
+        """Replace the job file of that name, whose broken bytes are `content`, by these jobs."""
+        file = self._jobs if name == "jobs.json" else self._dlq
+        with self._lock:
+            try:
+                file.replace_broken(jobs, content)
+            except Replaced:
+                raise QueueError("%s has changed meanwhile; try again" % file.path) from None
 
 
 def _matches(job, choice):

@@ -208,6 +208,11 @@ class WorkerManager:
         """The worker processes that are alive."""
         return live_workers(self._folder)
 
+    def left_behind(self):
+        """The paths of the files of worker processes that died."""
+        alive = [worker.path for worker in self.running()]
+        return [path for path in worker_files(self._folder) if path not in alive]
+
     def stop(self, now, timeout):
         """Ask all worker processes to stop, and wait until they have. Gives back those that stopped, and those that still run after
         `timeout` seconds (None: however long it takes). With `now` their jobs are ended and go back to the queue."""
