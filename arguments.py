@@ -16,6 +16,7 @@ def _enqueue(parser):
     parser.add_argument("job", nargs="?", metavar="JSON", help="a job as JSON with id and command; - reads jobs from standard input")
     parser.add_argument("--file", "-f", metavar="FILE", help="read jobs from a file: a JSON array, or one JSON object after another")
     parser.add_argument("--id", help="the id of a job whose command follows --")
+    parser.add_argument("--timeout", type=commands.duration, metavar="TIME", help="end an attempt that runs for longer: 90, 10s, 5m, 2h")
     parser.add_argument("--quiet", "-q", action="store_true", help="print the ids alone")
 
 
@@ -48,15 +49,29 @@ def _worker_start(parser):
 
 def _worker_stop(parser):
     parser.add_argument("--now", action="store_true", help="end the running jobs too; they go back to the queue")
-    parser.add_argument("--timeout", type=commands.duration, metavar="S", help="give up waiting after S seconds, with exit code 124")
+    parser.add_argument("--timeout", type=commands.duration, metavar="TIME", help="give up waiting after this time, with exit code 124")
 
 
 def _logs(parser):
     parser.add_argument("id", nargs="?", metavar="ID", help="default: the job that was started last")
     parser.add_argument("--lines", "-n", type=commands.positive, metavar="N", help="only the last N lines")
+    parser.add_argument("--follow", "-f", action="store_true", help="go on until the job has ended, over its retries; 0 completed, 1 dead")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--attempt", type=commands.positive, metavar="N", help="the output of that attempt; default: the last one")
     which.add_argument("--all", "-a", action="store_true", help="the output of every attempt")
+
+
+def _wait(parser):
+    parser.add_argument("ids", nargs="*", metavar="ID", help="default: all that are unfinished now, and those added meanwhile")
+    parser.add_argument("--timeout", type=commands.duration, metavar="TIME", help="give up after this time, with exit code 124")
+
+
+def _cancel(parser):
+    parser.add_argument("ids", nargs="+", metavar="ID")
+
+
+def _nothing(parser):
+    """For a command without arguments of its own."""
 
 
 def _dead_ids(parser):
@@ -111,6 +126,10 @@ COMMANDS = {
     "show": ("print all of a job, as JSON", "show job1", _show, "cmd_show"),
     "status": ("count the jobs in each state, and the workers", "status", _json, "cmd_status"),
     "logs": ("print what a job wrote", "logs job1", _logs, "cmd_logs"),
+    "wait": ("wait until jobs have ended: 0 completed, 1 some dead", "wait job1", _wait, "cmd_wait"),
+    "cancel": ("take jobs out of the queue, or end them", "cancel job1", _cancel, "cmd_cancel"),
+    "pause": ("let workers take no new jobs", "pause", _nothing, "cmd_pause"),
+    "resume": ("let them take jobs again", "resume", _nothing, "cmd_resume"),
     "worker start": ("run jobs, with N workers at once", "worker start --count 3", _worker_start, "cmd_worker_start"),
     "worker stop": ("let all workers finish their job and end", "worker stop", _worker_stop, "cmd_worker_stop"),
     "worker list": ("show the worker processes", "worker list", _json, "cmd_worker_list"),

@@ -8,11 +8,14 @@ import time
 from helpers import (DEFAULTS, SETTINGS, InvalidSettings, JsonError, QueueError, UsageError, check_setting, decode_json,
                      decode_json_at, decode_utf8, encode_json, format_time, load_settings, parse_duration, printable, read_config,
                      save_setting, setting_named, settings_from, skip_whitespace)
-from job import COMPLETED, DEAD, PROCESSING, InvalidJob
+from job import COMPLETED, DEAD, PROCESSING, InvalidJob, cancelled
 from job_manager import Choice, JobManager
 from terminal import copy_to_stdout, is_terminal, table, use_color, when
 
 _EXAMPLE = "queuectl enqueue '{\"id\": \"job1\", \"command\": \"echo Hello\"}', or: queuectl enqueue --id job1 -- echo Hello"
+
+
+_LOOK_AGAIN = 0.1  # seconds between two looks at a job that is waited for
 
 
 class Queue:
@@ -136,8 +139,9 @@ def _requested(args):
         if not args.words:
             raise UsageError("there is no command after --; write for example: queuectl enqueue --id job1 -- echo Hello")
         return [_from_words(args)], None
-    if args.id is not None:
-        raise UsageError("--id goes with a command after --, as in: queuectl enqueue --id job1 -- echo Hello")
+    for option, value in (("--id", args.id), ("--timeout", args.timeout)):
+        if value is not None:
+            raise UsageError("%s goes with a command after --, as in: queuectl enqueue --id job1 -- echo Hello" % option)
     if args.job is not None and args.job != "-":
         return _from_json(args.job), None
     path = args.file if args.job is None else "-"
@@ -166,7 +170,10 @@ def _from_words(args):
         else:
             from shlex import quote
             command = " ".join(quote(word) for word in args.words)
-    return {"id": os.urandom(4).hex() if args.id is None else args.id, "command": command}
+    job = {"id": os.urandom(4).hex() if args.id is None else args.id, "command": command}
+    if args.timeout is not None:
+        job["timeout"] = args.timeout
+    return job
 
 
 def _from_json(text):
@@ -225,7 +232,7 @@ def cmd_status(args, queue):
     workers = sum(worker.count for worker in running)
     if args.json:
         _print_json(dict(counts, total=sum(counts.values()), workers=workers, worker_processes=[worker.pid for worker in running],
-                         home=queue.home))
+                         paused=queue.jobs.paused(), home=queue.home))
         return 0
     rows = [(state, str(counts[state])) for state in counts] + [("total", str(sum(counts.values())))]
     width = max(len(number) for _, number in rows)
@@ -233,6 +240,8 @@ def cmd_status(args, queue):
         print("%-10s  %*s" % (name, width, number))
     print("%-10s  %*d%s" % ("workers", width, workers,
                             "  (pid %s)" % ", ".join(str(worker.pid) for worker in running) if running else ""))
+    if queue.jobs.paused():
+        print("paused      yes; 'queuectl resume' lets workers take jobs again")
     print("%-10s  %s" % ("home", printable(queue.home)))
     return 0
 
@@ -241,6 +250,8 @@ def cmd_logs(args, queue):
     """Print what a job wrote, byte for byte."""
     from job_runner import log_path, logged_attempts
     job = queue.jobs.find(args.id)[-1] if args.id is not None else _latest(queue.jobs)
+    if args.follow:
+        return _follow(args, queue, job)
     attempts = logged_attempts(queue.home, job)
     if args.attempt is not None:
         attempts = [number for number in attempts if number == args.attempt]
@@ -253,6 +264,62 @@ def cmd_logs(args, queue):
             print("==> %s, attempt %d <==" % (printable(job.id), number))
         copy_to_stdout(log_path(queue.home, job, number), args.lines)
     return 0
+
+
+def _follow(args, queue, job):
+    """Print what a job writes until it has ended: 0 if it completed, 1 if it died or is gone."""
+    from job_runner import log_path
+    attempt, position, begun = job.attempts, 0, False
+    while True:
+        now = queue.jobs.refresh(job)
+        while now is not None and attempt < now.attempts:  # what is left of former attempts, then on to the next
+            copy_to_stdout(log_path(queue.home, job, attempt), after=position)
+            attempt, position = attempt + 1, 0
+        if not begun and attempt:
+            position = copy_to_stdout(log_path(queue.home, job, attempt), args.lines)
+            begun = True
+        position = copy_to_stdout(log_path(queue.home, job, attempt), after=position)
+        if now is None or now.state in (COMPLETED, DEAD):
+            return 0 if now is not None and now.state == COMPLETED else 1
+        job = now
+        time.sleep(_LOOK_AGAIN)
+
+
+def cmd_wait(args, queue):
+    """Wait until jobs have ended: 0 if all completed, 1 if some died, 124 if it took too long."""
+    from terminal import Progress
+    deadline = None if args.timeout is None else time.monotonic() + args.timeout
+    since = format_time(time.time())
+    waiting = [job for job_id in args.ids for job in queue.jobs.find(job_id)]
+    _remind_of_workers(queue)
+    died, mark, left = False, None, 1
+    with Progress() as progress:
+        while True:
+            changed, mark = queue.jobs.changed_since(mark)
+            if changed and args.ids:
+                now = [queue.jobs.refresh(job) for job in waiting]
+                died = died or any(job is None or job.state == DEAD for job in now)
+                waiting = [job for job in now if job is not None and job.state not in (COMPLETED, DEAD)]
+                left = len(waiting)
+            elif changed:
+                counts = queue.jobs.count()
+                left = counts["pending"] + counts["processing"]
+            if not left:
+                break
+            progress.show(left)
+            if deadline is not None and time.monotonic() >= deadline:
+                progress.clear()
+                notice("%s still unfinished after %g s" % (_counted(left, "job"), args.timeout))
+                return 124
+            time.sleep(_LOOK_AGAIN)
+    if not args.ids:
+        died = any(job.updated_at >= since for job in queue.jobs.jobs((DEAD,)) if job.updated_at)
+    return 1 if died else 0
+
+
+def _remind_of_workers(queue):
+    if is_terminal(sys.stderr) and not queue.workers.running():
+        notice("no worker is running; 'queuectl worker start' runs what is in the queue")
 
 
 def _latest(jobs):
@@ -268,6 +335,8 @@ def cmd_worker_start(args, queue):
     """Be a worker process, or start one in the background."""
     from worker_manager import check_safe
     check_safe([queue.home, queue.path("jobs.json"), queue.config_path])
+    if args.drain and queue.jobs.paused():
+        raise QueueError("the queue is paused, so that nothing would be drained; 'queuectl resume' first")
     queue.jobs.count()  # what is broken is better said now than by a worker that waits for its repair
     workers = _counted(args.count, "worker")
     if args.detach:
@@ -314,6 +383,37 @@ def cmd_worker_list(args, queue):
     table(("PID", "WORKERS", "STARTED", "RUNNING"),
           ((str(worker.pid), str(worker.count), when(worker.started_at), " ".join(running.get(worker.token, ["-"])))
            for worker in workers))
+    return 0
+
+
+def cmd_cancel(args, queue):
+    """Take jobs out of the queue, and end those that run."""
+    from job_runner import last_lines, log_path
+    done = queue.jobs.cancel(args.ids, time.time(), lambda job: last_lines(log_path(queue.home, job, job.attempts)))
+    if any(job.state == PROCESSING for job in done):
+        queue.workers.wake()
+    if queue.jobs.settings.on_finish:
+        from job_runner import announce_once
+        for job in done:
+            announce_once(queue.jobs.settings.on_finish, cancelled(job, time.time()), queue.home, os.environ)
+    for job in done:
+        print("Job '%s' cancelled%s." % (printable(job.id), "; its worker ends it" if job.state == PROCESSING else ""))
+    return 0
+
+
+def cmd_pause(args, queue):
+    """Let workers take no new jobs."""
+    queue.jobs.pause()
+    print("Paused: workers take no new jobs until 'queuectl resume'.")
+    return 0
+
+
+def cmd_resume(args, queue):
+    """Let workers take jobs again."""
+    was_paused = queue.jobs.paused()
+    queue.jobs.resume()
+    queue.workers.wake()
+    print("Resumed." if was_paused else "It was not paused.")
     return 0
 
 
@@ -419,6 +519,8 @@ def _config_set(args, queue):
     try:
         value = decode_json(args.value)
     except JsonError:
+        value = args.value
+    if setting.type is str and value is not None and type(value) is not str:
         value = args.value
     check_setting(setting, value)
     with queue.jobs.locked():

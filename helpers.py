@@ -300,23 +300,29 @@ def remove_file(path):
 
 # ---------------------------------------------------------------- settings
 
+MIN_TIMEOUT, MAX_TIMEOUT = 0.001, 31536000  # seconds
+
 Setting = namedtuple("Setting", "name type default low high unit meaning")
 
 # The one table: validation, `config`, the defaults and the README's table all come from here.
 SETTINGS = (
     Setting("max_retries", int, 3, 0, 1000000, "", "how often a failed job is tried again before it goes to the dead letter queue"),
     Setting("backoff_base", float, 2, 0, 1000000, "", "the wait before retry N is backoff_base ** N seconds: 2, 4, 8"),
-    Setting("backoff_max", float, 3600, 0, 31536000, "s", "no wait between two attempts is longer than this"),
+    Setting("backoff_max", float, 3600, 0, 31536000, "seconds", "no wait between two attempts is longer than this"),
     Setting("retry_in_place", bool, True, None, None, "", "a worker waits with a failed job and runs it again before any other; "
             "false: it takes other jobs meanwhile"),
-    Setting("poll_interval", float, 1.0, 0.01, 3600, "s", "how often an idle worker looks for a job"),
-    Setting("kill_grace", float, 5, 0, 3600, "s", "the time between TERM and KILL when a process tree is ended"),
+    Setting("poll_interval", float, 1.0, 0.01, 3600, "seconds", "how often an idle worker looks for a job"),
+    Setting("timeout", float, None, MIN_TIMEOUT, MAX_TIMEOUT, "seconds", "an attempt that runs for longer is ended, and has failed; null: no limit"),
+    Setting("kill_grace", float, 5, 0, 3600, "seconds", "the time between TERM and KILL when a process tree is ended"),
+    Setting("save_output", bool, True, None, None, "", "what a job writes is kept in logs/; false: it is thrown away"),
+    Setting("max_output", int, 10485760, 1024, 1 << 40, "bytes", "the log of an attempt that grows beyond this keeps only its last part"),
     Setting("fsync", bool, True, None, None, "", "what is said to be stored survives a power cut; false: a crash of the machine may "
             "lose the last seconds"),
+    Setting("on_finish", str, None, None, None, "", "a command that a worker runs when a job is completed or dead; null: none"),
 )
 Settings = namedtuple("Settings", [setting.name for setting in SETTINGS])
 DEFAULTS = Settings(*[setting.default for setting in SETTINGS])
-_TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false"}
+_TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 
 def setting_named(key):
@@ -335,10 +341,9 @@ def did_you_mean(word, known):
     return ", did you mean %r?" % near[0] if near else ""
 
 
-def check_number(value, kind, low, high):
-    """What is wrong with a number or a truth value, as a phrase ("must be …"), or None if it fits. `high` is included."""
-    fits = type(value) is bool if kind is bool else type(value) is int or (kind is float and type(value) is float)
-    if not fits:
+def check_value(value, kind, low, high):
+    """What is wrong with a value of a kind, as a phrase ("must be …"), or None if it fits. `high` is included."""
+    if type(value) is not kind and not (kind is float and type(value) is int):
         return "must be %s" % _TYPE_NAMES[kind]
     if low is not None and not low <= value <= high:
         return "must be between %s and %s" % (low, high)
@@ -346,8 +351,10 @@ def check_number(value, kind, low, high):
 
 
 def check_setting(setting, value):
-    """The value, if it fits its setting. Raises InvalidSettings."""
-    fault = check_number(value, setting.type, setting.low, setting.high)
+    """The value, if it fits its setting; null fits those that have no default. Raises InvalidSettings."""
+    if value is None and setting.default is None:
+        return None
+    fault = check_value(value, setting.type, setting.low, setting.high)
     if fault:
         raise InvalidSettings("%s %s, not %s" % (setting.name, fault, encode_json(value)))
     return value

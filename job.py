@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import namedtuple
 
-from helpers import UsageError, encode_json, format_time, parse_time
+from helpers import MAX_TIMEOUT, MIN_TIMEOUT, UsageError, check_value, encode_json, format_time, parse_time
 from job_format import COLUMNS, STATES
 
 PENDING, PROCESSING, COMPLETED, DEAD = STATES
@@ -19,6 +19,8 @@ FAILED = "failed"  # the command exited with another code than 0
 KILLED = "killed"  # a signal ended it: exit code 128 + signal
 LOST = "lost"  # its worker died while it ran
 UNSTARTABLE = "unstartable"  # the system refused to start it
+TIMEOUT = "timeout"  # it ran for longer than it may
+CANCELLED = "cancelled"  # someone did not want it any more
 
 MAX_ID = 200
 MAX_ATTEMPTS = 9999999
@@ -76,6 +78,9 @@ class Job(namedtuple("Job", ("id", "command", "created_at", "options") + _COLUMN
             return "killed by signal %d" % (self.exit_code - 128)
         if self.reason in (None, FAILED):
             return "" if self.exit_code is None else "exit code %d" % self.exit_code
+        if self.reason == TIMEOUT:
+            limit = self.options.get("timeout")
+            return "timed out" + (" after %g s" % limit if limit else "")
         return {UNSTARTABLE: "could not be started"}.get(self.reason, self.reason)
 
 
@@ -100,6 +105,10 @@ def check_fields(record):
         raise InvalidJob("\"command\" must not be empty")
     if "\0" in command:
         raise InvalidJob("\"command\" must not contain a NUL character")
+    if record.get("timeout") is not None:
+        fault = check_value(record["timeout"], float, MIN_TIMEOUT, MAX_TIMEOUT)
+        if fault:
+            raise InvalidJob("\"timeout\" %s (seconds), not %s" % (fault, encode_json(record["timeout"])[:60]))
     cwd = record.get("cwd")
     if cwd is not None and (type(cwd) is not str or not cwd or "\0" in cwd):
         raise InvalidJob("\"cwd\" must be a folder's path, not %s" % encode_json(cwd)[:60])
@@ -181,6 +190,14 @@ _CHECKS = (("exit_code", lambda name, value: _integer(name, value, -2 ** 31, 2 *
 
 # ---------------------------------------------------------------- the rules
 
+_SLACK = 1.0  # seconds by which a clock may be adjusted without anyone calling it set back
+
+
+def time_limit(job, settings):
+    """How many seconds an attempt may run, or None for as long as it likes."""
+    return job.options.get("timeout") or settings.timeout
+
+
 def backoff_delay(attempts, settings):
     """Seconds to wait after that many attempts have failed: backoff_base ** attempts, at most backoff_max."""
     try:
@@ -192,12 +209,12 @@ def backoff_delay(attempts, settings):
 def ready_at(job, settings, now):
     """When a pending job may run, in seconds since the epoch; 0 for at any time.
 
-    A retry never waits longer than its own backoff from now, so that a clock which was set back delays nothing.
+    A retry that is due later than its backoff from now was put off by a clock that has been set back since, and may run at once.
     """
     if job.run_at is None:
         return 0
     due = parse_time(job.run_at)
-    return min(due, now + backoff_delay(job.attempts, settings)) if job.attempts else due
+    return 0 if job.attempts and due - now > backoff_delay(job.attempts, settings) + _SLACK else due
 
 
 def claimed(job, worker, now):
@@ -230,6 +247,11 @@ def given_back(job, now):
 
 
 def retried(job, now):
-    """A dead job as `retry` brings it back: pending, with all its attempts before it again."""
-    return job._replace(state=PENDING, attempts=0, exit_code=None, reason=None, run_at=None, started_at=None,
-                        updated_at=format_time(now), worker=None)
+    """A dead job as `retry` brings it back: pending, with all its attempts before it again. That it was started before is kept, since
+    something of it may still run."""
+    return job._replace(state=PENDING, attempts=0, exit_code=None, reason=None, run_at=None, updated_at=format_time(now), worker=None)
+
+
+def cancelled(job, now):
+    """A pending or running job that nobody wants any more."""
+    return job._replace(state=DEAD, exit_code=None, reason=CANCELLED, run_at=None, updated_at=format_time(now), worker=None)

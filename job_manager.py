@@ -13,11 +13,11 @@ import os
 from collections import namedtuple
 
 from file_lock import FileLock
-from helpers import QueueError, encode_json, format_time, sync
-from job import (COMPLETED, DEAD, LOST, PENDING, PROCESSING, InvalidJob, Outcome, after_attempt, claimed, given_back,
+from helpers import QueueError, encode_json, format_time, open_private, remove_file, sync
+from job import (CANCELLED, COMPLETED, DEAD, LOST, PENDING, PROCESSING, InvalidJob, Outcome, after_attempt, cancelled, claimed, given_back,
                  job_from_checked, job_from_record, new_job_fields, ready_at, retried)
 from job_format import STATES, bare, column, encode_line1, encode_line2, parse_record
-from job_file import JobFile, NotConfirmed, Replaced, open_files
+from job_file import JobFile, NotConfirmed, Replaced, open_files, storage_fault
 
 # What `retry`, `purge` and `clean` choose: these ids (None: all), last changed before this time (seconds since the epoch; None: any).
 Choice = namedtuple("Choice", "ids before")
@@ -43,6 +43,7 @@ class JobManager:
         self._lock = FileLock(os.path.join(home, "run", "lock"), self._waiting)
         self._jobs = JobFile(os.path.join(home, "jobs.json"), self._lock, 0, job_from_record, notice)
         self._dlq = JobFile(os.path.join(home, "dlq.json"), self._lock, 1, job_from_record, notice)
+        self._paused = os.path.join(home, "paused")
         self._index = None
         self._busy = frozenset()
         self._unsynced = False
@@ -130,7 +131,7 @@ class JobManager:
         return claim
 
     def _claim(self, token, now, preferred):
-        if not self._catch_up():
+        if not self._catch_up() or self.paused():
             return None
         if preferred is not None:
             place, line2 = self._find(preferred)
@@ -159,8 +160,8 @@ class JobManager:
         if due > now:
             self._index.wait(due, place)
             return None
-        if self._busy and job.digest in self._busy:
-            self._busy = self.busy()
+        if self._busy or (job.started_at and not job.attempts):  # someone else wrote the file, or the job was brought back
+            self._busy = self.busy() if self.busy else self._busy
             if job.digest in self._busy:
                 self._index.wait(now + 1, place)
                 return None
@@ -255,13 +256,72 @@ class JobManager:
             self._put(place, line2, after)
             if known and after.state == PENDING:
                 self._index.wait(ready_at(after, self.settings, now), place)
-            return after if place == job.place else after._replace(place=place), self._next(token, now) if known and token is not None else None
+            following = self._next(token, now) if known and token is not None and not self.paused() else None
+            return after if place == job.place else after._replace(place=place), following
 
         return self._change(move, *((self._jobs, self._dlq) if after.state == DEAD else (self._jobs,)))
 
     def _bury(self, jobs, output):
         self._dlq.append([(encode_line1(dict(job.fields(), failed_at=job.updated_at, output=output)), encode_line2(job.standing()))
                           for job in jobs])
+
+    def taken_away(self, jobs):
+        """Those of these running jobs whose token is gone from the file: they were cancelled, cleared, or set back by an editor."""
+        return self._change(lambda: [job for job in jobs if self._find(job)[1] is None], self._jobs)
+
+    def changed_since(self, mark):
+        """(whether the job file has changed since that mark, the mark of now). Begin with None."""
+        with open_files(self._lock, self._jobs):
+            now = self._jobs.mark
+        return mark != now, now
+
+    def paused(self):
+        """Whether workers are to take no new jobs."""
+        return os.access(self._paused, os.F_OK)
+
+    def pause(self):
+        """Let workers take no new jobs; none is taken once this returns. Raises StorageFault."""
+        with self._lock:
+            try:
+                os.close(open_private(self._paused, os.O_WRONLY | os.O_CREAT))
+            except OSError as error:
+                raise storage_fault("make", self._paused, error) from None
+
+    def resume(self):
+        """Undo `pause`."""
+        remove_file(self._paused)
+
+    def cancel(self, ids, now, output):
+        """Move the pending and the running jobs with these ids to the dead letter queue, with reason "cancelled"; gives them back as
+        they were. A running one is ended by its worker, which sees that it was taken away. `output(job)` gives its last lines.
+        Raises JobNotFound for an id without such a job.
+        """
+        chosen = [job for job_id in ids for job in self.find(job_id) if job.state in (PENDING, PROCESSING)]
+        missing = [job_id for job_id in ids if job_id not in {job.id for job in chosen}]
+        if missing:
+            raise JobNotFound("job %r is not waiting or running, and cannot be cancelled" % missing[0])
+
+        def bury():
+            done = []
+            for job in chosen:
+                place, line2 = self._find(job)
+                if line2 is not None and column(line2, "state") in (PENDING, PROCESSING):
+                    done.append(job_from_checked(parse_record(*self._jobs.lines(place)), place))
+            for job in done:
+                self._bury([cancelled(job, now)], output(job))
+            for job in done:
+                self._put(job.place, self._jobs.line2(job.place), cancelled(job, now))
+            return done, self._jobs.keep()
+
+        while True:
+            done, descriptor = self._change(bury, self._jobs, self._dlq)
+            self._synced(descriptor)
+            if len(done) == len(chosen):
+                return done
+            moved = {job.key for job in done}
+            chosen = [job for job_id in ids for job in self.find(job_id) if job.state in (PENDING, PROCESSING) and job.key not in moved]
+            if not chosen:
+                return done
 
     def abandoned(self, runs):
         """The jobs in state processing that no one runs. `runs(worker)` tells for a worker's token."""
@@ -315,6 +375,20 @@ class JobManager:
             for place, record in view.records(states):
                 yield job_from_checked(record, place)
 
+    def refresh(self, job):
+        """A job as it is now, or None if it is gone; quick while nobody rewrites the file."""
+        with open_files(self._lock, self._jobs):
+            lines = self._jobs.lines(job.place)
+            if lines is not None:
+                now = job_from_checked(parse_record(*lines), job.place)
+                if now.key == job.key:
+                    return now
+            with self._jobs.view(locked=True) as view:
+                for place, record in view.records(containing=job.created_at.encode("ascii")):
+                    if (record["id"], record["created_at"]) == job.key:
+                        return job_from_checked(record, place)
+        return None
+
     def find(self, job_id):
         """All jobs with that id, the oldest first. Raises JobNotFound."""
         with self._view(self._jobs) as view:
@@ -350,8 +424,9 @@ class JobManager:
     # ------------------------------------------------------------ the dead letter queue, and removing
 
     def retry(self, choice, now):
-        """Bring dead jobs back to pending, their attempts 0; gives back their ids. Raises JobNotFound for an id without a dead job."""
-        chosen = self._chosen_dead(choice)
+        """Bring dead jobs back to pending, their attempts 0; gives back their ids. A cancelled one must be named. Raises JobNotFound
+        for an id without a dead job."""
+        chosen = [job for job in self._chosen_dead(choice) if choice.ids is not None or job.reason != CANCELLED]
 
         def bring_back():
             keys = {job.key for job in chosen}

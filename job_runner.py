@@ -19,9 +19,10 @@ from _thread import allocate_lock
 
 from file_lock import try_lock, unlock
 from helpers import WINDOWS, make_folder, open_private, pread, remove_file
-from job import FAILED, KILLED, UNSTARTABLE, Outcome
+from job import FAILED, KILLED, TIMEOUT, UNSTARTABLE, Outcome
 
 _UNSAFE = re.compile(r"[^0-9A-Za-z_-]+")
+PATIENCE = 10.0  # seconds to wait for processes that have left a tree on purpose
 _TAIL_BYTES = 4096
 _TAIL_LINES = 10
 _TERM = signal.SIGTERM
@@ -93,6 +94,7 @@ class LogFile:
     def __init__(self):
         self.path = None
         self._descriptor = None
+        self._dropped = 0  # bytes that `trim` took away
 
     def begin(self, path):
         """Make the log of an attempt, in place of one of that name from before a retry; a descriptor for the job, which the caller
@@ -116,20 +118,37 @@ class LogFile:
         except FileExistsError:
             remove_file(path)
             descriptor = open_private(path, flags)
-        self.path, self._descriptor = path, descriptor
+        self.path, self._descriptor, self._dropped = path, descriptor, 0
 
     def write(self, text):
         """Add a remark of our own. Raises OSError."""
         os.write(self._descriptor, text.encode("utf-8", "replace"))
 
+    def trim(self, limit):
+        """Keep only the last part of a log that has grown beyond `limit` bytes, and say in it how much was dropped. What the job writes
+        in the same moment may be dropped too. Raises OSError."""
+        descriptor = self._descriptor
+        size = os.fstat(descriptor).st_size if descriptor is not None else 0
+        if size <= limit:
+            return
+        kept = pread(descriptor, limit // 2, size - limit // 2)
+        os.ftruncate(descriptor, 0)
+        self._dropped += size - len(kept)
+        os.write(descriptor, b"[queuectl: %d bytes were dropped here, since the output exceeds max_output]\n" % self._dropped + kept)
+
     def end(self):
         """Let go of a log that holds something, or that someone may still write to; keep an empty one for the next attempt."""
         if self._descriptor is None:
             return
-        if os.fstat(self._descriptor).st_size or WINDOWS or not try_lock(self._descriptor):
+        if os.fstat(self._descriptor).st_size or WINDOWS or self.is_held():
             self._close()
-        else:
-            unlock(self._descriptor)
+
+    def is_held(self):
+        """Whether a process of the attempt, or one that it left behind, still has the log open."""
+        if self._descriptor is None or not try_lock(self._descriptor):
+            return self._descriptor is not None
+        unlock(self._descriptor)
+        return False
 
     def discard(self):
         """Remove an empty log that no attempt follows."""
@@ -146,26 +165,28 @@ class LogFile:
 # ---------------------------------------------------------------- one attempt
 
 class Attempt:
-    """An attempt of a claimed job: `start`, then `wait` in the worker's thread; `end` from any other one."""
+    """An attempt of a claimed job: `start`, then `wait` in the worker's thread; `end` and `check` from any other one."""
 
-    def __init__(self, home, job, environ, launch, log):
+    def __init__(self, home, job, environ, launch, log, limit):
         self.job = job
         self.pid = 0
         self.digest = job.digest
-        self.ended = False  # someone called `end`
+        self.log = log
+        self.ended = None  # why someone called `end`: TIMEOUT, or another word
+        self.limit = limit  # seconds that it may run, or None
         self._home = home
         self._environ = environ
         self._launch = launch
-        self._log = log
         self._running = False
         self._mutex = allocate_lock()  # guards _running: nothing is reaped while it is signalled
+        self._deadline = None
         self._kill_at = None
 
-    def start(self):
+    def start(self, keep_output=True):
         """Start the command. Returns None, or an Outcome if the system refused. Raises OSError if the log cannot be made, which
         is not the job's fault."""
         job = self.job
-        output = self._log.begin(_log_path(self._home, job.id, self.digest, job.attempts))
+        output = self.log.begin(_log_path(self._home, job.id, self.digest, job.attempts)) if keep_output else os.open(os.devnull, os.O_WRONLY)
         environ = dict(self._environ)
         environ[b"QUEUECTL_JOB_ID"] = job.id.encode("utf-8")
         environ[b"QUEUECTL_ATTEMPT"] = b"%d" % job.attempts
@@ -174,50 +195,66 @@ class Attempt:
         try:
             self.pid = self._launch.start(job.command, folder, environ, output)
             self._running = True
+            if self.limit is not None:
+                self._deadline = time.monotonic() + self.limit
             return None
         except (OSError, ValueError) as error:
-            self._log.write("queuectl: cannot start this command in %s: %s\n" % (folder, getattr(error, "strerror", None) or error))
+            if keep_output:
+                self.log.write("queuectl: cannot start this command in %s: %s\n" % (folder, getattr(error, "strerror", None) or error))
             return Outcome(None, UNSTARTABLE)
         finally:
             os.close(output)
 
     def wait(self, grace):
-        """Wait for the end: an Outcome. What a failed attempt leaves running is ended; a successful one may leave something."""
+        """Wait for the end: (an Outcome, the pids of processes that have left the tree of a failed attempt and would not end). What a
+        failed attempt leaves running is ended; a successful one may leave something."""
         failed = self._launch.wait_without_reaping(self.pid)
         with self._mutex:
             if failed or self.ended:
                 signal_group(self.pid, _TERM)
             code = self._launch.reap(self.pid)
             self._running = False
-        if (code or self.ended) and group_exists(self.pid):
-            self._end_rest(self.pid, grace)
+        strays = self._end_rest(grace) if code or self.ended else []
+        if self.ended == TIMEOUT:
+            return Outcome(None, TIMEOUT), strays
         if code < 0:
-            return Outcome(128 - code, KILLED)
-        return Outcome(code, FAILED if code else None)
+            return Outcome(128 - code, KILLED), strays
+        return Outcome(code, FAILED if code else None), strays
 
-    def _end_rest(self, group, grace):
+    def _end_rest(self, grace):
+        """End what is left of the group, and wait a little for processes that have left it; the pids of those that stay."""
         deadline = time.monotonic() + grace
-        while group_exists(group):
-            if time.monotonic() > deadline:
-                if any(member == group for _, member in processes_of(self.job.worker)) or not _PROC:
-                    signal_group(group, _KILL)
-                return
+        while group_runs(self.pid) and time.monotonic() < deadline:
             time.sleep(0.02)
+        if group_runs(self.pid) and (not _PROC or self.pid in [group for _, group in processes_of(self.job.worker)]):
+            signal_group(self.pid, _KILL)
+        deadline = time.monotonic() + PATIENCE
+        while self.log.is_held() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return [pid for pid, _ in processes_of(self.job.worker)] if self.log.is_held() else []
 
-    def end(self, grace):
-        """Ask the tree to end (TERM); `hasten` sends KILL once `grace` seconds have passed."""
+    def end(self, why, grace):
+        """Ask the tree to end (TERM); `check` sends KILL once `grace` seconds have passed. The first reason counts."""
         with self._mutex:
             if self._kill_at is None:
-                self.ended = True
+                self.ended = why
                 self._kill_at = time.monotonic() + grace
                 if self._running:
                     self._launch.signal(self.pid, _TERM)
 
-    def hasten(self):
-        """Send KILL to a tree that was asked to end and did not within its grace."""
+    def check(self, grace):
+        """End an attempt that has run for too long, and kill one that was asked to end and did not within its grace."""
+        if self._deadline is not None and self._running and time.monotonic() >= self._deadline:
+            self.end(TIMEOUT, grace)
         with self._mutex:
             if self._kill_at is not None and self._running and time.monotonic() >= self._kill_at:
                 self._launch.signal(self.pid, _KILL)
+
+    def next_check(self):
+        """When `check` has something to do, by the monotonic clock; None if it has not."""
+        if not self._running:
+            return None
+        return self._kill_at if self._kill_at is not None else self._deadline
 
 
 class PosixLauncher:
@@ -323,6 +360,78 @@ def job_environ(environ, home):
     return shared
 
 
+# ---------------------------------------------------------------- on_finish
+
+def finish_environ(job):
+    """What the on_finish command is told about a job that has ended."""
+    return {b"QUEUECTL_JOB_ID": job.id.encode("utf-8"), b"QUEUECTL_STATE": job.state.encode("ascii"),
+            b"QUEUECTL_ATTEMPT": b"%d" % job.attempts, b"QUEUECTL_REASON": (job.reason or "").encode("ascii"),
+            b"QUEUECTL_EXIT_CODE": b"" if job.exit_code is None else b"%d" % job.exit_code}
+
+
+def announce_once(command, job, home, environ):
+    """Run the on_finish command for a job that no worker has ended, without waiting for it."""
+    text = {name.decode("ascii"): value.decode("utf-8") for name, value in finish_environ(job).items()}
+    subprocess.Popen(command, shell=True, cwd=home, env=dict(environ, QUEUECTL_HOME=home, **text), stdin=subprocess.DEVNULL,
+                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=not WINDOWS)
+
+
+class Announcer:
+    """Runs the on_finish command for one ended job after another, in a thread of its own, so that it holds up no job. One that takes
+    longer than a minute is ended."""
+
+    LIMIT = 60.0
+    _MOST = 10000  # waiting announcements; more are dropped, since a command that slow will never catch up
+
+    def __init__(self, home, environ, launch):
+        from queue import Queue
+        self._home = home
+        self._environ = environ
+        self._launch = launch
+        self._queue = Queue(self._MOST)
+        self._thread = None
+
+    def announce(self, command, job):
+        """Run `command` for a job once those before it are done; False if too many wait."""
+        from queue import Full
+        from threading import Thread
+        if self._thread is None:
+            self._thread = Thread(target=self._work, daemon=True)
+            self._thread.start()
+        try:
+            self._queue.put_nowait((command, job))
+        except Full:
+            return False
+        return True
+
+    def close(self):
+        """Let the waiting commands finish, for some seconds at the most."""
+        if self._thread is not None:
+            self._queue.put((None, None))
+            self._thread.join(PATIENCE)
+
+    def _work(self):
+        from threading import Timer
+        while True:
+            command, job = self._queue.get()
+            if command is None:
+                return
+            null = os.open(os.devnull, os.O_WRONLY)
+            try:
+                environ = dict(self._environ)
+                environ.update(finish_environ(job))
+                pid = self._launch.start(command, self._home, environ, null)
+            except (OSError, ValueError):
+                continue
+            finally:
+                os.close(null)
+            timer = Timer(self.LIMIT, self._launch.signal, (pid, _KILL))
+            timer.start()
+            self._launch.wait_without_reaping(pid)
+            timer.cancel()
+            self._launch.reap(pid)
+
+
 # ---------------------------------------------------------------- process groups
 
 _PROC = os.path.isdir("/proc/self")
@@ -338,8 +447,8 @@ def signal_group(group, number):
         return  # gone, or all of it runs as another user by now
 
 
-def group_exists(group):
-    """Whether a process group has members (also zombies count)."""
+def group_runs(group):
+    """Whether a process group has members that run. Zombies do not, though killpg counts them: an init may be slow to reap."""
     if WINDOWS:
         return False
     try:
@@ -348,7 +457,16 @@ def group_exists(group):
         return False
     except PermissionError:
         return True
-    return True
+    return not _PROC or any(_state_and_group(name) == ("runs", group) for name in os.listdir("/proc") if name.isdigit())
+
+
+def _state_and_group(name):
+    try:
+        with open("/proc/%s/stat" % name, "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()  # the name before may hold anything
+        return "runs" if fields[0] not in (b"Z", b"X") else "ended", int(fields[2])
+    except (OSError, IndexError):
+        return None  # it has just ended
 
 
 def processes_of(token):
@@ -394,7 +512,7 @@ class LostTree:
         groups = {self._group} if self._group else {group for _, group in processes}
         if self._group in [group for _, group in processes] or (held and not _PROC):
             self._proven = True
-        if self._group and not (self._proven and group_exists(self._group)):
+        if self._group and not (self._proven and group_runs(self._group)):
             groups = set()
         for group in groups:
             signal_group(group, number)

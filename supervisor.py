@@ -14,8 +14,8 @@ from itertools import count as count_up
 
 from file_lock import try_lock
 from helpers import QueueError, load_settings, log, open_private, parse_time
-from job import DEAD, PENDING, PROCESSING, ready_at
-from job_runner import Attempt, LogFile, job_environ, last_lines, launcher
+from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, ready_at, time_limit
+from job_runner import Announcer, Attempt, LogFile, job_environ, last_lines, launcher
 from worker_manager import DeadWorker, WorkerFile, WorkerProcess, live_workers, open_if_there, read_worker_file, worker_files
 
 _TICK = 1.0  # seconds between two looks at requests and at dead workers
@@ -71,12 +71,14 @@ class Supervisor:
         self._config_key = None
         self._environ = job_environ(environ, home)
         self._launch = launcher()
+        self._announcer = Announcer(home, self._environ, self._launch)
         self._run_folder = os.path.join(home, "run")
         self._file = WorkerFile(self._run_folder, count)
         self._waker = Waker(self._file.path[:-len("json")] + "wake")
         self._count = count
         self._drain = drain
         self._attempts = [None] * count  # what each thread runs
+        self._looked_at = None  # the state of the job file when it was last looked at for cancelled jobs
         self._serials = count_up(1)
         self._tokens = set()  # of the attempts that this process has claimed, or is about to
         self._scans = -1
@@ -88,6 +90,7 @@ class Supervisor:
         self._ended_threads = 0
         self._deaths = 0  # jobs that this process moved to the dead letter queue
         self._unrecorded = 0
+        self._bug = False  # a thread ended with an exception, which Python has shown
         self._dead_workers = []
         self._last_fault = None
         jobs.busy = self._running_digests
@@ -101,24 +104,32 @@ class Supervisor:
         try:
             for thread in threads:
                 thread.start()
-            next_tick = next_poll = 0.0
+            next_tick = next_poll = next_look = 0.0
             while self._ended_threads < self._count:
                 now = time.monotonic()
                 if now >= next_tick:
                     self._tick()
                     next_tick = now + (0.2 if self._dead_workers else _TICK)
                 self._look_for_stop()
+                if now >= next_look:
+                    self._look_for_taken_away()
+                    next_look = now + _TICK
                 if now >= next_poll:
                     with self._idle:
                         self._idle.notify()
                     self._finish_if_drained()
                     next_poll = now + self._jobs.settings.poll_interval
+                for attempt in self._running():
+                    attempt.check(self._jobs.settings.kill_grace)
+                checks = [attempt.next_check() for attempt in self._running()]
                 due = now + self._until_due()
-                if self._waker.wait(min(next_tick, next_poll, due) - time.monotonic()) or time.monotonic() >= due:
-                    next_poll = 0.0
+                wake_at = min([next_tick, next_poll, due] + [check for check in checks if check is not None])
+                if self._waker.wait(wake_at - time.monotonic()) or time.monotonic() >= due:
+                    next_poll = next_look = 0.0
             for thread in threads:
                 thread.join()
             self._sync()
+            self._announcer.close()
         finally:
             for number, handler in former:
                 signal.signal(number, handler)
@@ -128,6 +139,8 @@ class Supervisor:
                 log("%d results could not be recorded; those jobs run again" % self._unrecorded)
             else:
                 self._file.remove()
+        if self._bug:
+            return 3
         return 1 if self._unrecorded or (self._drain and self._deaths) else 0
 
     def _take_signals(self):
@@ -149,10 +162,35 @@ class Supervisor:
     def _tick(self):
         self._follow_settings()
         self._look_for_dead_workers()
-        for attempt in list(self._attempts):
-            if attempt is not None:
-                attempt.hasten()
+        self._trim_logs()
         self._sync()
+
+    def _running(self):
+        """The attempts that run now."""
+        return [attempt for attempt in list(self._attempts) if attempt is not None]
+
+    def _trim_logs(self):
+        for attempt in self._running():
+            try:
+                attempt.log.trim(self._jobs.settings.max_output)
+            except OSError as error:
+                self._fault("cannot shorten the output of %s: %s" % (attempt.job.id, error.strerror))
+
+    def _look_for_taken_away(self):
+        """End the attempts whose job was cancelled: its token is gone from the file."""
+        attempts = [attempt for attempt in self._running() if not attempt.ended]
+        if not attempts:
+            return
+        try:
+            changed, mark = self._jobs.changed_since(self._looked_at)
+            gone = self._jobs.taken_away([attempt.job for attempt in attempts]) if changed else ()
+            self._looked_at = mark
+        except QueueError as error:
+            self._fault(str(error))
+            return
+        for attempt in attempts:
+            if attempt.job in gone:
+                attempt.end(CANCELLED, self._jobs.settings.kill_grace)
 
     def _sync(self):
         try:
@@ -195,9 +233,8 @@ class Supervisor:
                 self._now = True
                 log("ending the running jobs; they go back to the queue")
         if self._now:
-            for attempt in list(self._attempts):
-                if attempt is not None:
-                    attempt.end(self._jobs.settings.kill_grace)
+            for attempt in self._running():
+                attempt.end("stopped", self._jobs.settings.kill_grace)
 
     def _begin_stop(self, message):
         if any(attempt is not None for attempt in self._attempts):
@@ -290,6 +327,9 @@ class Supervisor:
                         self._idle.notify()
                     job, waiting_for = self._run_job(number, job, log_file)
                 log_file.discard()
+        except BaseException:
+            self._bug = True
+            raise
         finally:
             log_file.discard()
             with self._idle:
@@ -301,7 +341,7 @@ class Supervisor:
         """Wait a little for a job's time; True if there is still some to wait. By the wall clock, in small steps: a clock that jumps
         and a computer that sleeps make no wait longer than the job's own backoff."""
         now = time.time()
-        delay = min(parse_time(job.run_at) - now, ready_at(job, self._jobs.settings, now) - now)
+        delay = ready_at(job, self._jobs.settings, now) - now
         if delay > 0:
             self._stop.wait(min(delay, _TICK))
         return delay > 0
@@ -334,36 +374,48 @@ class Supervisor:
 
     def _run_job(self, number, job, log_file):
         """Run one attempt and record how it ended: (the next job, the job whose retry this worker is to wait for)."""
-        attempt = Attempt(self._home, job, self._environ, self._launch, log_file)
+        settings = self._jobs.settings
+        attempt = Attempt(self._home, job, self._environ, self._launch, log_file, time_limit(job, settings))
         self._attempts[number] = attempt
         started = time.monotonic()
-        try:
-            outcome = attempt.start()
-            if outcome is None:
-                self._file.note(number, attempt)
-                if self._now:
-                    attempt.end(self._jobs.settings.kill_grace)
-                outcome = attempt.wait(self._jobs.settings.kill_grace)
-        except OSError as error:
-            self._fault("cannot run %s: %s: %s" % (job.id, error.filename, error.strerror))
-            outcome = None
+        outcome, strays = self._attempt(number, attempt)
         self._attempts[number] = None
+        given_back = outcome is None or attempt.ended == "stopped"
         in_place = self._jobs.settings.retry_in_place
-        token = None if outcome is None or self._stop.is_set() or (outcome.reason and in_place) else self._token()
-        output = last_lines(log_file.path) if outcome is not None and outcome.reason else ""
+        token = None if given_back or self._stop.is_set() or (outcome.reason and in_place) else self._token()
+        output = last_lines(log_file.path) if outcome is not None and outcome.reason and log_file.path else ""
         log_file.end()
-        after, following = self._record(job, outcome if not attempt.ended else None, output, token)
+        after, following = self._record(job, None if given_back else outcome, output, token)
         self._tokens.discard(job.worker)
         if following is None:
             self._tokens.discard(token)
+        if strays:
+            log("%s: processes that left its tree still run (pid %s)" % (job.id, ", ".join(map(str, strays))))
         if after is not None:
-            self._report(after, outcome, time.monotonic() - started)
+            self._report(after, time.monotonic() - started)
         if outcome is None:
             self._stop.wait(_TICK)
         if following is None:
             self._file.note(number)
         waits = after is not None and after.run_at is not None and in_place
         return following, after if waits else None
+
+    def _attempt(self, number, attempt):
+        """Run an attempt to its end: (its Outcome, or None if it could not be tried; the pids of what has left its tree)."""
+        grace = self._jobs.settings.kill_grace
+        try:
+            outcome = attempt.start(self._jobs.settings.save_output)
+            if outcome is not None:
+                return outcome, []
+            self._file.note(number, attempt)
+            if self._now:
+                attempt.end("stopped", grace)
+            if attempt.limit is not None:
+                self._waker.wake()
+            return attempt.wait(grace)
+        except OSError as error:
+            self._fault("cannot run %s: %s: %s" % (attempt.job.id, error.filename, error.strerror))
+            return None, []
 
     def _record(self, job, outcome, output, token):
         """Record an outcome (None: give the job back) and claim the next job, trying each second for as long as the job file is broken
@@ -373,7 +425,7 @@ class Supervisor:
             try:
                 after, following = self._jobs.record(job, outcome, now, output, token)
                 if after is None:
-                    log("%s: not in the queue any more as it was started; its result counts for nothing" % job.id)
+                    log("%s: it was cancelled, or the queue was cleared or edited; how it ended counts for nothing" % job.id)
                 return after, following
             except QueueError as error:
                 self._fault("%s: its result waits to be recorded: %s" % (job.id, error))
@@ -383,14 +435,17 @@ class Supervisor:
                     return None, None
                 self._stop.wait(_TICK) if not self._stop.is_set() else time.sleep(_TICK)
 
-    def _report(self, job, outcome, seconds):
+    def _report(self, job, seconds):
+        command = self._jobs.settings.on_finish
+        if command and job.state in (COMPLETED, DEAD) and not self._announcer.announce(command, job):
+            self._fault("on_finish is too slow: it was not run for some jobs")
         if job.state == DEAD:
             self._deaths += 1
             log("%s: %s, attempt %d; moved to the dead letter queue" % (job.id, job.ending, job.attempts))
-        elif outcome is None or job.reason is None and job.state == PENDING:
+        elif job.state == COMPLETED:
+            log("%s: completed in %.2f s" % (job.id, seconds))
+        elif job.run_at is None:
             log("%s: back in the queue" % job.id)
-        elif job.state == PENDING:
+        else:
             wait = parse_time(job.run_at) - parse_time(job.updated_at)
             log("%s: %s, attempt %d; again in %g s" % (job.id, job.ending, job.attempts, round(wait, 2)))
-        else:
-            log("%s: completed in %.2f s" % (job.id, seconds))

@@ -87,22 +87,68 @@ def table(headers, rows, color=False):
         print("  ".join(cells).rstrip())
 
 
+class Progress:
+    """A line on stderr that says how many jobs are left and how fast they go; on a terminal only, and gone when done."""
+
+    def __init__(self):
+        self._shown = is_terminal(sys.stderr)
+        self._first = None
+        self._most = 0
+        self._last = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.clear()
+
+    def show(self, left):
+        """Say that so many are left."""
+        if not self._shown or left == self._last:
+            return
+        self._last = left
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (now, left)
+        self._most = max(self._most, left)
+        done = self._most - left
+        rate = (self._first[1] - left) / (now - self._first[0]) if now > self._first[0] and self._first[1] > left else 0
+        filled = 20 * done // self._most
+        sys.stderr.write("\r\033[K[%s%s] %d of %d done%s" % ("#" * filled, "." * (20 - filled), done, self._most,
+                                                          ", %.1f a second" % rate if rate else ""))
+        sys.stderr.flush()
+
+    def clear(self):
+        """Leave nothing behind."""
+        if self._shown and self._last is not None:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()
+            self._last = None
+
+
 def paint(text, color):
     """A text in a colour (an SGR number), or as it is for None."""
     return "\033[%sm%s\033[0m" % (color, text) if color else text
 
 
-def copy_to_stdout(path, lines=None):
-    """Write a file to stdout byte for byte, or its last lines alone; never more than a piece of it in memory."""
+def copy_to_stdout(path, lines=None, after=0):
+    """Write a file to stdout byte for byte, from byte `after` on, or its last lines alone; never more than a piece of it in memory. Where
+    it ended; a file that is gone has nothing, one that was shortened is written whole."""
     sys.stdout.flush()
-    with open(path, "rb") as file:
-        file.seek(0 if lines is None else _start_of_last(file, lines))
+    try:
+        file = open(path, "rb")
+    except FileNotFoundError:
+        return after
+    with file:
+        size = file.seek(0, os.SEEK_END)
+        position = file.seek((after if after <= size else 0) if lines is None else _start_of_last(file, lines))
         while True:
             piece = file.read(1 << 16)
             if not piece:
-                return
+                return position
             sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
+            position += len(piece)
 
 
 def _start_of_last(file, lines):

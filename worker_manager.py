@@ -16,11 +16,10 @@ from collections import namedtuple
 from file_lock import try_lock
 from helpers import WINDOWS, QueueError, format_time, log, make_folder, open_private, pread, pwrite, remove_file
 from job import PENDING
-from job_runner import LostTree, last_lines, log_path
+from job_runner import PATIENCE, LostTree, last_lines, log_path
 
 _SLOT = 128  # bytes for what one thread runs; they divide a page, so that no write of one is torn
 _LOST_GRACE = 2.0  # seconds between TERM and KILL for the tree of a dead worker; its jobs are to run again within five
-_LOST_PATIENCE = 10.0  # seconds to wait for processes that have left the tree on purpose
 
 WorkerProcess = namedtuple("WorkerProcess", "token pid count started_at running path")
 
@@ -151,7 +150,7 @@ class DeadWorker:
         still = []
         for job, tree in self._trees:
             runs, strays = tree.signal(signal.SIGTERM if waited < _LOST_GRACE else getattr(signal, "SIGKILL", signal.SIGTERM))
-            if runs and waited < _LOST_PATIENCE:
+            if runs and waited < PATIENCE:
                 still.append((job, tree))
                 continue
             if runs:
@@ -159,8 +158,8 @@ class DeadWorker:
                     % (job.id, " (pid %s)" % ", ".join(map(str, strays)) if strays else ""))
             after = jobs.lose(job, time.time(), last_lines(log_path(self._home, job, job.attempts)))
             if after is not None:
-                log("%s: its worker (pid %d) died; %s" % (job.id, self.process.pid, "it runs again" if after.state == PENDING
-                                                          else "moved to the dead letter queue"))
+                log("%s: its worker%s died; %s" % (job.id, " (pid %d)" % self.process.pid if self.process.pid else "",
+                                                   "it runs again" if after.state == PENDING else "moved to the dead letter queue"))
         self._trees = still
         if still:
             return False
@@ -207,6 +206,11 @@ class WorkerManager:
     def running(self):
         """The worker processes that are alive."""
         return live_workers(self._folder)
+
+    def wake(self):
+        """Let all worker processes look at the queue now."""
+        for path in worker_files(self._folder):
+            wake_worker(path)
 
     def left_behind(self):
         """The paths of the files of worker processes that died."""

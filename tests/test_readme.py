@@ -80,12 +80,12 @@ class ReadmeTest(HomeTest):
     def test_every_command_of_the_program_is_in_the_readme(self):
         for name in arguments.COMMANDS:
             with self.subTest(command=name):
-                self.assertIn(name.split()[-1], readme())
+                self.assertTrue(name.split()[-1] in readme())
 
     def test_the_table_of_settings_is_that_of_the_code(self):
         rows = re.findall(r"(?m)^\| `(\w+)` \| (\S+) \| (.*) \|$", readme())
         expected = [(setting.name, json.dumps(setting.default),
-                     setting.meaning + (" (seconds)" if setting.unit == "s" else "")) for setting in helpers.SETTINGS]
+                     setting.meaning + (" (%s)" % setting.unit if setting.unit else "")) for setting in helpers.SETTINGS]
         self.assertEqual(rows, expected)
 
     def test_the_config_that_comes_with_it_holds_the_defaults(self):
