@@ -6,24 +6,78 @@ its own because Python compiles the program it starts, main.py, anew at each sta
 from __future__ import annotations
 
 import os
-from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 
-import commands
-from helpers import UsageError, did_you_mean
+from helpers import UsageError, did_you_mean, parse_duration
+from job_format import STATES
 
+
+# ---------------------------------------------------------------- values of arguments
+
+def _states(text):
+    """`pending,dead` as a tuple of states. Raises ArgumentTypeError."""
+    chosen = tuple(word.strip() for word in text.split(","))
+    for word in chosen:
+        if word not in STATES:
+            raise ArgumentTypeError("there is no state %r%s (the states are %s)" % (word, did_you_mean(word, STATES), ", ".join(STATES)))
+    return chosen
+
+
+def _duration(text):
+    """`7d` in seconds. Raises ArgumentTypeError."""
+    try:
+        return parse_duration(text)
+    except ValueError:
+        raise ArgumentTypeError("%r is no length of time; write for example 90, 10s, 5m, 2h or 7d" % text) from None
+
+
+def _whole(text):
+    """A whole number, perhaps negative. Raises ArgumentTypeError."""
+    try:
+        return int(text)
+    except ValueError:
+        raise ArgumentTypeError("%r must be a whole number" % text) from None
+
+
+def _number(text):
+    """A number. Raises ArgumentTypeError."""
+    try:
+        return float(text) if "." in text or "e" in text else int(text)
+    except ValueError:
+        raise ArgumentTypeError("%r must be a number" % text) from None
+
+
+def _positive(text):
+    """A whole number from 1 on. Raises ArgumentTypeError."""
+    if text.isascii() and text.isdigit() and 0 < int(text) < 1000000:
+        return int(text)
+    raise ArgumentTypeError("%r must be a whole number from 1 to 999999" % text)
+
+
+# ---------------------------------------------------------------- each command's arguments
 
 def _enqueue(parser):
     parser.add_argument("job", nargs="?", metavar="JSON", help="a job as JSON with id and command; - reads jobs from standard input")
     parser.add_argument("--file", "-f", metavar="FILE", help="read jobs from a file: a JSON array, or one JSON object after another")
     parser.add_argument("--id", help="the id of a job whose command follows --")
-    parser.add_argument("--timeout", type=commands.duration, metavar="TIME", help="end an attempt that runs for longer: 90, 10s, 5m, 2h")
+    parser.add_argument("--priority", "-p", type=_whole, metavar="N", help="higher ones run first; default 0")
+    parser.add_argument("--delay", metavar="TIME", help="run it no sooner than in this time: 90, 10s, 5m, 2h, 1d")
+    parser.add_argument("--at", metavar="WHEN", help="run it no sooner than at this time: 2026-11-24T02:00:00+01:00")
+    parser.add_argument("--after", action="append", metavar="ID", help="run it once that job is completed; may be repeated")
+    parser.add_argument("--unique", "-u", action="store_true", help="refuse an id that is in the queue already")
+    parser.add_argument("--timeout", type=_duration, metavar="TIME", help="end an attempt that runs for longer: 90, 10s, 5m, 2h")
+    parser.add_argument("--max-retries", type=_whole, metavar="N", help="how often it is tried again; likewise:")
+    parser.add_argument("--backoff-base", type=_number, metavar="N", help="see the settings")
+    parser.add_argument("--backoff-max", type=_number, metavar="S", help="see the settings")
+    parser.add_argument("--cwd", metavar="DIR", help="the folder to run it in; default: this one")
+    parser.add_argument("--env", "-e", action="append", metavar="NAME[=VALUE]", help="a variable for it; without a value, as it is here")
     parser.add_argument("--quiet", "-q", action="store_true", help="print the ids alone")
 
 
 def _list(parser):
-    parser.add_argument("--state", "-s", type=commands.states, default=commands.states("pending,processing,completed,dead"),
+    parser.add_argument("--state", "-s", type=_states, default=STATES,
                         metavar="S[,S]", help="only jobs in these states: pending, processing, completed, dead")
-    parser.add_argument("--limit", "-n", type=commands.positive, metavar="N", help="at most N jobs")
+    parser.add_argument("--limit", "-n", type=_positive, metavar="N", help="at most N jobs")
     parser.add_argument("--sort", choices=("id", "state", "attempts", "created_at", "started_at", "updated_at", "command"),
                         metavar="FIELD", help="id, state, attempts, created_at, started_at, updated_at or command; else as they were added")
     parser.add_argument("--reverse", "-r", action="store_true", help="the last one first")
@@ -42,28 +96,28 @@ def _show(parser):
 
 
 def _worker_start(parser):
-    parser.add_argument("--count", "-c", type=commands.positive, default=1, metavar="N", help="how many workers (threads); default 1")
+    parser.add_argument("--count", "-c", type=_positive, default=1, metavar="N", help="how many workers (threads); default 1")
     parser.add_argument("--drain", action="store_true", help="end when nothing is left to run; exit code 1 if a job died meanwhile")
     parser.add_argument("--detach", "-d", action="store_true", help="run in the background, with its log in run/worker.log")
 
 
 def _worker_stop(parser):
     parser.add_argument("--now", action="store_true", help="end the running jobs too; they go back to the queue")
-    parser.add_argument("--timeout", type=commands.duration, metavar="TIME", help="give up waiting after this time, with exit code 124")
+    parser.add_argument("--timeout", type=_duration, metavar="TIME", help="give up waiting after this time, with exit code 124")
 
 
 def _logs(parser):
     parser.add_argument("id", nargs="?", metavar="ID", help="default: the job that was started last")
-    parser.add_argument("--lines", "-n", type=commands.positive, metavar="N", help="only the last N lines")
+    parser.add_argument("--lines", "-n", type=_positive, metavar="N", help="only the last N lines")
     parser.add_argument("--follow", "-f", action="store_true", help="go on until the job has ended, over its retries; 0 completed, 1 dead")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--attempt", type=commands.positive, metavar="N", help="the output of that attempt; default: the last one")
+    which.add_argument("--attempt", type=_positive, metavar="N", help="the output of that attempt; default: the last one")
     which.add_argument("--all", "-a", action="store_true", help="the output of every attempt")
 
 
 def _wait(parser):
     parser.add_argument("ids", nargs="*", metavar="ID", help="default: all that are unfinished now, and those added meanwhile")
-    parser.add_argument("--timeout", type=commands.duration, metavar="TIME", help="give up after this time, with exit code 124")
+    parser.add_argument("--timeout", type=_duration, metavar="TIME", help="give up after this time, with exit code 124")
 
 
 def _cancel(parser):
@@ -85,7 +139,7 @@ def _dlq_purge(parser):
 
 
 def _older_than(parser):
-    parser.add_argument("--older-than", type=commands.duration, metavar="TIME", help="only those that ended so long ago: 90s, 2h, 7d")
+    parser.add_argument("--older-than", type=_duration, metavar="TIME", help="only those that ended so long ago: 90s, 2h, 7d")
 
 
 def _clean(parser):

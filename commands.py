@@ -6,9 +6,9 @@ import sys
 import time
 
 from helpers import (DEFAULTS, SETTINGS, InvalidSettings, JsonError, QueueError, UsageError, check_setting, decode_json,
-                     decode_json_at, decode_utf8, encode_json, format_time, load_settings, parse_duration, printable, read_config,
+                     decode_json_at, decode_utf8, encode_json, format_time, load_settings, printable, read_config,
                      save_setting, setting_named, settings_from, skip_whitespace)
-from job import COMPLETED, DEAD, PROCESSING, InvalidJob, cancelled
+from job import CANCELLED, COMPLETED, DEAD, PROCESSING, InvalidJob, given_up
 from job_manager import Choice, JobManager
 from terminal import copy_to_stdout, is_terminal, table, use_color, when
 
@@ -116,7 +116,7 @@ def cmd_enqueue(args, queue):
     """Add one job or many."""
     records, source = _requested(args)
     try:
-        ids = queue.jobs.enqueue(records, _current_folder(), time.time())
+        ids = queue.jobs.enqueue(_with_options(records, _options(args)), _current_folder(), time.time(), args.unique)
     except (InvalidJob, JsonError) as error:
         if source is None:
             raise
@@ -139,9 +139,8 @@ def _requested(args):
         if not args.words:
             raise UsageError("there is no command after --; write for example: queuectl enqueue --id job1 -- echo Hello")
         return [_from_words(args)], None
-    for option, value in (("--id", args.id), ("--timeout", args.timeout)):
-        if value is not None:
-            raise UsageError("%s goes with a command after --, as in: queuectl enqueue --id job1 -- echo Hello" % option)
+    if args.id is not None:
+        raise UsageError("--id goes with a command after --, as in: queuectl enqueue --id job1 -- echo Hello")
     if args.job is not None and args.job != "-":
         return _from_json(args.job), None
     path = args.file if args.job is None else "-"
@@ -170,10 +169,30 @@ def _from_words(args):
         else:
             from shlex import quote
             command = " ".join(quote(word) for word in args.words)
-    job = {"id": os.urandom(4).hex() if args.id is None else args.id, "command": command}
-    if args.timeout is not None:
-        job["timeout"] = args.timeout
-    return job
+    return {"id": os.urandom(4).hex() if args.id is None else args.id, "command": command}
+
+
+def _options(args):
+    """The fields that options ask for; they hold for the jobs that do not name them themselves."""
+    fields = {"priority": args.priority, "timeout": args.timeout, "run_at": args.at, "delay": args.delay, "after": args.after,
+              "max_retries": args.max_retries, "backoff_base": args.backoff_base, "backoff_max": args.backoff_max, "cwd": args.cwd}
+    if args.cwd is not None:
+        fields["cwd"] = os.path.abspath(args.cwd)
+    if args.env:
+        fields["env"] = dict(_env_pair(text) for text in args.env)
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _env_pair(text):
+    name, equals, value = text.partition("=")
+    if not equals and name not in os.environ:
+        raise UsageError("--env %s: there is no such variable to copy; write --env %s=VALUE" % (name, name))
+    return name, value if equals else os.environ[name]
+
+
+def _with_options(records, options):
+    for record in records:
+        yield dict(options, **record) if options and type(record) is dict else record
 
 
 def _from_json(text):
@@ -221,7 +240,7 @@ def cmd_show(args, queue):
     found = queue.jobs.find(args.id)
     if len(found) > 1:
         notice("%d jobs have the id %r; this is the newest" % (len(found), args.id))
-    _print_json(found[-1].to_dict())
+    _print_json(dict(found[-1].to_dict(), duration=found[-1].duration))
     return 0
 
 
@@ -395,7 +414,7 @@ def cmd_cancel(args, queue):
     if queue.jobs.settings.on_finish:
         from job_runner import announce_once
         for job in done:
-            announce_once(queue.jobs.settings.on_finish, cancelled(job, time.time()), queue.home, os.environ)
+            announce_once(queue.jobs.settings.on_finish, given_up(job, CANCELLED, time.time()), queue.home, os.environ)
     for job in done:
         print("Job '%s' cancelled%s." % (printable(job.id), "; its worker ends it" if job.state == PROCESSING else ""))
     return 0
@@ -527,31 +546,3 @@ def _config_set(args, queue):
         save_setting(queue.config_path, setting, value)
     print("%s = %s" % (setting.name, encode_json(value)))
     return 0
-
-
-# ---------------------------------------------------------------- values of arguments
-
-def states(text):
-    """`pending,dead` as a tuple of states. Raises UsageError."""
-    from helpers import did_you_mean
-    from job_format import STATES
-    chosen = tuple(word.strip() for word in text.split(","))
-    for word in chosen:
-        if word not in STATES:
-            raise UsageError("there is no state %r%s (the states are %s)" % (word, did_you_mean(word, STATES), ", ".join(STATES)))
-    return chosen
-
-
-def duration(text):
-    """`7d` in seconds. Raises UsageError."""
-    try:
-        return parse_duration(text)
-    except ValueError:
-        raise UsageError("%r is no length of time; write for example 90, 10s, 5m, 2h or 7d" % text) from None
-
-
-def positive(text):
-    """A whole number from 1 on. Raises UsageError."""
-    if text.isascii() and text.isdigit() and 0 < int(text) < 1000000:
-        return int(text)
-    raise UsageError("%r must be a whole number from 1 to 999999" % text)

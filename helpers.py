@@ -290,6 +290,22 @@ def write_file(path, content):
     sync_folder(os.path.dirname(path))
 
 
+def wake(path):
+    """End the sleep of whoever waits at a FIFO, if there is one; nothing to do on Windows, which has none."""
+    if WINDOWS:
+        return
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | O_NOFOLLOW)
+    except OSError:
+        return  # nobody waits there any more
+    try:
+        os.write(descriptor, b"w")
+    except OSError:
+        return  # it has more than enough to wake up for
+    finally:
+        os.close(descriptor)
+
+
 def remove_file(path):
     """Remove a file if it is there."""
     try:
@@ -316,6 +332,7 @@ SETTINGS = (
     Setting("kill_grace", float, 5, 0, 3600, "seconds", "the time between TERM and KILL when a process tree is ended"),
     Setting("save_output", bool, True, None, None, "", "what a job writes is kept in logs/; false: it is thrown away"),
     Setting("max_output", int, 10485760, 1024, 1 << 40, "bytes", "the log of an attempt that grows beyond this keeps only its last part"),
+    Setting("unique_ids", bool, False, None, None, "", "a job is refused whose id is in the queue already"),
     Setting("fsync", bool, True, None, None, "", "what is said to be stored survives a power cut; false: a crash of the machine may "
             "lose the last seconds"),
     Setting("on_finish", str, None, None, None, "", "a command that a worker runs when a job is completed or dead; null: none"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import namedtuple
 
-from helpers import MAX_TIMEOUT, MIN_TIMEOUT, UsageError, check_value, encode_json, format_time, parse_time
+from helpers import UsageError, check_value, encode_json, format_time, parse_duration, parse_time, setting_named
 from job_format import COLUMNS, STATES
 
 PENDING, PROCESSING, COMPLETED, DEAD = STATES
@@ -21,9 +21,11 @@ LOST = "lost"  # its worker died while it ran
 UNSTARTABLE = "unstartable"  # the system refused to start it
 TIMEOUT = "timeout"  # it ran for longer than it may
 CANCELLED = "cancelled"  # someone did not want it any more
+DEPENDENCY = "dependency"  # a job that it was to run after is dead or gone
 
 MAX_ID = 200
 MAX_ATTEMPTS = 9999999
+MAX_PRIORITY = 1000000
 # Compiled when they are first used: `enqueue` needs none of them.
 _CONTROL = "[\x00-\x1f\x7f-\x9f\u2028\u2029]"
 _WORD = r"[a-z][a-z_-]{0,13}\Z"
@@ -64,6 +66,23 @@ class Job(namedtuple("Job", ("id", "command", "created_at", "options") + _COLUMN
         return (self.id, self.created_at)
 
     @property
+    def priority(self):
+        """Higher ones run first."""
+        return self.options.get("priority") or 0
+
+    @property
+    def after(self):
+        """The ids of the jobs that must be completed first."""
+        return self.options.get("after") or ()
+
+    @property
+    def duration(self):
+        """How long its last attempt took, in seconds; None if it has not ended."""
+        if self.started_at is None or self.updated_at is None or self.state == PROCESSING or not self.attempts:
+            return None
+        return round(parse_time(self.updated_at) - parse_time(self.started_at), 6)
+
+    @property
     def digest(self):
         """16 hexadecimal digits that stand for the key where a text of the user's would not do: in file names, in worker files."""
         import hashlib
@@ -81,7 +100,7 @@ class Job(namedtuple("Job", ("id", "command", "created_at", "options") + _COLUMN
         if self.reason == TIMEOUT:
             limit = self.options.get("timeout")
             return "timed out" + (" after %g s" % limit if limit else "")
-        return {UNSTARTABLE: "could not be started"}.get(self.reason, self.reason)
+        return {UNSTARTABLE: "could not be started", DEPENDENCY: "a job before it is dead or gone"}.get(self.reason, self.reason)
 
 
 def _text(value):
@@ -105,20 +124,46 @@ def check_fields(record):
         raise InvalidJob("\"command\" must not be empty")
     if "\0" in command:
         raise InvalidJob("\"command\" must not contain a NUL character")
-    if record.get("timeout") is not None:
-        fault = check_value(record["timeout"], float, MIN_TIMEOUT, MAX_TIMEOUT)
-        if fault:
-            raise InvalidJob("\"timeout\" %s (seconds), not %s" % (fault, encode_json(record["timeout"])[:60]))
-    cwd = record.get("cwd")
-    if cwd is not None and (type(cwd) is not str or not cwd or "\0" in cwd):
-        raise InvalidJob("\"cwd\" must be a folder's path, not %s" % encode_json(cwd)[:60])
+    for name, check in _OPTIONS:
+        value = record.get(name)
+        if value is not None:
+            fault = check(value)
+            if fault:
+                raise InvalidJob("\"%s\" %s, not %s" % (name, fault, encode_json(value)[:60]))
+
+
+def _check_cwd(value):
+    return "must be a folder's path" if type(value) is not str or not value or "\0" in value else None
+
+
+def _check_after(value):
+    fits = type(value) is list and value and all(type(job_id) is str and 0 < len(job_id) <= MAX_ID for job_id in value)
+    return None if fits else "must be a list of ids, like [\"job1\"]"
+
+
+def _check_env(value):
+    fits = type(value) is dict and all(name and "=" not in name and "\0" not in name and type(text) is str and "\0" not in text
+                                       for name, text in value.items())
+    return None if fits else "must be an object of texts, like {\"NAME\": \"value\"}"
+
+
+def _as_setting(name):
+    setting = setting_named(name)
+    return lambda value: check_value(value, setting.type, setting.low, setting.high)
+
+
+# The fields of line 1 that mean something to us, besides id and command; any other one is the user's own.
+_OPTIONS = (("cwd", _check_cwd), ("after", _check_after), ("env", _check_env),
+            ("priority", lambda value: check_value(value, int, -MAX_PRIORITY, MAX_PRIORITY)),
+            ("timeout", _as_setting("timeout")), ("max_retries", _as_setting("max_retries")),
+            ("backoff_base", _as_setting("backoff_base")), ("backoff_max", _as_setting("backoff_max")))
 
 
 def new_job_fields(record, cwd):
     """Line 1 of a new job without its created_at, from what the user asked for. Raises InvalidJob.
 
-    What tells where a job stands (state, attempts, times, …) is dropped, so that the output of `show` can be enqueued again. `cwd`
-    is the folder it runs in unless it names one.
+    What tells where a job stands (state, attempts, times, …) is dropped, so that the output of `show` can be enqueued again, and so
+    are `run_at` and `delay`: see `first_run_at`. `cwd` is the folder it runs in unless it names one.
     """
     if type(record) is not dict:
         raise InvalidJob("a job must be an object like {\"id\": \"job1\", \"command\": \"echo Hello\"}, not %s"
@@ -126,11 +171,28 @@ def new_job_fields(record, cwd):
     check_fields(record)
     fields = {"id": _text(record["id"]), "command": record["command"]}
     for name, value in record.items():
-        if name not in fields and name not in _COLUMN_NAMES and name != "created_at":
+        if name not in fields and name not in _NOT_KEPT:
             fields[name] = value
     if fields.get("cwd") is None:
         fields["cwd"] = cwd
     return fields
+
+
+_NOT_KEPT = frozenset(_COLUMN_NAMES + ("created_at", "delay", "duration"))
+
+
+def first_run_at(record, now):
+    """When a new job may run, as a text, or None for at any time: `run_at`, a time, or `delay`, a length of time. Raises InvalidJob."""
+    delay, run_at = record.get("delay"), record.get("run_at")
+    if delay is None:
+        return None if run_at is None else _time("run_at", run_at)
+    if run_at is not None:
+        raise InvalidJob("\"delay\" and \"run_at\" cannot both be given")
+    try:
+        return format_time(now + parse_duration(str(delay) if type(delay) in (int, float, str) else ""))
+    except (ValueError, OverflowError):
+        raise InvalidJob("\"delay\" must be a length of time like 90, \"10s\", \"5m\", \"2h\" or \"1d\", not %s"
+                         % encode_json(delay)[:60]) from None
 
 
 def _time(name, value):
@@ -195,15 +257,21 @@ _SLACK = 1.0  # seconds by which a clock may be adjusted without anyone calling 
 
 def time_limit(job, settings):
     """How many seconds an attempt may run, or None for as long as it likes."""
-    return job.options.get("timeout") or settings.timeout
+    return _option(job, "timeout", settings)
 
 
-def backoff_delay(attempts, settings):
-    """Seconds to wait after that many attempts have failed: backoff_base ** attempts, at most backoff_max."""
+def _option(job, name, settings):
+    value = job.options.get(name)
+    return getattr(settings, name) if value is None else value
+
+
+def backoff_delay(job, settings):
+    """Seconds to wait after the attempts that a job has had: backoff_base ** attempts, at most backoff_max."""
+    longest = _option(job, "backoff_max", settings)
     try:
-        return min(float(settings.backoff_base) ** attempts, settings.backoff_max)
+        return min(float(_option(job, "backoff_base", settings)) ** job.attempts, longest)
     except OverflowError:
-        return settings.backoff_max
+        return longest
 
 
 def ready_at(job, settings, now):
@@ -214,7 +282,7 @@ def ready_at(job, settings, now):
     if job.run_at is None:
         return 0
     due = parse_time(job.run_at)
-    return 0 if job.attempts and due - now > backoff_delay(job.attempts, settings) + _SLACK else due
+    return 0 if job.attempts and due - now > backoff_delay(job, settings) + _SLACK else due
 
 
 def claimed(job, worker, now):
@@ -232,10 +300,10 @@ def after_attempt(job, outcome, settings, now):
     state, run_at = PENDING, None
     if outcome.reason is None:
         state = COMPLETED
-    elif job.attempts > settings.max_retries:
+    elif job.attempts > _option(job, "max_retries", settings):
         state = DEAD
     elif outcome.reason != LOST:
-        run_at = format_time(now + backoff_delay(job.attempts, settings))
+        run_at = format_time(now + backoff_delay(job, settings))
     return job._replace(state=state, exit_code=outcome.exit_code, reason=outcome.reason, run_at=run_at, updated_at=format_time(now),
                         worker=None)
 
@@ -252,6 +320,28 @@ def retried(job, now):
     return job._replace(state=PENDING, attempts=0, exit_code=None, reason=None, run_at=None, updated_at=format_time(now), worker=None)
 
 
-def cancelled(job, now):
-    """A pending or running job that nobody wants any more."""
-    return job._replace(state=DEAD, exit_code=None, reason=CANCELLED, run_at=None, updated_at=format_time(now), worker=None)
+def given_up(job, reason, now):
+    """A pending or running job that is not to run any more: it was cancelled, or waits for a job that is dead."""
+    return job._replace(state=DEAD, exit_code=None, reason=reason, run_at=None, updated_at=format_time(now), worker=None)
+
+
+def find_cycle(edges):
+    """Ids that wait for each other in a circle, in order, or None. `edges` maps an id to the ids that must be completed before it."""
+    done = set()
+    for start in edges:
+        open_ids = [(start, iter(edges[start]))]
+        on_path = {start}
+        while open_ids:
+            job_id, rest = open_ids[-1]
+            following = next(rest, None)
+            if following is None:
+                open_ids.pop()
+                on_path.discard(job_id)
+                done.add(job_id)
+            elif following in on_path:
+                path = [other for other, _ in open_ids]
+                return path[path.index(following):] + [following]
+            elif following not in done and following in edges:
+                on_path.add(following)
+                open_ids.append((following, iter(edges[following])))
+    return None

@@ -21,7 +21,7 @@ from file_lock import RING, new_gen
 from helpers import (WINDOWS, QueueError, format_time, open_private, parse_time, pread, pwrite, remove_file, replace,
                      sync, sync_folder)
 from job_format import (CHUNK, COLUMNS, EMPTY, END, STATES, WIDTH, CorruptFile, Layout, bare, blocks, check_canonical, count_states,
-                        encode_line1, encode_line2, lay_out, parse_any, parse_damaged, parse_record, pending_records, read_lines)
+                        encode_line1, encode_line2, find_ids, lay_out, parse_any, parse_damaged, parse_record, pending_records, read_lines)
 
 _SETTLED = 0.2  # seconds that a strange file must have held still; an editor that truncates first shows an empty one for a moment
 _MISSING = (0, 0, 0)
@@ -111,6 +111,10 @@ class View:
                 place = offset + len(lines[number]) + 1
                 yield place, (bare(lines[number]), lines[number + 1][:WIDTH])
                 offset = place + len(lines[number + 1]) + 1
+
+    def find_ids(self, ids):
+        """The records with one of these ids, as (id, place, state). The file must be in our layout."""
+        return find_ids(self._descriptor, self._end, ids)
 
     def pending(self):
         """The pending records, as `pending_records` gives them. The file must be in our layout."""
@@ -329,10 +333,10 @@ class JobFile:
             return None
         return self._lock.places(self._slot, ring_no, hint.ring_no) if ring_no != hint.ring_no else []
 
-    def pending_since(self, mark):
+    def pending_since(self, mark, whole):
         """The pending records that were added since `mark`, as `pending_records` gives them."""
         end = mark[2]
-        return pending_records(self._descriptor, self.end, end + 1 if end == 1 else end + 2) if self.end > end else ()
+        return pending_records(self._descriptor, self.end, end + 1 if end == 1 else end + 2, whole) if self.end > end else ()
 
     def line2(self, place):
         """The line 2 at a place, or None if no record has its line 2 there."""

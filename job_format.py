@@ -115,22 +115,45 @@ def blocks(descriptor, end, start=2):
 
 
 _PENDING = re.compile(b'\n "state": "pending"')
+_SPECIAL = (b', "priority": ', b', "after": ')  # a quote inside a text is escaped, so these are keys
 
 
-def pending_records(descriptor, end, start=2):
-    """The pending records as (place, object), the object None for one that has no run_at, which need not be parsed, or that was
-    caught in the middle of a change."""
+def pending_records(descriptor, end, start=2, whole=False):
+    """The pending records as (place, object), the object None for one that may run at any time and in its turn, which need not be parsed
+    (unless `whole`), or that was caught in the middle of a change."""
     at = COLUMN_AT["run_at"] + 1
     for offset, block in blocks(descriptor, end, start):
+        special = whole or any(key in block for key in _SPECIAL)
         for match in _PENDING.finditer(block):
             middle = match.start()
             record = None
-            if block[middle + at] == 0x22:  # a quote, not the n of null
+            if special or block[middle + at] == 0x22:  # a quote, not the n of null
+                first = block.rfind(b"\n", 0, middle) + 1
                 try:
-                    record = parse_record(block[block.rfind(b"\n", 0, middle) + 1:middle], block[middle + 1:middle + 1 + WIDTH])
+                    record = parse_record(block[first:middle], block[middle + 1:middle + 1 + WIDTH])
                 except ValueError:
                     record = None
             yield offset + middle + 1, record
+
+
+def find_ids(descriptor, end, ids):
+    """The records of a canonical file whose id is one of `ids`, as (id, place, state), without parsing the others."""
+    wanted = {encode_json(job_id).encode("utf-8"): job_id for job_id in ids}
+    for offset, block in blocks(descriptor, end):
+        if len(wanted) == 1 and next(iter(wanted)) not in block:
+            continue
+        lines = block.split(b"\n")
+        for number in range(0, len(lines) - 1, 2):
+            line1, line2 = lines[number], lines[number + 1]
+            job_id = wanted.get(line1[_ID_AT:line1.find(_AFTER_ID)])
+            offset += len(line1) + 1
+            if job_id is not None:
+                yield job_id, offset, column(line2, "state")
+            offset += len(line2) + 1
+
+
+_ID_AT = len('{"id": ')
+_AFTER_ID = b', "command": '
 
 
 def count_states(descriptor, end):

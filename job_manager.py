@@ -13,9 +13,9 @@ import os
 from collections import namedtuple
 
 from file_lock import FileLock
-from helpers import QueueError, encode_json, format_time, open_private, remove_file, sync
-from job import (CANCELLED, COMPLETED, DEAD, LOST, PENDING, PROCESSING, InvalidJob, Outcome, after_attempt, cancelled, claimed, given_back,
-                 job_from_checked, job_from_record, new_job_fields, ready_at, retried)
+from helpers import QueueError, encode_json, format_time, open_private, remove_file, sync, wake
+from job import (CANCELLED, COMPLETED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, InvalidJob, Outcome, after_attempt, claimed,
+                 find_cycle, first_run_at, given_back, given_up, job_from_checked, job_from_record, new_job_fields, ready_at, retried)
 from job_format import STATES, bare, column, encode_line1, encode_line2, parse_record
 from job_file import JobFile, NotConfirmed, Replaced, open_files, storage_fault
 
@@ -71,30 +71,69 @@ class JobManager:
 
     # ------------------------------------------------------------ adding
 
-    def enqueue(self, records, cwd, now):
+    def enqueue(self, records, cwd, now, unique=False):
         """Add jobs as users describe them (objects with id and command), all or none, and give back their ids in order.
 
-        `cwd` is the folder for those that name none; `now` is in seconds since the epoch. They are on the disk when this returns
-        (setting `fsync`). Raises InvalidJob with nothing added, StorageFault, CorruptFile, NotConfirmed.
+        `cwd` is the folder for those that name none; `now` is in seconds since the epoch; `unique` refuses ids that are there. They are
+        on the disk when this returns (setting `fsync`). Raises InvalidJob with nothing added, StorageFault, CorruptFile, NotConfirmed.
         """
-        ids, rows, tails = [], [], {}
+        ids, rows, tails, dependent = [], [], {}, {}
+        unique = unique or self.settings.unique_ids
         for record in records:
             fields = new_job_fields(record, cwd)
+            run_at = first_run_at(record, now) if "run_at" in record or "delay" in record else None
             ids.append(fields["id"])
-            rows.append(_split_line1(fields, tails))
+            rows.append(_split_line1(fields, tails) + (run_at,))
+            if fields.get("after"):
+                dependent.setdefault(fields["id"], set()).update(fields["after"])
         if not rows:
             return ids
 
         def add():
+            if unique:
+                self._check_unique(ids)
+            if dependent:
+                self._check_dependencies(dependent, set(ids))
             first = max(int(now * 1e6), self._jobs.last_created + 1)
-            line2 = encode_line2((PENDING, 0, None, None, None, None, format_time(first / 1e6), None))
-            self._jobs.append(_stamped(rows, first, line2), first + len(rows) - 1)
+            self._jobs.append(_stamped(rows, first), first + len(rows) - 1)
             return self._jobs.keep(), format_time(first / 1e6)
 
         while True:
             descriptor, created_at = self._change(add, self._jobs)
             if self._confirmed(descriptor, created_at):
+                self._wake_workers()
                 return ids
+
+    def _check_unique(self, ids):
+        wanted = set(ids)
+        if len(wanted) != len(ids):
+            twice = next(job_id for job_id in ids if ids.count(job_id) > 1)
+            raise InvalidJob("the id %s is given twice; nothing was added" % encode_json(twice))
+        with self._jobs.view(locked=True) as view:
+            for job_id, _, _ in view.find_ids(wanted):
+                raise InvalidJob("there is a job with the id %s already; nothing was added" % encode_json(job_id))
+
+    def _check_dependencies(self, dependent, new):
+        """Raise InvalidJob if a new job names an id that is not there, or if jobs would wait for each other in a circle."""
+        missing = set().union(*dependent.values()) - new
+        with self._jobs.view(locked=True) as view:
+            if missing:
+                missing.difference_update([job_id for job_id, _, _ in view.find_ids(missing)])
+            if missing:
+                raise InvalidJob("\"after\" names %s, and there is no such job; nothing was added" % encode_json(min(missing)))
+            edges = {job_id: set(after) for job_id, after in dependent.items()}
+            for _, record in view.records((PENDING, PROCESSING, DEAD), containing=b', "after": '):
+                edges.setdefault(record["id"], set()).update(record["after"] or ())
+        circle = find_cycle(edges)
+        if circle:
+            raise InvalidJob("\"after\" makes jobs wait for each other in a circle: %s; nothing was added" % " after ".join(circle))
+
+    def _wake_workers(self):
+        """Let idle workers look at once."""
+        folder = os.path.dirname(self._lock.path)
+        for name in os.listdir(folder):
+            if name.endswith(".wake"):
+                wake(os.path.join(folder, name))
 
     def _synced(self, descriptor):
         """Sync jobs.json after a change, and close it; whether the path still names it. Raises NotConfirmed."""
@@ -127,6 +166,7 @@ class JobManager:
                 self._scan(locked=attempt == 2)
             claim = self._change(lambda: self._claim(token, now, preferred), self._jobs)
             if self._index is not None:
+                self._bury_doomed(now)
                 return claim
         return claim
 
@@ -158,12 +198,12 @@ class JobManager:
         job = job_from_checked(parse_record(*lines), place)
         due = ready_at(job, self.settings, now)
         if due > now:
-            self._index.wait(due, place)
+            self._index.wait(due, place, job.priority)
             return None
         if self._busy or (job.started_at and not job.attempts):  # someone else wrote the file, or the job was brought back
             self._busy = self.busy() if self.busy else self._busy
             if job.digest in self._busy:
-                self._index.wait(now + 1, place)
+                self._index.wait(now + 1, place, job.priority)
                 return None
         job = claimed(job, token, now)
         self._put(place, lines[1], job)
@@ -192,13 +232,23 @@ class JobManager:
         with view:
             for place, record in view.pending():
                 self._remember(index, place, record, time())
+            if index.unknown:
+                index.learn(view.find_ids(index.unknown))
 
     def _remember(self, index, place, record, now):
-        due = ready_at(job_from_checked(record), self.settings, now) if record else 0
-        if due > now:
-            index.wait(due, place)
-        else:
+        """Let the index know a pending job; `record` None for one that may run at any time and in its turn."""
+        if record is None:
             index.add(place)
+            return
+        job = job_from_checked(record)
+        index.appeared(job.id, place, PENDING)
+        due = ready_at(job, self.settings, now)
+        if job.after:
+            index.block(place, job.after, job.priority, due)
+        elif due > now:
+            index.wait(due, place, job.priority)
+        else:
+            index.add(place, job.priority)
 
     def _catch_up(self):
         """Bring the index up to the file. False if the whole file must be looked at again (then there is no index)."""
@@ -209,18 +259,39 @@ class JobManager:
             return False
         for place in places:
             line2 = jobs.line2(place)
-            if line2 is not None and column(line2, "state") == PENDING:
-                index.add(place)
-        for place, record in jobs.pending_since(index.mark):
+            state = column(line2, "state") if line2 is not None else None
+            if state == PENDING:
+                self._remember(index, place, parse_record(*jobs.lines(place)), index.now)
+            elif state is not None:
+                index.changed(place, state)
+        for place, record in jobs.pending_since(index.mark, index.has_blocked):
             self._remember(index, place, record, index.now)
+        if index.unknown:
+            with jobs.view(locked=True) as view:
+                index.learn(view.find_ids(index.unknown))
         index.mark = jobs.mark
         return True
+
+    def _bury_doomed(self, now):
+        """Move the jobs to the dead letter queue that wait for a dead one, and then those that wait for them."""
+        while self._index is not None and self._index.doomed:
+            def bury():
+                while self._catch_up() and self._index.doomed:
+                    place = self._index.doomed.pop()
+                    lines = self._jobs.lines(place)
+                    if lines is not None and column(lines[1], "state") == PENDING:
+                        job = given_up(job_from_checked(parse_record(*lines), place), DEPENDENCY, now)
+                        self._bury([job], "")
+                        self._put(place, lines[1], job)
+
+            self._change(bury, self._jobs, self._dlq)
 
     def _put(self, place, line2, job):
         self._jobs.put(place, line2, encode_line2(job.standing()))
         self._unsynced = True
         if self._index is not None:
             self._index.mark = self._jobs.mark
+            self._index.changed(place, job.state)
 
     def _find(self, job):
         """Where a job is that runs under its token (or, without one, the job itself), as (place, line 2); (0, None) if nowhere."""
@@ -255,11 +326,13 @@ class JobManager:
                 self._bury([after], output)
             self._put(place, line2, after)
             if known and after.state == PENDING:
-                self._index.wait(ready_at(after, self.settings, now), place)
+                self._index.wait(ready_at(after, self.settings, now), place, after.priority)
             following = self._next(token, now) if known and token is not None and not self.paused() else None
             return after if place == job.place else after._replace(place=place), following
 
-        return self._change(move, *((self._jobs, self._dlq) if after.state == DEAD else (self._jobs,)))
+        result = self._change(move, *((self._jobs, self._dlq) if after.state == DEAD else (self._jobs,)))
+        self._bury_doomed(now)
+        return result
 
     def _bury(self, jobs, output):
         self._dlq.append([(encode_line1(dict(job.fields(), failed_at=job.updated_at, output=output)), encode_line2(job.standing()))
@@ -308,9 +381,9 @@ class JobManager:
                 if line2 is not None and column(line2, "state") in (PENDING, PROCESSING):
                     done.append(job_from_checked(parse_record(*self._jobs.lines(place)), place))
             for job in done:
-                self._bury([cancelled(job, now)], output(job))
+                self._bury([given_up(job, CANCELLED, now)], output(job))
             for job in done:
-                self._put(job.place, self._jobs.line2(job.place), cancelled(job, now))
+                self._put(job.place, self._jobs.line2(job.place), given_up(job, CANCELLED, now))
             return done, self._jobs.keep()
 
         while True:
@@ -369,10 +442,10 @@ class JobManager:
         with self._view(self._dlq) as view:
             return sum(view.count().values())
 
-    def jobs(self, states=STATES):
-        """The jobs in those states, in the order of the file, one at a time."""
+    def jobs(self, states=STATES, containing=b""):
+        """The jobs in those states, in the order of the file, one at a time; with `containing`, those whose line 1 has these bytes."""
         with self._view(self._jobs) as view:
-            for place, record in view.records(states):
+            for place, record in view.records(states, containing):
                 yield job_from_checked(record, place)
 
     def refresh(self, job):
@@ -452,6 +525,7 @@ class JobManager:
 
         ids, descriptor = self._change(bring_back, self._jobs, self._dlq)
         self._synced(descriptor)
+        self._wake_workers()
         return ids
 
     def _chosen_dead(self, choice):
@@ -474,7 +548,8 @@ class JobManager:
         missing = [job_id for job_id in choice.ids or () if job_id not in {job.id for job in chosen}]
         if missing:
             raise JobNotFound("there is no %s job %r" % (state, missing[0]))
-        return self._remove(chosen, (state,))
+        named = {job_id for job in self.jobs((PENDING, PROCESSING, DEAD), b', "after": ') for job_id in job.after}
+        return self._remove([job for job in chosen if job.id not in named], (state,))
 
     def _remove(self, chosen, states):
         keys = {job.key for job in chosen}
@@ -539,11 +614,14 @@ def _split_line1(fields, tails):
     return head, tail
 
 
-def _stamped(rows, first, line2):
+def _stamped(rows, first):
     """Rows for `JobFile.append`: each with its created_at, one microsecond after another from `first` on."""
-    second, prefix = None, ""
-    for number, (head, tail) in enumerate(rows, first):
+    def line2(run_at):
+        return encode_line2((PENDING, 0, None, None, run_at, None, format_time(first / 1e6), None))
+
+    second, prefix, at_once = None, "", line2(None)
+    for number, (head, tail, run_at) in enumerate(rows, first):
         whole, micro = divmod(number, 1000000)
         if whole != second:
             second, prefix = whole, format_time(whole)[:20]
-        yield head + ("%s%06dZ" % (prefix, micro)).encode("ascii") + tail, line2
+        yield head + ("%s%06dZ" % (prefix, micro)).encode("ascii") + tail, line2(run_at) if run_at else at_once

@@ -188,6 +188,8 @@ class Attempt:
         job = self.job
         output = self.log.begin(_log_path(self._home, job.id, self.digest, job.attempts)) if keep_output else os.open(os.devnull, os.O_WRONLY)
         environ = dict(self._environ)
+        for name, value in (job.options.get("env") or {}).items():
+            environ[name.encode("utf-8")] = value.encode("utf-8")
         environ[b"QUEUECTL_JOB_ID"] = job.id.encode("utf-8")
         environ[b"QUEUECTL_ATTEMPT"] = b"%d" % job.attempts
         environ[b"QUEUECTL_WORKER"] = job.worker.encode("ascii")

@@ -256,14 +256,16 @@ class Supervisor:
         scheduled = []
         try:
             for job in self._jobs.jobs((PENDING, PROCESSING)):
-                if job.state == PROCESSING or job.attempts or ready_at(job, self._jobs.settings, time.time()) <= time.time():
+                if job.state == PROCESSING or job.attempts:
+                    return
+                if ready_at(job, self._jobs.settings, time.time()) <= time.time() and not job.after:
                     return
                 scheduled.append(job.id)
         except QueueError as error:
             self._fault(str(error))
             return
         if scheduled:
-            log("not waiting for scheduled jobs: %s" % ", ".join(scheduled[:20] + ["…"] * (len(scheduled) > 20)))
+            log("not waiting for jobs that are scheduled, or come after one that is: %s" % ", ".join(scheduled[:20] + ["…"] * (len(scheduled) > 20)))
         self._begin_stop("")
 
     # -- dead workers

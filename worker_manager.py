@@ -14,7 +14,7 @@ import time
 from collections import namedtuple
 
 from file_lock import try_lock
-from helpers import WINDOWS, QueueError, format_time, log, make_folder, open_private, pread, pwrite, remove_file
+from helpers import WINDOWS, QueueError, format_time, log, make_folder, open_private, pread, pwrite, remove_file, wake
 from job import PENDING
 from job_runner import PATIENCE, LostTree, last_lines, log_path
 
@@ -107,22 +107,6 @@ def live_workers(folder):
     return found
 
 
-def wake_worker(path):
-    """Wake the worker process with that worker file, if it can be."""
-    if WINDOWS:
-        return
-    try:
-        descriptor = os.open(path[:-len("json")] + "wake", os.O_WRONLY | os.O_NONBLOCK)
-    except OSError:
-        return  # it ended, or has no FIFO
-    try:
-        os.write(descriptor, b"w")
-    except OSError:
-        return
-    finally:
-        os.close(descriptor)
-
-
 # ---------------------------------------------------------------- what a dead worker left
 
 class DeadWorker:
@@ -210,7 +194,7 @@ class WorkerManager:
     def wake(self):
         """Let all worker processes look at the queue now."""
         for path in worker_files(self._folder):
-            wake_worker(path)
+            wake(path[:-len("json")] + "wake")
 
     def left_behind(self):
         """The paths of the files of worker processes that died."""
@@ -227,7 +211,7 @@ class WorkerManager:
                 os.write(descriptor, b"now\n" if now else b"stop\n")
             finally:
                 os.close(descriptor)
-            wake_worker(worker.path)
+            wake(worker.path[:-len("json")] + "wake")
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             tokens = {worker.token for worker in self.running()}
