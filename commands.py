@@ -6,7 +6,7 @@ import sys
 import time
 
 from helpers import (DEFAULTS, SETTINGS, InvalidSettings, JsonError, QueueError, UsageError, check_setting, decode_json,
-                     decode_json_at, decode_utf8, encode_json, format_time, load_settings, printable, read_config,
+                     decode_json_at, decode_utf8, encode_json, format_time, load_settings, printable, printable_json, read_config,
                      save_setting, setting_named, settings_from, skip_whitespace)
 from job import CANCELLED, COMPLETED, DEAD, PROCESSING, InvalidJob, given_up
 from job_manager import Choice, JobManager
@@ -50,7 +50,7 @@ class Queue:
     def workers(self):
         """The WorkerManager of this home."""
         from worker_manager import WorkerManager
-        return WorkerManager(self.home, self.jobs, self.config_path)
+        return WorkerManager(self.home, self.config_path)
 
 
 def notice(message):
@@ -61,14 +61,14 @@ def notice(message):
 
 def _print_json(value):
     import json
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(printable_json(json.dumps(value, indent=2, ensure_ascii=False)))
 
 
 def _print_json_array(records):
     """A JSON array, an element a line, as they come."""
     first = True
     for record in records:
-        sys.stdout.write(("[\n" if first else ",\n") + encode_json(record))
+        sys.stdout.write(("[\n" if first else ",\n") + printable_json(encode_json(record)))
         first = False
     print("[]" if first else "\n]")
 
@@ -109,12 +109,13 @@ class _Records:
         """An error about the record at hand, with its place."""
         if isinstance(error, JsonError):
             return UsageError("%s, %s; nothing was added" % (self._source, error))
-        return UsageError("%s, line %d: %s; nothing was added" % (self._source, self._text.count("\n", 0, self._at) + 1, error))
+        return UsageError("%s, %s; nothing was added" % (self._source, JsonError(str(error), self._text, self._at)))
 
 
 def cmd_enqueue(args, queue):
     """Add one job or many."""
     records, source = _requested(args)
+    single = source is None
     try:
         ids = queue.jobs.enqueue(_with_options(records, _options(args)), _current_folder(), time.time(), args.unique)
     except (InvalidJob, JsonError) as error:
@@ -122,8 +123,9 @@ def cmd_enqueue(args, queue):
             raise
         raise source.fault(error) from None
     if args.quiet:
-        print("\n".join(printable(job_id) for job_id in ids))
-    elif source is None or (len(ids) == 1 and args.job not in ("-", None)):
+        for job_id in ids:
+            print(printable(job_id))
+    elif single:
         print("Job '%s' added to the queue." % printable(ids[0]))
     else:
         print("%s added to the queue." % _counted(len(ids), "job"))
@@ -142,7 +144,7 @@ def _requested(args):
     if args.id is not None:
         raise UsageError("--id goes with a command after --, as in: queuectl enqueue --id job1 -- echo Hello")
     if args.job is not None and args.job != "-":
-        return _from_json(args.job), None
+        return _from_json(args.job)
     path = args.file if args.job is None else "-"
     try:
         if path == "-":
@@ -200,7 +202,10 @@ def _from_json(text):
         value = decode_json(text)
     except JsonError as error:
         raise UsageError("this is not JSON (%s); write %s" % (error, _EXAMPLE)) from None
-    return value if type(value) is list else [value]
+    if type(value) is not list:
+        return [value], None
+    records = _Records(text, "the list of jobs")
+    return records, records
 
 
 def _current_folder():
@@ -366,7 +371,7 @@ def cmd_worker_start(args, queue):
         return 0
     print("Worker process %d: %s, home %s. Ctrl+C or 'queuectl worker stop' ends it." % (os.getpid(), workers, printable(queue.home)))
     sys.stdout.flush()
-    return queue.workers.start(args.count, args.drain, os.environ)
+    return queue.workers.start(queue.jobs, args.count, args.drain, os.environ)
 
 
 def _without_job(environ):

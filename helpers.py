@@ -46,12 +46,38 @@ class JsonError(UsageError):
 
 
 class _Refused(ValueError):
-    """Raised inside the decoder, which does not say where it stands; `literal` helps to find the place."""
+    """Raised inside the decoder, which does not say where it stands: `literal` is the number or constant that it does not take; None for
+    a key that its object has already."""
 
-    def __init__(self, what, literal, occurrence=1):
+    def __init__(self, what, literal=None):
         super().__init__(what)
         self.literal = literal
-        self.occurrence = occurrence
+
+
+def _place_of(text, position, literal):
+    """Where a number or constant stands as a value, or, for None, a key for the second time in its object, or else the first half of a
+    surrogate pair; the start if nowhere."""
+    import re
+    keys = []
+    for token in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[\]{}]|[^\s\[\]{},:"]+', text[position:]):
+        word = token.group()
+        if word in "[{":
+            keys.append(set())
+        elif word in "]}":
+            keys.pop()
+        elif word[0] != '"':
+            if word == literal:
+                return position + token.start()
+        elif literal is None:
+            half = re.search(r"^(?:[^\\]|\\[^u]|\\u[^dD]...|\\u[dD][0-7]..|\\u[dD][89abAB]..\\u[dD][c-fC-F]..)*(\\u[dD][89a-fA-F]..)", word)
+            if half:
+                return position + token.start() + half.start(1)
+            end = skip_whitespace(text, position + token.end())
+            if keys and text[end:end + 1] == ":":
+                if json.loads(word) in keys[-1]:
+                    return position + token.start()
+                keys[-1].add(json.loads(word))
+    return position
 
 
 MAX_DIGITS = 1000
@@ -64,7 +90,7 @@ def _strict_object(pairs):
         seen = set()
         for key, _ in pairs:
             if key in seen:
-                raise _Refused("the key %s appears twice" % json.dumps(key), json.dumps(key, ensure_ascii=False), 2)
+                raise _Refused("the key %s appears twice" % json.dumps(key))
             seen.add(key)
     return record
 
@@ -119,10 +145,7 @@ def decode_json_at(text, position):
     except json.JSONDecodeError as error:
         raise JsonError(error.msg[:1].lower() + error.msg[1:], text, error.pos) from None
     except _Refused as error:
-        place = position
-        for _ in range(error.occurrence):
-            place = max(place, text.find(error.literal, place + (place > position)))
-        raise JsonError(str(error), text, place) from None
+        raise JsonError(str(error), text, _place_of(text, position, error.literal)) from None
     except RecursionError:
         raise JsonError("nested more than %d levels deep" % MAX_DEPTH, text, position) from None
     brackets = text.count("[", position, end) + text.count("{", position, end)
@@ -133,8 +156,7 @@ def decode_json_at(text, position):
             encode_json(value).encode("utf-8")
         except UnicodeEncodeError as error:
             half = "\\u%04x" % ord(error.object[error.start])
-            raise JsonError("%s is half of a surrogate pair" % half, text,
-                            max(position, text.lower().find(half, position))) from None
+            raise JsonError("%s is half of a surrogate pair" % half, text, _place_of(text, position, None)) from None
     return value, end
 
 
@@ -284,9 +306,9 @@ def write_file(path, content):
         finally:
             os.close(descriptor)
         replace(temporary, path)
-    except OSError:
+    except OSError as error:
         remove_file(temporary)
-        raise
+        raise OSError(error.errno, error.strerror, path) from None
     sync_folder(os.path.dirname(path))
 
 
@@ -449,6 +471,13 @@ def printable(text):
 @lru_cache(maxsize=1)
 def _time_of_day(second):
     return time.strftime("%H:%M:%S", time.localtime(second))
+
+
+def printable_json(text):
+    """JSON that is safe on a terminal: what `printable` would escape, as JSON escapes it."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
 
 
 def log(message):

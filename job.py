@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import namedtuple
+from functools import lru_cache
 
 from helpers import UsageError, check_value, encode_json, format_time, parse_duration, parse_time, setting_named
 from job_format import COLUMNS, STATES
@@ -30,7 +31,7 @@ MAX_PRIORITY = 1000000
 _CONTROL = "[\x00-\x1f\x7f-\x9f\u2028\u2029]"
 _WORD = r"[a-z][a-z_-]{0,13}\Z"
 _TOKEN = r"[0-9A-Za-z-]{1,26}\Z"
-_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z\Z"
+_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}Z\Z"
 _COLUMN_NAMES = tuple(name for name, _ in COLUMNS)
 
 
@@ -93,7 +94,7 @@ class Job(namedtuple("Job", ("id", "command", "created_at", "options") + _COLUMN
         """How its last attempt ended, for people; "" while there is nothing to say."""
         if self.reason == LOST:
             return "its worker died"
-        if self.reason == KILLED:
+        if self.reason == KILLED and self.exit_code:
             return "killed by signal %d" % (self.exit_code - 128)
         if self.reason in (None, FAILED):
             return "" if self.exit_code is None else "exit code %d" % self.exit_code
@@ -195,9 +196,18 @@ def first_run_at(record, now):
                          % encode_json(delay)[:60]) from None
 
 
+@lru_cache(maxsize=64)
+def _is_day(text):
+    try:
+        parse_time(text + "T00:00:00Z")
+    except ValueError:
+        return False
+    return True
+
+
 def _time(name, value):
     if type(value) is str:
-        if re.match(_TIME, value):
+        if re.match(_TIME, value) and _is_day(value[:10]):
             return value
         try:
             return format_time(parse_time(value))
@@ -229,7 +239,9 @@ def job_from_record(record, place=0):
         record["state"] = PENDING
     elif record["state"] not in STATES:
         raise InvalidJob("\"state\" must be one of %s, not %s" % (", ".join(STATES), encode_json(record["state"])[:60]))
-    record["attempts"] = _integer("attempts", record.get("attempts") or 0, 0, MAX_ATTEMPTS)
+    if record.get("attempts") is None:
+        record["attempts"] = 0
+    _integer("attempts", record["attempts"], 0, MAX_ATTEMPTS)
     for name, check in _CHECKS:
         value = record.get(name)
         record[name] = None if value is None else check(name, value)

@@ -126,7 +126,7 @@ class View:
         if self._parsed is not None:
             for record in self._parsed:
                 if record["state"] in states and containing in encode_line1(record):
-                    yield 0, record
+                    yield 0, dict(record)
             return
         wanted = re.compile(b'\n "state": "(?:%s)"' % "|".join(states).encode("ascii"))
         for offset, block in blocks(self._descriptor, self._end):
@@ -158,11 +158,12 @@ class JobFile:
     """One job file. All methods but `settle` are called with the lock held and the file opened by `open_files`.
 
     `decode(record)` turns a record's object into a namedtuple with `fields()` (line 1), `standing()` (line 2), `key` and `created_at`
-    ("" if it has none), or raises QueueError. `warn(message)` is called when a torn tail was cut off. `durable` says whether rewrites are synced.
+    ("" if it has none), or raises QueueError. `warn(message)` is called when a torn tail was cut off. `twins` says that several records may have one key. `durable` says whether rewrites are synced.
     """
 
-    def __init__(self, path, lock, slot, decode, warn):
+    def __init__(self, path, lock, slot, decode, warn, twins=False):
         self.path = path
+        self._twins = twins
         self.durable = True
         self._lock = lock
         self._slot = slot
@@ -281,7 +282,7 @@ class JobFile:
                     jobs, damaged = parse_damaged(content, self._decode)
                     if not damaged and _key(os.fstat(descriptor)) == key:
                         raise
-                layout = Layout(1, records=_with_created_at(jobs, key[2] // 1000), damaged=damaged)
+                layout = Layout(1, records=_with_created_at(jobs, key[2] // 1000, self._twins), damaged=damaged)
             return layout if _key(os.fstat(descriptor)) == key else None
 
     def _close(self):
@@ -333,7 +334,7 @@ class JobFile:
             return None
         return self._lock.places(self._slot, ring_no, hint.ring_no) if ring_no != hint.ring_no else []
 
-    def pending_since(self, mark, whole):
+    def pending_since(self, mark, whole=False):
         """The pending records that were added since `mark`, as `pending_records` gives them."""
         end = mark[2]
         return pending_records(self._descriptor, self.end, end + 1 if end == 1 else end + 2, whole) if self.end > end else ()
@@ -394,7 +395,7 @@ class JobFile:
         self._open_current()
         if self._descriptor is None or pread(self._descriptor, len(content) + 1, 0) != content:
             raise Replaced
-        jobs = _with_created_at(jobs, self._look()[0][2] // 1000)
+        jobs = _with_created_at(jobs, self._look()[0][2] // 1000, self._twins)
         self.rewrite([(encode_line1(job.fields()), encode_line2(job.standing())) for job in jobs],
                      max([_micros(job.created_at) for job in jobs], default=0))
 
@@ -526,13 +527,14 @@ class JobFile:
             return  # a full disk: the next one checks the whole file, no more
 
 
-def _with_created_at(jobs, written):
-    """Jobs as an editor left them, each with a created_at that tells it from its twins: from `written` on (microseconds)."""
+def _with_created_at(jobs, written, twins):
+    """Jobs as an editor left them, each with a created_at, which tells it from its twins unless there may be some: from `written` on
+    (microseconds)."""
     last = max([_micros(job.created_at) for job in jobs] + [written])
     seen = set()
     told_apart = []
     for job in jobs:
-        if not job.created_at or job.key in seen:
+        if not job.created_at or (job.key in seen and not twins):
             last += 1
             job = job._replace(created_at=format_time(last / 1e6))
         seen.add(job.key)

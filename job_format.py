@@ -127,7 +127,7 @@ def pending_records(descriptor, end, start=2, whole=False):
         for match in _PENDING.finditer(block):
             middle = match.start()
             record = None
-            if special or block[middle + at] == 0x22:  # a quote, not the n of null
+            if special or block[middle + at:middle + at + 1] == b'"':  # not the n of null
                 first = block.rfind(b"\n", 0, middle) + 1
                 try:
                     record = parse_record(block[first:middle], block[middle + 1:middle + 1 + WIDTH])
@@ -196,32 +196,64 @@ class Layout:
         self.last_created = last_created
 
 
-_LINE2_START = re.compile(rb'[^\n]*(?:\n(?: (?:"(?:s(?:t(?:a(?:t(?:e(?:"(?:[^\n]*)?)?)?)?)?)?)?)?)?)?\Z')
-
-
 def _looks_torn(tail, first):
     """Whether bytes behind the last whole record are what an append leaves that was cut short: the separator, then the start of one
-    record in our layout, perhaps with NULs for what never reached the disk."""
-    tail = tail.rstrip(b"\0")
-    separator = b"\n" if first else b",\n"
-    if len(tail) <= len(separator) or tail == END[:len(tail)]:
-        return separator.startswith(tail) or END.startswith(tail)
+    record in our layout. What it had not yet overwritten of the closing bracket may still stand behind the first bytes."""
+    separator = b"\n{" if first else b",\n{"
+    if any(tail in (separator[:size], separator[:size] + END[size:]) for size in range(len(separator) + 1)) or END.startswith(tail):
+        return True
     if not tail.startswith(separator):
         return False
-    record = tail[len(separator):]
-    begin = b'{"id": "'
-    if len(record) < len(begin):
-        return begin.startswith(record)
-    return record.startswith(begin) and _LINE2_START.match(record) is not None and len(record.split(b"\n")[-1]) < WIDTH
+    line1, newline, line2 = tail[len(separator) - 1:].partition(b"\n")
+    if newline:
+        return line1.endswith(b",") and _CREATED_AT in line1 and _starts_line2(line2)
+    start = b'{"id": "'
+    if not line1.startswith(start):
+        return start.startswith(line1)
+    try:
+        decode_json_at(line1.decode("utf-8", "replace"), 0)
+    except JsonError:
+        return True
+    return False  # a whole object, which line 1 never is: someone typed it
+
+
+_CREATED_AT = b', "created_at": "'
+
+
+def _starts_line2(start):
+    """Whether these bytes are the start of a line 2, but not all of one."""
+    if b"\n" in start or len(start) >= WIDTH:
+        return False
+    text = start.decode("ascii", "replace")
+    for name, width in COLUMNS:
+        at = COLUMN_AT[name]
+        value = text[at:at + width].rstrip(" ")
+        if at < len(text) and not (any(('"%s"' % state).startswith(value) for state in STATES) if name == "state" else
+                                   re.match(r'(?:null|nul|nu|n|-?[0-9]*|"[0-9A-Za-z_:.-]*"?)\Z', value)):
+            return False
+    empty = _LINE2 % ((" ",) * len(COLUMNS))
+    return all(char == wanted for char, wanted in zip(text, empty) if wanted != " ")
+
+
+def _without_zeros(descriptor, size):
+    """The size of a file without the NULs at its end, which a file system leaves where data never reached the disk."""
+    while size:
+        start = max(0, size - CHUNK)
+        left = pread(descriptor, size - start, start).rstrip(b"\0")
+        size = start + len(left)
+        if left:
+            break
+    return size
 
 
 def check_canonical(descriptor, size, decode):
     """A Layout if the file is in our layout (also with a torn tail), else None. `decode(record)` raises QueueError for a bad one."""
     if size < len(EMPTY) - 1 or pread(descriptor, 2, 0) != b"[\n":
         return None
+    used = _without_zeros(descriptor, size)
     end, last_created = 1, ""
-    for offset, block in blocks(descriptor, size):
-        lines = block.split(b"\n")
+    for offset, block in blocks(descriptor, used):
+        lines = block.split(b"\n") + [b""]
         at = offset
         for number in range(0, len(lines) - 1, 2):
             line1, line2 = lines[number], lines[number + 1]
@@ -237,8 +269,8 @@ def check_canonical(descriptor, size, decode):
         else:
             continue
         break
-    tail = pread(descriptor, size - end + 1, end)
-    if tail == END:
+    tail = pread(descriptor, used - end, end)
+    if tail == END and used == size:
         return Layout(end, last_created=last_created)
     if _looks_torn(tail, end == 1):
         return Layout(end, torn=True, last_created=last_created)
@@ -247,7 +279,7 @@ def check_canonical(descriptor, size, decode):
 
 def _check_lines(line1, line2, place, decode):
     """The created_at of a record in our layout, else None."""
-    if len(line2) not in (WIDTH, WIDTH + 1) or place % PAGE + WIDTH > PAGE or line1[-1:] != b"," or line1[:1] != b"{":
+    if len(line2) < WIDTH or place % PAGE + WIDTH > PAGE or line1[-1:] != b"," or line1[:1] != b"{":
         return None
     try:
         job = decode(decode_json((line1 + line2[:WIDTH]).decode("utf-8")))

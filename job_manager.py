@@ -42,7 +42,7 @@ class JobManager:
         self._notice = notice
         self._lock = FileLock(os.path.join(home, "run", "lock"), self._waiting)
         self._jobs = JobFile(os.path.join(home, "jobs.json"), self._lock, 0, job_from_record, notice)
-        self._dlq = JobFile(os.path.join(home, "dlq.json"), self._lock, 1, job_from_record, notice)
+        self._dlq = JobFile(os.path.join(home, "dlq.json"), self._lock, 1, job_from_record, notice, twins=True)
         self._paused = os.path.join(home, "paused")
         self._index = None
         self._busy = frozenset()
@@ -62,6 +62,8 @@ class JobManager:
         while True:
             try:
                 with open_files(self._lock, *files, change=True):
+                    if self._index is not None:
+                        self._catch_up()
                     result = operation()
                     for file in files:
                         file.commit()
@@ -171,7 +173,7 @@ class JobManager:
         return claim
 
     def _claim(self, token, now, preferred):
-        if not self._catch_up() or self.paused():
+        if self._index is None or self.paused():
             return None
         if preferred is not None:
             place, line2 = self._find(preferred)
@@ -240,7 +242,10 @@ class JobManager:
         if record is None:
             index.add(place)
             return
-        job = job_from_checked(record)
+        self._expect(index, job_from_checked(record), place, now)
+
+    def _expect(self, index, job, place, now):
+        """Let the index know a pending job."""
         index.appeared(job.id, place, PENDING)
         due = ready_at(job, self.settings, now)
         if job.after:
@@ -276,7 +281,7 @@ class JobManager:
         """Move the jobs to the dead letter queue that wait for a dead one, and then those that wait for them."""
         while self._index is not None and self._index.doomed:
             def bury():
-                while self._catch_up() and self._index.doomed:
+                while self._index is not None and self._index.doomed:
                     place = self._index.doomed.pop()
                     lines = self._jobs.lines(place)
                     if lines is not None and column(lines[1], "state") == PENDING:
@@ -292,6 +297,8 @@ class JobManager:
         if self._index is not None:
             self._index.mark = self._jobs.mark
             self._index.changed(place, job.state)
+            if job.state == PENDING:
+                self._expect(self._index, job, place, self._index.now)
 
     def _find(self, job):
         """Where a job is that runs under its token (or, without one, the job itself), as (place, line 2); (0, None) if nowhere."""
@@ -318,16 +325,14 @@ class JobManager:
         after = given_back(job, now) if outcome is None else after_attempt(job, outcome, self.settings, now)
 
         def move():
-            known = self._index is not None and self._catch_up()
             place, line2 = self._find(job)
             if line2 is None:
                 return None, None
             if after.state == DEAD:
                 self._bury([after], output)
             self._put(place, line2, after)
-            if known and after.state == PENDING:
-                self._index.wait(ready_at(after, self.settings, now), place, after.priority)
-            following = self._next(token, now) if known and token is not None and not self.paused() else None
+            claims = token is not None and self._index is not None and not self.paused()
+            following = self._next(token, now) if claims else None
             return after if place == job.place else after._replace(place=place), following
 
         result = self._change(move, *((self._jobs, self._dlq) if after.state == DEAD else (self._jobs,)))
@@ -465,8 +470,8 @@ class JobManager:
     def find(self, job_id):
         """All jobs with that id, the oldest first. Raises JobNotFound."""
         with self._view(self._jobs) as view:
-            found = [job_from_checked(record, place) for place, record in view.records(containing=encode_json(job_id).encode("utf-8"))
-                     if record["id"] == job_id]
+            sieve = encode_json(job_id).encode("utf-8", "surrogatepass")
+            found = [job_from_checked(record, place) for place, record in view.records(containing=sieve) if record["id"] == job_id]
         if not found:
             raise JobNotFound("there is no job %r; 'queuectl list' shows all" % job_id)
         return found

@@ -158,17 +158,16 @@ class DeadWorker:
 class WorkerManager:
     """The worker processes of one home."""
 
-    def __init__(self, home, jobs, config_path):
+    def __init__(self, home, config_path):
         self._home = home
-        self._jobs = jobs
         self._config_path = config_path
         self._folder = os.path.join(home, "run")
 
-    def start(self, count, drain, environ):
-        """Be a worker process with `count` workers until stopped; with `drain`, until nothing is left that could run. The exit code:
+    def start(self, jobs, count, drain, environ):
+        """Be a worker process for a JobManager, with `count` workers until stopped; with `drain`, until nothing is left that could run. The exit code:
         0, or 1 if a job died while draining, or if a result could not be recorded."""
         from supervisor import Supervisor
-        return Supervisor(self._home, self._jobs, self._config_path, environ, count, drain).run()
+        return Supervisor(self._home, jobs, self._config_path, environ, count, drain).run()
 
     def detach(self, command, environ):
         """Start a worker process in the background by running `command`; its pid once it is up. Raises NotAllowed if it is not."""
