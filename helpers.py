@@ -69,9 +69,9 @@ def _place_of(text, position, literal):
             if word == literal:
                 return position + token.start()
         elif literal is None:
-            half = re.search(r"^(?:[^\\]|\\[^u]|\\u[^dD]...|\\u[dD][0-7]..|\\u[dD][89abAB]..\\u[dD][c-fC-F]..)*(\\u[dD][89a-fA-F]..)", word)
-            if half:
-                return position + token.start() + half.start(1)
+            for escape in re.finditer(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD][89a-fA-F]..|\\.", word):
+                if len(escape.group()) == 6:
+                    return position + token.start() + escape.start()
             end = skip_whitespace(text, position + token.end())
             if keys and text[end:end + 1] == ":":
                 if json.loads(word) in keys[-1]:
@@ -172,8 +172,10 @@ def decode_json(text):
 
 def decode_utf8(content):
     """Bytes as text, without a byte order mark. Raises JsonError with the place of the first byte that is not UTF-8."""
+    if content.startswith(b"\xef\xbb\xbf"):
+        content = content[3:]
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         before = content[:error.start].decode("utf-8", "replace")
         raise JsonError("byte 0x%02x is not UTF-8" % content[error.start], before, len(before)) from None

@@ -372,13 +372,13 @@ class JobFile:
     def make_ours(self):
         """Bring the file into our layout before it is changed: drop a torn tail, or rewrite what an editor left."""
         foreign = self._foreign
-        if foreign is None and self._descriptor is not None:
-            return
-        if foreign is not None and foreign.torn:
+        if foreign is None or self._descriptor is None:
+            return  # it is ours, or not there: `append` makes it
+        if foreign.torn:
             self._cut_tail(foreign)
             return
-        jobs = foreign.records if foreign is not None else []
-        if foreign is not None and foreign.damaged:
+        jobs = foreign.records
+        if foreign.damaged:
             content = pread(self._descriptor, os.fstat(self._descriptor).st_size, 0)
             try:
                 beside = keep_beside(self.path, "broken", content)
@@ -430,6 +430,9 @@ class JobFile:
 
         `last_created` is the greatest created_at among them, in microseconds. Nothing is synced: see `keep`.
         """
+        if self._descriptor is None:
+            self.rewrite(rows, last_created)
+            return
         hint = self._hint
         start = self.end
         before = pread(self._descriptor, 5, start - 1)

@@ -139,6 +139,8 @@ class JobManager:
 
     def _synced(self, descriptor):
         """Sync jobs.json after a change, and close it; whether the path still names it. Raises NotConfirmed."""
+        if descriptor is None:
+            return True  # there is no file, and so nothing to sync
         try:
             if self.settings.fsync:
                 sync(descriptor)

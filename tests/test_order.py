@@ -1,0 +1,289 @@
+"""What runs next: priority, then arrival, not before its time, not before what it comes after; with several workers, and restarts."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import unittest
+
+from helpers import DEFAULTS, format_time
+from job import DEAD, FAILED, InvalidJob, Outcome, backoff_delay, find_cycle, first_run_at, job_from_record, ready_at, time_limit
+from job_manager import Choice
+from tests.base import ROOT, HomeTest
+
+NOW = 1800000000.0
+DONE = Outcome(0, None)
+FAIL = Outcome(3, FAILED)
+
+
+def job(job_id, **fields):
+    """A job as a user describes it."""
+    return dict({"id": job_id, "command": "true"}, **fields)
+
+
+class OrderTest(HomeTest):
+    """The order in which managers give out jobs."""
+
+    def add(self, *records, manager=None, now=NOW):
+        """Add jobs."""
+        (manager or self.manager()).enqueue(records, "/", now)
+
+    def claim(self, manager, now=NOW):
+        """The id of the next job, or None, and the job."""
+        self.tokens = getattr(self, "tokens", 0) + 1
+        return manager.claim("worker-%d" % self.tokens, now)
+
+    def order(self, manager, now=NOW, outcome=DONE):
+        """The ids of the jobs in the order in which one worker runs them."""
+        ids = []
+        while True:
+            following = self.claim(manager, now)
+            if following is None:
+                return ids
+            ids.append(following.id)
+            manager.record(following, outcome, now)
+
+    def test_the_order_is_priority_then_arrival_then_not_before_its_time_or_its_turn(self):
+        table = (
+            ("arrival", [job("a"), job("b"), job("c")], "abc"),
+            ("priority", [job("a"), job("b", priority=5), job("c", priority=-5), job("d", priority=5), job("e")], "bdaec"),
+            ("not before its time", [job("a", delay=10), job("b", run_at=format_time(NOW + 20)), job("c")], "c"),
+            ("a time that has passed", [job("a", run_at=format_time(NOW - 20)), job("b")], "ab"),
+            ("a priority does not hurry a schedule", [job("a", delay=10, priority=9), job("b")], "b"),
+            ("after", [job("a", after=["c"]), job("b"), job("c")], "bca"),
+            ("a chain", [job("a", after=["b"]), job("b", after=["c"]), job("c")], "cba"),
+            ("after several", [job("a", after=["b", "c"]), job("b"), job("c", priority=1)], "cba"),
+            ("after with a priority", [job("a", after=["c"], priority=9), job("b"), job("c", priority=1)], "cab"),
+            ("after all jobs with that id", [job("a", after=["b"]), job("b"), job("x"), job("b")], "bxba"),
+            ("after one that is scheduled", [job("a", after=["b"]), job("b", delay=10)], ""),
+        )
+        for name, records, expected in table:
+            with self.subTest(name):
+                self.manager().reset()
+                self.add(*records)
+                self.assertEqual("".join(self.order(self.manager())), expected)
+
+    def test_a_restart_in_the_middle_changes_nothing(self):
+        self.add(job("a"), job("b", priority=5), job("c", after=["a"]), job("d", delay=10), job("e", priority=-1))
+        ids = []
+        while True:
+            manager = self.manager()
+            following = self.claim(manager)
+            if following is None:
+                break
+            ids.append(following.id)
+            manager.record(following, DONE, NOW)
+        self.assertEqual(ids, ["b", "a", "c", "e"])
+        self.assertEqual(self.order(self.manager(), NOW + 11), ["d"])
+
+    def test_two_workers_and_one_that_adds_cancels_and_retries_keep_to_the_same_order(self):
+        first, second, other = self.manager(), self.manager(), self.manager(max_retries=0)
+        self.add(*[job("n%d" % number) for number in range(4)], manager=other)
+        self.assertEqual(self.claim(first).id, "n0")
+        self.add(job("urgent", priority=9), manager=other)
+        self.assertEqual(self.claim(second).id, "urgent")
+        other.cancel(["n1"], NOW, lambda cancelled: "")
+        self.assertEqual(self.claim(first).id, "n2")
+        self.assertEqual(other.retry(Choice(["n1"], None), NOW), ["n1"])
+        self.add(job("late", after=["n3"]), manager=other)
+        self.assertEqual(self.claim(second).id, "n1")
+        last = self.claim(first)
+        self.assertEqual(last.id, "n3")
+        self.assertIsNone(self.claim(second))
+        first.record(last, DONE, NOW)
+        self.assertEqual(self.claim(second).id, "late")
+        self.assertIsNone(self.claim(first))
+
+    def test_a_job_added_later_with_an_id_that_is_waited_for_is_waited_for_too(self):
+        manager = self.manager()
+        self.add(job("a", after=["a0"]), job("a0"))
+        first = self.claim(manager)
+        self.add(job("a0"))
+        manager.record(first, DONE, NOW)
+        second = self.claim(manager)
+        self.assertEqual(second.id, "a0")
+        self.assertIsNone(self.claim(manager))
+        manager.record(second, DONE, NOW)
+        self.assertEqual(self.claim(manager).id, "a")
+
+    def test_what_waits_for_a_dead_job_dies_with_it_and_is_retried_like_any_other(self):
+        manager = self.manager(max_retries=0)
+        self.add(job("a"), job("b", after=["a"]), job("c", after=["b"]), job("d"))
+        self.assertEqual(self.order(manager, outcome=FAIL), ["a", "d"])
+        reasons = {dead.id: dead.reason for dead in manager.dead()}
+        self.assertEqual(reasons, {"a": "failed", "d": "failed", "b": "dependency", "c": "dependency"})
+        self.assertEqual(sorted(self.manager().retry(Choice(None, None), NOW)), ["a", "b", "c", "d"])
+        self.assertEqual(self.order(manager), ["a", "b", "c", "d"])
+        self.assertEqual(list(manager.dead()), [])
+
+    def test_a_dependent_is_buried_by_a_worker_that_only_looks_too(self):
+        manager = self.manager(max_retries=0)
+        self.add(job("a"), job("b", after=["a"]))
+        manager.record(self.claim(manager), FAIL, NOW)
+        self.assertIsNone(self.claim(self.manager()))
+        self.assertEqual([record["state"] for record in self.records()], [DEAD, DEAD])
+
+    def test_a_cancelled_job_takes_those_that_wait_for_it_along(self):
+        manager = self.manager()
+        self.add(job("a"), job("b", after=["a"]))
+        self.manager().cancel(["a"], NOW, lambda cancelled: "")
+        self.assertIsNone(self.claim(manager))
+        self.assertEqual({dead.id: dead.reason for dead in manager.dead()}, {"a": "cancelled", "b": "dependency"})
+
+    def test_a_job_whose_predecessor_was_removed_by_hand_dies_visibly(self):
+        self.write("jobs.json", json.dumps([job("b", after=["gone"])]))
+        self.assertIsNone(self.claim(self.manager()))
+        self.assertEqual([dead.reason for dead in self.manager().dead()], ["dependency"])
+
+    def test_clean_keeps_completed_jobs_that_a_waiting_one_names(self):
+        manager = self.manager()
+        self.add(job("a"), job("x"), job("b", after=["a"], delay=10))
+        self.order(manager)
+        self.assertEqual([removed.id for removed in self.manager().clean("completed", Choice(None, None))], ["x"])
+        self.assertEqual(self.order(manager, NOW + 11), ["b"])
+        self.assertEqual(len(self.manager().clean("completed", Choice(None, None))), 2)
+
+    def test_an_id_that_is_not_there_or_a_circle_is_refused_and_nothing_added(self):
+        self.add(job("a"), job("w", after=["a"]))
+        for name, records, words in (
+                ("not there", [job("b"), job("c", after=["x"])], '"x"'),
+                ("itself", [job("s", after=["s"])], "circle: s after s"),
+                ("two", [job("p", after=["q"]), job("q", after=["p"])], "circle"),
+                ("through one that is there", [job("a", after=["w"])], "circle")):
+            with self.subTest(name):
+                before = self.read("jobs.json")
+                with self.assertRaisesRegex(InvalidJob, words):
+                    self.add(*records)
+                self.assertEqual(self.read("jobs.json"), before)
+
+    def test_ids_of_one_file_count_wherever_they_stand_in_it(self):
+        self.add(job("a", after=["b"]), job("b"))
+        self.assertEqual(self.order(self.manager()), ["b", "a"])
+
+    def test_unique_ids_are_checked_under_the_lock_for_the_batch_and_the_queue(self):
+        self.add(job("a"))
+        for records, settings, unique in (([job("a")], {}, True), ([job("b"), job("b")], {}, True), ([job("a")], {"unique_ids": True}, False)):
+            with self.subTest(records), self.assertRaises(InvalidJob):
+                self.manager(**settings).enqueue(records, "/", NOW, unique)
+        self.assertEqual([record["id"] for record in self.records()], ["a"])
+        self.add(job("a"))
+        self.assertEqual([record["id"] for record in self.records()], ["a", "a"])
+
+    def test_of_many_that_add_the_same_unique_id_one_succeeds(self):
+        program = ("import sys; sys.path.insert(0, %r); import time, helpers, job_manager\n"
+                   "try: job_manager.JobManager(%r, helpers.DEFAULTS, print).enqueue([{'id': 'u', 'command': 'true'}], '/', time.time(), True)\n"
+                   "except helpers.QueueError: sys.exit(1)\n" % (ROOT, self.home))
+        children = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(6)]
+        self.assertEqual(sorted(child.wait() for child in children), [0, 1, 1, 1, 1, 1])
+
+    def test_a_failed_job_is_put_off_and_others_run_meanwhile(self):
+        manager = self.manager(retry_in_place=False)
+        self.add(job("a"), job("b"))
+        manager.record(self.claim(manager), FAIL, NOW)
+        self.assertEqual(self.claim(manager).id, "b")
+        self.assertIsNone(self.claim(manager, NOW + 1))
+        self.assertEqual(self.claim(manager, NOW + 2.1).id, "a")
+
+
+class FieldsTest(unittest.TestCase):
+    """What a job may ask for itself, as pure rules."""
+
+    def job(self, **fields):
+        """A stored job."""
+        return job_from_record(dict(job("a"), **fields))
+
+    def test_a_jobs_own_limits_go_before_the_settings(self):
+        self.assertEqual(backoff_delay(self.job(attempts=2, backoff_base=3), DEFAULTS), 9)
+        self.assertEqual(backoff_delay(self.job(attempts=2, backoff_base=3, backoff_max=5), DEFAULTS), 5)
+        self.assertEqual(time_limit(self.job(timeout=0.5), DEFAULTS._replace(timeout=9)), 0.5)
+        self.assertEqual(time_limit(self.job(), DEFAULTS._replace(timeout=9)), 9)
+
+    def test_a_delay_is_from_now_and_a_time_is_kept(self):
+        for record, expected in (({}, None), ({"delay": 90}, NOW + 90), ({"delay": "2m"}, NOW + 120), ({"delay": "1.5h"}, NOW + 5400),
+                                 ({"run_at": "2027-01-15T10:00:00+02:00"}, 1800000000.0)):
+            with self.subTest(record):
+                self.assertEqual(first_run_at(record, NOW), None if expected is None else format_time(expected))
+
+    def test_a_scheduled_job_is_not_taken_for_one_that_a_clock_put_off(self):
+        self.assertEqual(ready_at(self.job(run_at=format_time(NOW + 9999)), DEFAULTS, NOW), NOW + 9999)
+
+    def test_every_bad_value_is_named_with_its_field(self):
+        for name, value in (("priority", "big"), ("priority", 1.5), ("priority", True), ("after", "a"), ("after", []), ("after", [1]),
+                            ("timeout", 0), ("timeout", "1"), ("max_retries", -1), ("max_retries", 2.5), ("backoff_base", "x"),
+                            ("backoff_max", -1), ("env", []), ("env", {"A": 1}), ("env", {"A=B": "x"}), ("env", {"": "x"}), ("cwd", 3)):
+            with self.subTest(name=name, value=value), self.assertRaisesRegex(InvalidJob, '"%s"' % name):
+                job_from_record(dict(job("a"), **{name: value}))
+        for record in ({"delay": -1}, {"delay": "soon"}, {"delay": []}, {"delay": True}, {"run_at": "2026-01-01"}, {"run_at": 5},
+                       {"run_at": "2026-01-01T00:00:00"}, {"run_at": "2026-01-01T00:00:00Z", "delay": 5}):
+            with self.subTest(record), self.assertRaisesRegex(InvalidJob, "delay|run_at"):
+                first_run_at(record, NOW)
+
+    def test_a_circle_is_found_wherever_it_is(self):
+        for edges, expected in (({}, None), ({"a": ["b"], "b": ["c"]}, None), ({"a": ["b", "c"], "b": ["c"], "c": []}, None),
+                                ({"a": ["a"]}, ["a", "a"]), ({"a": ["b"], "b": ["c"], "c": ["b"]}, ["b", "c", "b"])):
+            with self.subTest(edges):
+                self.assertEqual(find_cycle(edges), expected)
+        long = {str(number): [str(number + 1)] for number in range(5000)}
+        self.assertIsNone(find_cycle(long))
+        self.assertEqual(len(find_cycle(dict(long, **{"5000": ["0"]}))), 5002)
+
+
+class ProgramTest(HomeTest):
+    """The same, typed as a user would."""
+
+    def test_every_option_of_enqueue_reaches_the_job(self):
+        environ = self.environ(COPIED="here")
+        self.succeed("enqueue", "--id", "first", "--", "true")
+        self.succeed("enqueue", "--id", "a", "-p", "7", "--delay", "1h", "--after", "first", "--timeout", "2m", "--max-retries", "1",
+                     "--backoff-base", "1.5", "--backoff-max", "9", "--cwd", "/", "--env", "X=1=2", "--env", "COPIED", "--", "true", env=environ)
+        shown = json.loads(self.succeed("show", "a"))
+        expected = {"priority": 7, "after": ["first"], "timeout": 120, "max_retries": 1, "backoff_base": 1.5, "backoff_max": 9, "cwd": "/",
+                    "env": {"X": "1=2", "COPIED": "here"}}
+        self.assertEqual({name: shown[name] for name in expected}, expected)
+        self.assertIsNotNone(shown["run_at"])
+
+    def test_options_hold_for_the_jobs_of_a_file_that_do_not_name_them(self):
+        self.succeed("enqueue", "-p", "7", "-", stdin='{"id": "a", "command": "true"}\n{"id": "b", "command": "true", "priority": 1}\n')
+        self.assertEqual([record["priority"] for record in self.records()], [7, 1])
+
+    def test_a_bad_value_exits_2_and_names_field_and_value(self):
+        for words, named in ((["-p", "big"], ("priority", "big")), (["--at", "tomorrow"], ("run_at", "tomorrow")),
+                             (["--delay=-1"], ("delay", "-1")), (["--after", "nobody"], ("after", "nobody")),
+                             (["--env", "NOT_THERE_AT_ALL"], ("env", "NOT_THERE_AT_ALL")), (["--max-retries", "-1"], ("max_retries", "-1"))):
+            with self.subTest(words):
+                said = self.refuse("enqueue", *words, "--id", "x", "--", "true", code=2)
+                for word in named:
+                    self.assertIn(word, said)
+        self.assertFalse(os.path.exists(self.path("jobs.json")))
+
+    def test_a_job_runs_in_its_folder_with_its_environment(self):
+        self.succeed("enqueue", "--cwd", "/", "--env", "X=y z", "--id", "a", "--", "pwd; echo $X")
+        self.drain()
+        self.assertEqual(self.succeed("logs", "a"), "/\ny z\n")
+
+    def test_drain_does_not_wait_for_what_is_scheduled_and_names_it(self):
+        self.succeed("enqueue", "--id", "later", "--delay", "1h", "--", "true")
+        self.succeed("enqueue", "--id", "then", "--after", "later", "--", "true")
+        self.assertIn("later, then", self.drain())
+
+    def test_an_idle_worker_is_woken_by_enqueue(self):
+        self.write("config.json", '{"poll_interval": 3600}')
+        self.start_worker()
+        time.sleep(0.3)  # until it sleeps; if it does not yet, the test proves less, and does not fail
+        self.succeed("enqueue", "--id", "a", "--", "true")
+        self.wait_for(lambda: self.states() == {"a": "completed"}, 30)
+
+    def test_show_tells_how_long_a_job_took_and_can_be_enqueued_again(self):
+        self.succeed("enqueue", "--id", "a", "--", "sleep 0.2")
+        self.drain()
+        shown = self.succeed("show", "a")
+        self.assertGreater(json.loads(shown)["duration"], 0.19)
+        self.succeed("enqueue", "-", stdin=shown)
+        self.assertNotIn("duration", self.records()[1])
+        self.assertEqual(self.records()[1]["state"], "pending")
+
+
+if __name__ == "__main__":
+    unittest.main()
