@@ -6,7 +6,7 @@ its own because Python compiles the program it starts, main.py, anew at each sta
 from __future__ import annotations
 
 import os
-from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from argparse import REMAINDER, SUPPRESS, ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 
 from helpers import UsageError, did_you_mean, parse_duration
 from job_format import STATES
@@ -47,6 +47,14 @@ def _number(text):
         raise ArgumentTypeError("%r must be a number" % text) from None
 
 
+def _seconds(text):
+    """A number of seconds above 0. Raises ArgumentTypeError."""
+    value = _number(text)
+    if not 0.05 <= value <= 86400:
+        raise ArgumentTypeError("%r must be between 0.05 and 86400 seconds" % text)
+    return value
+
+
 def _positive(text):
     """A whole number from 1 on. Raises ArgumentTypeError."""
     if text.isascii() and text.isdigit() and 0 < int(text) < 1000000:
@@ -83,7 +91,29 @@ def _list(parser):
     parser.add_argument("--reverse", "-r", action="store_true", help="the last one first")
     parser.add_argument("--search", metavar="TEXT", help="only jobs with TEXT in their id or command")
     parser.add_argument("--quiet", "-q", action="store_true", help="print the ids alone")
+    parser.add_argument("--jsonl", action="store_true", help="print JSON, a job a line")
+    _table(parser)
+
+
+def _table(parser):
+    """What every command takes that prints a table."""
     _json(parser)
+    parser.add_argument("--utc", action="store_true", help="print times as they are, not how long ago they were")
+    parser.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="colour; default: on a terminal")
+
+
+def _status(parser):
+    _table(parser)
+    parser.add_argument("--watch", "-w", nargs="?", type=_seconds, const=1.0, metavar="SECONDS", help="show it again and again, in place")
+
+
+def _edit(parser):
+    parser.add_argument("id", metavar="ID")
+
+
+def _completion(parser):
+    parser.add_argument("shell", nargs="?", choices=("bash", "zsh", "fish"), metavar="bash|zsh|fish")
+    parser.add_argument("--words", dest="words_so_far", nargs=REMAINDER, metavar="WORD", help=SUPPRESS)
 
 
 def _json(parser):
@@ -176,18 +206,20 @@ def _config_set(parser):
 # name: what it does, an example, the function that adds its arguments, the function in `commands`
 COMMANDS = {
     "enqueue": ("add jobs to the queue", "enqueue '{\"id\": \"job1\", \"command\": \"echo Hello\"}'", _enqueue, "cmd_enqueue"),
-    "list": ("show jobs", "list --state pending,dead", _list, "cmd_list"),
-    "show": ("print all of a job, as JSON", "show job1", _show, "cmd_show"),
-    "status": ("count the jobs in each state, and the workers", "status", _json, "cmd_status"),
-    "logs": ("print what a job wrote", "logs job1", _logs, "cmd_logs"),
-    "wait": ("wait until jobs have ended: 0 completed, 1 some dead", "wait job1", _wait, "cmd_wait"),
+    "edit": ("change a pending job in your editor", "edit job1", _edit, "cmd_edit"),
     "cancel": ("take jobs out of the queue, or end them", "cancel job1", _cancel, "cmd_cancel"),
-    "pause": ("let workers take no new jobs", "pause", _nothing, "cmd_pause"),
-    "resume": ("let them take jobs again", "resume", _nothing, "cmd_resume"),
     "worker start": ("run jobs, with N workers at once", "worker start --count 3", _worker_start, "cmd_worker_start"),
     "worker stop": ("let all workers finish their job and end", "worker stop", _worker_stop, "cmd_worker_stop"),
-    "worker list": ("show the worker processes", "worker list", _json, "cmd_worker_list"),
-    "dlq list": ("show the dead letter queue", "dlq list", _json, "cmd_dlq_list"),
+    "worker list": ("show the worker processes", "worker list", _table, "cmd_worker_list"),
+    "pause": ("let workers take no new jobs", "pause", _nothing, "cmd_pause"),
+    "resume": ("let them take jobs again", "resume", _nothing, "cmd_resume"),
+    "status": ("count the jobs in each state, and the workers", "status --watch", _status, "cmd_status"),
+    "list": ("show jobs", "list --state pending,dead", _list, "cmd_list"),
+    "show": ("print all of a job, as JSON", "show job1", _show, "cmd_show"),
+    "logs": ("print what a job wrote", "logs -f job1", _logs, "cmd_logs"),
+    "wait": ("wait until jobs have ended", "wait job1 --timeout 5m", _wait, "cmd_wait"),
+    "stats": ("tell how jobs fare: success, times, speed", "stats", _json, "cmd_stats"),
+    "dlq list": ("show the dead letter queue", "dlq list", _table, "cmd_dlq_list"),
     "dlq retry": ("bring dead jobs back", "dlq retry job1", _dead_ids, "cmd_retry"),
     "dlq purge": ("remove dead jobs for good", "dlq purge --all --older-than 7d", _dlq_purge, "cmd_dlq_purge"),
     "retry": ("the same as dlq retry", "retry --all", _dead_ids, "cmd_retry"),
@@ -197,7 +229,10 @@ COMMANDS = {
     "config": ("show the settings", "config", _config, "cmd_config"),
     "config get": ("show one setting", "config get max_retries", _config_get, "cmd_config"),
     "config set": ("change a setting", "config set max_retries 5", _config_set, "cmd_config"),
+    "completion": ("print a shell's completion script", "completion bash", _completion, "cmd_completion"),
 }
+GROUPS = (("Add jobs", "enqueue"), ("Run them", "worker start"), ("Look", "status"), ("Deal with failures", "dlq list"),
+          ("Tidy up", "clean"), ("Settings", "config"))
 ALIASES = {"add": "enqueue", "log": "logs"}
 
 
@@ -222,7 +257,10 @@ class _Help(RawDescriptionHelpFormatter):
 def overview():
     """The help of the program as a whole."""
     lines = ["QueueCTL: a job queue in plain files.", "", "usage: queuectl [--home DIR] COMMAND …", ""]
+    titles = {first: title for title, first in GROUPS}
     for name, (meaning, example, _, _) in COMMANDS.items():
+        if name in titles:
+            lines += [titles[name] + ":"]
         lines.append("  %-13s %-46s queuectl %s" % (name, meaning, example))
     lines += ["", "'queuectl COMMAND --help' tells more. The queue is in --home DIR, else $QUEUECTL_HOME, else beside the program."]
     return "\n".join(lines)
@@ -236,16 +274,23 @@ def parse(argv):
     home, name, rest, words = _split(argv)
     if name.startswith("-"):
         return name, None
-    meaning, example, add_arguments, command = COMMANDS[name]
-    parser = _Parser(prog="queuectl " + name, description=meaning[:1].upper() + meaning[1:] + ".",
-                     epilog="example:\n  queuectl " + example, formatter_class=_Help)
-    parser.add_argument("--home", metavar="DIR", default=home, help="the folder of the queue")
-    add_arguments(parser)
+    parser = build_parser(name)
     if words is not None and name != "enqueue":
         rest, words = rest + ["--"] + words, None
     args = parser.parse_args(rest)
     args.words = words
-    return command, args
+    args.home = args.home or home
+    return COMMANDS[name][3], args
+
+
+def build_parser(name):
+    """The parser of the command with that name."""
+    meaning, example, add_arguments, _ = COMMANDS[name]
+    parser = _Parser(prog="queuectl " + name, description=meaning[:1].upper() + meaning[1:] + ".",
+                     epilog="example:\n  queuectl " + example, formatter_class=_Help)
+    parser.add_argument("--home", metavar="DIR", help="the folder of the queue")
+    add_arguments(parser)
+    return parser
 
 
 def _split(argv):

@@ -6,11 +6,13 @@ import sys
 import time
 
 from helpers import (DEFAULTS, SETTINGS, InvalidSettings, JsonError, QueueError, UsageError, check_setting, decode_json,
-                     decode_json_at, decode_utf8, encode_json, format_time, load_settings, printable, printable_json, read_config,
+                     decode_json_at, decode_utf8, encode_json, format_time, load_settings, parse_time, printable, printable_json, read_config,
                      save_setting, setting_named, settings_from, skip_whitespace)
-from job import CANCELLED, COMPLETED, DEAD, PROCESSING, InvalidJob, given_up
+from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, InvalidJob, given_up
+from job_format import STATES
 from job_manager import Choice, JobManager
-from terminal import copy_to_stdout, is_terminal, table, use_color, when
+from terminal import (Progress, bar, bars, copy_to_stdout, fit, get_width, is_terminal, length, paint_state, table, use_color, watch,
+                      when)
 
 _EXAMPLE = "queuectl enqueue '{\"id\": \"job1\", \"command\": \"echo Hello\"}', or: queuectl enqueue --id job1 -- echo Hello"
 
@@ -59,9 +61,14 @@ def notice(message):
     sys.stderr.flush()
 
 
-def _print_json(value):
+def json_text(value):
+    """JSON as people read it."""
     import json
-    print(printable_json(json.dumps(value, indent=2, ensure_ascii=False)))
+    return printable_json(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _print_json(value):
+    print(json_text(value))
 
 
 def _print_json_array(records):
@@ -82,20 +89,25 @@ def _counted(number, noun, plural="s"):
 class _Records:
     """The jobs in a text: a JSON array of them, or one after another (JSON Lines, or spread over lines). Iterate once."""
 
-    def __init__(self, text, source):
+    def __init__(self, text, source, progress=None):
         self._text = text
         self._source = source
         self._at = 0
+        self._progress = progress
 
     def __iter__(self):
         text = self._text
         at = skip_whitespace(text, 0)
         array = text[at:at + 1] == "["
         at = skip_whitespace(text, at + 1) if array else at
+        number = 0
         while at < len(text) and not (array and text[at] == "]"):
             self._at = at
             record, at = decode_json_at(text, at)
             yield record
+            number += 1
+            if self._progress is not None and not number % 20000:
+                self._progress.say("%d jobs read" % number)
             at = skip_whitespace(text, at)
             if array and text[at:at + 1] == ",":
                 at = skip_whitespace(text, at + 1)
@@ -114,7 +126,8 @@ class _Records:
 
 def cmd_enqueue(args, queue):
     """Add one job or many."""
-    records, source = _requested(args)
+    progress = Progress()
+    records, source = _requested(args, progress)
     single = source is None
     try:
         ids = queue.jobs.enqueue(_with_options(records, _options(args)), _current_folder(), time.time(), args.unique)
@@ -122,6 +135,8 @@ def cmd_enqueue(args, queue):
         if source is None:
             raise
         raise source.fault(error) from None
+    finally:
+        progress.clear()
     if args.quiet:
         for job_id in ids:
             print(printable(job_id))
@@ -132,7 +147,7 @@ def cmd_enqueue(args, queue):
     return 0
 
 
-def _requested(args):
+def _requested(args, progress):
     """The records to add, and the _Records they come from, if any."""
     ways = [args.job is not None, args.file is not None, args.words is not None]
     if sum(ways) != 1:
@@ -156,7 +171,7 @@ def _requested(args):
     except OSError as error:
         raise UsageError("cannot read %s: %s" % (path, error.strerror)) from None
     try:
-        records = _Records(decode_utf8(content), source)
+        records = _Records(decode_utf8(content), source, progress)
     except JsonError as error:
         raise UsageError("%s, %s; nothing was added" % (source, error)) from None
     return records, records
@@ -231,12 +246,16 @@ def cmd_list(args, queue):
         jobs = islice(jobs, args.limit)
     if args.json:
         _print_json_array(job.to_dict() for job in jobs)
+    elif args.jsonl:
+        for job in jobs:
+            print(printable_json(encode_json(job.to_dict())))
     elif args.quiet:
         for job in jobs:
             print(printable(job.id))
     else:
         table(("ID", "STATE", "ATTEMPTS", "UPDATED", "COMMAND"),
-              ((job.id, job.state, str(job.attempts), when(job.updated_at), job.command) for job in jobs), use_color(os.environ))
+              ((job.id, job.state, str(job.attempts), when(job.updated_at, args.utc), job.command) for job in jobs),
+              use_color(os.environ, args.color))
     return 0
 
 
@@ -251,22 +270,77 @@ def cmd_show(args, queue):
 
 def cmd_status(args, queue):
     """Count the jobs in each state, and the workers."""
+    if args.json:
+        facts = _status(queue)
+        del facts["running_jobs"]
+        _print_json(facts)
+    elif args.watch is not None:
+        watch(lambda: _status_lines(queue, args), args.watch)
+    else:
+        for line in _status_lines(queue, args):
+            print(line)
+    return 0
+
+
+def _status(queue):
+    """What `status` tells, as an object; `running_jobs` are Jobs."""
     counts = queue.jobs.count()
     running = queue.workers.running()
-    workers = sum(worker.count for worker in running)
+    now = time.time()
+    ended, over = queue.jobs.ended_lately(now) if running else (0, 60.0)
+    rate = 60.0 * ended / over if ended else 0.0
+    left = counts["pending"] + counts["processing"]
+    return dict(counts, total=sum(counts.values()), workers=sum(worker.count for worker in running),
+                worker_processes=[worker.pid for worker in running], paused=queue.jobs.paused(), jobs_per_minute=round(rate, 1),
+                seconds_left=round(60.0 * left / rate) if rate and left else None, home=queue.home,
+                running_jobs=list(queue.jobs.jobs((PROCESSING,))) if counts["processing"] else [])
+
+
+def _status_lines(queue, args):
+    """What `status` prints."""
+    facts = _status(queue)
+    color, terminal = use_color(os.environ, args.color), is_terminal(sys.stdout)
+    width = len(str(facts["total"]))
+    lines = []
+    for name in STATES + ("total",):
+        bars = "  " + paint_state(bar(facts[name], facts["total"]), name, color) if terminal and name != "total" else ""
+        lines.append("%-10s  %*d%s" % (name, width, facts[name], bars))
+    pids = "  (pid %s)" % ", ".join(map(str, facts["worker_processes"])) if facts["workers"] else ""
+    lines.append("%-10s  %*d%s" % ("workers", width, facts["workers"], pids))
+    for job in facts["running_jobs"][:10]:
+        told = "running     %s, for %s: %s" % (printable(job.id), length(time.time() - parse_time(job.started_at or job.updated_at)),
+                                              printable(job.command))
+        lines.append(fit(told, get_width()).rstrip() if terminal else told)
+    if len(facts["running_jobs"]) > 10:
+        lines.append("            and %d more" % (len(facts["running_jobs"]) - 10))
+    if facts["jobs_per_minute"]:
+        left = ", %s left at this rate" % length(facts["seconds_left"]) if facts["seconds_left"] else ""
+        lines.append("speed       %g jobs a minute%s" % (facts["jobs_per_minute"], left))
+    if facts["paused"]:
+        lines.append("paused      yes; 'queuectl resume' lets workers take jobs again")
+    lines.append("home        %s" % printable(queue.home))
+    return lines
+
+
+def cmd_stats(args, queue):
+    """Figures about the jobs that have ended."""
+    from stats import figures
+    facts = figures(queue.jobs.jobs((COMPLETED, DEAD)), time.time())
     if args.json:
-        _print_json(dict(counts, total=sum(counts.values()), workers=workers, worker_processes=[worker.pid for worker in running],
-                         paused=queue.jobs.paused(), home=queue.home))
+        _print_json(facts)
         return 0
-    rows = [(state, str(counts[state])) for state in counts] + [("total", str(sum(counts.values())))]
-    width = max(len(number) for _, number in rows)
-    for name, number in rows:
-        print("%-10s  %*s" % (name, width, number))
-    print("%-10s  %*d%s" % ("workers", width, workers,
-                            "  (pid %s)" % ", ".join(str(worker.pid) for worker in running) if running else ""))
-    if queue.jobs.paused():
-        print("paused      yes; 'queuectl resume' lets workers take jobs again")
-    print("%-10s  %s" % ("home", printable(queue.home)))
+    if not facts["completed"] + facts["dead"]:
+        print("No job has ended yet.")
+        return 0
+    print("%-13s %.1f %%  (%d completed, %d dead)" % ("success", 100 * facts["success_rate"], facts["completed"], facts["dead"]))
+    print("%-13s %.2f a job" % ("attempts", facts["attempts_per_job"]))
+    for name, title in (("run_time", "run time"), ("waiting_time", "waiting time")):
+        if facts[name]["max"] is not None:
+            print("%-13s %s" % (title, "  ".join("%s %.2f s" % pair for pair in facts[name].items())))
+    most = max(facts["per_minute"])
+    if most:
+        print("ended in each of the last %d minutes, %d at the most:" % (len(facts["per_minute"]), most))
+        print("  " + bars(facts["per_minute"]))
     return 0
 
 
@@ -311,7 +385,6 @@ def _follow(args, queue, job):
 
 def cmd_wait(args, queue):
     """Wait until jobs have ended: 0 if all completed, 1 if some died, 124 if it took too long."""
-    from terminal import Progress
     deadline = None if args.timeout is None else time.monotonic() + args.timeout
     since = format_time(time.time())
     waiting = [job for job_id in args.ids for job in queue.jobs.find(job_id)]
@@ -405,8 +478,52 @@ def cmd_worker_list(args, queue):
     if not workers:
         notice("no worker is running; 'queuectl worker start' starts one")
     table(("PID", "WORKERS", "STARTED", "RUNNING"),
-          ((str(worker.pid), str(worker.count), when(worker.started_at), " ".join(running.get(worker.token, ["-"])))
+          ((str(worker.pid), str(worker.count), when(worker.started_at, args.utc), " ".join(running.get(worker.token, ["-"])))
            for worker in workers))
+    return 0
+
+
+def cmd_edit(args, queue):
+    """Open a pending job in an editor, and write it back."""
+    import subprocess
+    import tempfile
+    job = queue.jobs.find(args.id)[-1]
+    if job.state != PENDING:
+        raise QueueError("job %r is %s; only a pending one can be edited" % (args.id, job.state))
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ("notepad" if os.name == "nt" else "vi")
+    text = json_text(dict(job.fields(), run_at=job.run_at)) + "\n"
+    descriptor, path = tempfile.mkstemp(prefix="queuectl-", suffix=".json")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    quoted = '"%s"' % path if os.name == "nt" else "'%s'" % path.replace("'", "'\\''")
+    if subprocess.run("%s %s" % (editor, quoted), shell=True, check=False).returncode:
+        raise QueueError("the editor (%s) failed; nothing was changed, the text is in %s" % (editor, path))
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        edited = decode_json(decode_utf8(content))
+        if content == text.encode("utf-8"):
+            print("Job '%s' is as it was." % printable(job.id))
+        else:
+            queue.jobs.edit(job, edited, time.time())
+            print("Job '%s' changed." % printable(job.id))
+    except QueueError as error:
+        error.args = ("%s; nothing was changed, your text is in %s" % (error, path),)
+        raise
+    os.unlink(path)
+    return 0
+
+
+def cmd_completion(args, queue):
+    """Print a shell's completion script, or what may follow some words."""
+    import completion
+    if args.words_so_far is not None:
+        for word in completion.candidates(args.words_so_far, queue.jobs):
+            print(word)
+    elif args.shell is None:
+        raise UsageError("which shell: bash, zsh or fish? For bash: source <(queuectl completion bash)")
+    else:
+        print(completion.SCRIPTS[args.shell], end="")
     return 0
 
 
@@ -450,7 +567,7 @@ def cmd_dlq_list(args, queue):
         _print_json_array(job.to_dict() for job in jobs)
         return 0
     table(("ID", "ATTEMPTS", "FAILED", "REASON", "COMMAND"),
-          ((job.id, str(job.attempts), when(job.options.get("failed_at") or job.updated_at), job.ending, job.command) for job in jobs))
+          ((job.id, str(job.attempts), when(job.options.get("failed_at") or job.updated_at, args.utc), job.ending, job.command) for job in jobs))
     return 0
 
 

@@ -334,6 +334,11 @@ class JobFile:
             return None
         return self._lock.places(self._slot, ring_no, hint.ring_no) if ring_no != hint.ring_no else []
 
+    def last_changed(self):
+        """The places that were changed last, the latest last; as many as are known."""
+        last = self._hint.ring_no
+        return self._lock.places(self._slot, max(0, last - RING), last)
+
     def pending_since(self, mark, whole=False):
         """The pending records that were added since `mark`, as `pending_records` gives them."""
         end = mark[2]

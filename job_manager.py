@@ -13,7 +13,7 @@ import os
 from collections import namedtuple
 
 from file_lock import FileLock
-from helpers import QueueError, encode_json, format_time, open_private, remove_file, sync, wake
+from helpers import QueueError, encode_json, format_time, open_private, parse_time, remove_file, sync, wake
 from job import (CANCELLED, COMPLETED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, InvalidJob, Outcome, after_attempt, claimed,
                  find_cycle, first_run_at, given_back, given_up, job_from_checked, job_from_record, new_job_fields, ready_at, retried)
 from job_format import STATES, bare, column, encode_line1, encode_line2, parse_record
@@ -25,6 +25,10 @@ Choice = namedtuple("Choice", "ids before")
 
 class JobNotFound(QueueError):
     """No job has that id."""
+
+
+class JobChanged(QueueError):
+    """A job is not what it was when it was read."""
 
 
 class JobManager:
@@ -440,6 +444,40 @@ class JobManager:
         with self._view(self._jobs) as view:
             return view.count()
 
+    def ended_lately(self, now, seconds=60.0):
+        """(how many jobs ended in the last `seconds`, over how many of them that is known): from the last changes, without a look at
+        all jobs."""
+        with open_files(self._lock, self._jobs):
+            places = set(self._jobs.last_changed())
+            lines = [self._jobs.line2(place) for place in places]
+        times = [column(line2, "updated_at") for line2 in lines if line2 is not None and column(line2, "state") in (COMPLETED, DEAD)]
+        ages = [now - parse_time(moment) for moment in times if moment]
+        recent = [age for age in ages if 0 <= age <= seconds]
+        full = len(recent) == len(ages) and len(places) > 1000  # the older ones are not remembered any more
+        return len(recent), max(recent, default=0.0) if full else seconds
+
+    def edit(self, job, record, now):
+        """Replace what a pending job is by what a user made of it (an object, as for `enqueue`), keeping its id and its place. Raises
+        InvalidJob, and JobChanged if it was taken, moved or changed since it was read as `job`."""
+        fields = new_job_fields(record, job.options.get("cwd"))
+        if fields.pop("id") != job.id or record.get("created_at", job.created_at) != job.created_at:
+            raise InvalidJob("\"id\" and \"created_at\" cannot be edited; add another job instead")
+        changed = job._replace(command=fields.pop("command"), options=fields, run_at=first_run_at(record, now), updated_at=format_time(now))
+
+        def replace():
+            place, line2 = self._find(job)
+            if line2 is None or line2 != encode_line2(job.standing()):
+                raise JobChanged("job %r was started, moved or changed meanwhile" % job.id)
+            if changed.after:
+                self._check_dependencies({job.id: set(changed.after)}, {job.id})
+            row = (_encode_line1(changed.fields()), encode_line2(changed.standing()))
+            with self._jobs.view(locked=True) as view:
+                self._jobs.rewrite(row if at == place else old for at, old in view.rows())
+
+        self._change(replace, self._jobs)
+        self._wake_workers()
+        return changed
+
     def count_jobs(self):
         """How many jobs jobs.json holds. Raises CorruptFile."""
         return sum(self.count().values())
@@ -603,6 +641,13 @@ def _matches(job, choice):
 def _common(jobs):
     """Bytes that stand in line 1 of each of these jobs: a sieve for one job, none for several."""
     return jobs[0].created_at.encode("ascii") if len(jobs) == 1 else b""
+
+
+def _encode_line1(fields):
+    try:
+        return encode_line1(fields)
+    except UnicodeEncodeError:
+        raise InvalidJob("a text of the job %r holds half of a surrogate pair, which no file can hold" % fields["id"]) from None
 
 
 def _split_line1(fields, tails):

@@ -13,6 +13,19 @@ _COLORS = {"pending": "33", "processing": "36", "completed": "32", "dead": "31"}
 _MEASURED_ROWS = 200  # rows looked at before the first is shown; the widths are theirs
 
 
+def get_width():
+    """Columns of the window."""
+    from shutil import get_terminal_size
+    return get_terminal_size().columns
+
+
+def bars(values):
+    """A small bar chart in one line, a column a value; in ASCII where stdout knows no other characters."""
+    steps = " ▁▂▃▄▅▆▇█" if (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf") else " .:-=+*#@"
+    most = max(values)
+    return "".join(steps[-(-value * 8 // most)] for value in values)
+
+
 def is_terminal(stream):
     """Whether a stream is a terminal. A closed one is none."""
     try:
@@ -21,8 +34,10 @@ def is_terminal(stream):
         return False
 
 
-def use_color(environ):
-    """Whether stdout takes colour: a terminal, and nobody said NO_COLOR (no-color.org)."""
+def use_color(environ, wanted="auto"):
+    """Whether stdout takes colour: if it is wanted always, or if it is a terminal and nobody said NO_COLOR (no-color.org)."""
+    if wanted != "auto":
+        return wanted == "always"
     return is_terminal(sys.stdout) and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
@@ -48,19 +63,27 @@ def age(moment, now):
     if not moment:
         return "-"
     seconds = now - parse_time(moment)
-    ago = seconds >= 0
-    seconds = abs(seconds)
+    return length(seconds) + " ago" if seconds >= 0 else "in " + length(-seconds)
+
+
+def length(seconds):
+    """A length of time in the largest unit that fits: `12s`, `5m`."""
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= size:
-            break
-    else:
-        unit, size = "s", 1
-    return "%s%d%s%s" % ("" if ago else "in ", seconds // size, unit, " ago" if ago else "")
+            return "%d%s" % (seconds // size, unit)
+    return "%ds" % seconds
 
 
-def when(moment):
-    """A time for a table's cell: how long ago on a terminal, as it is in a pipe."""
-    return age(moment, time.time()) if is_terminal(sys.stdout) else moment or "-"
+def when(moment, utc=False):
+    """A time for a table's cell: how long ago on a terminal (unless `utc` is asked for), as it is in a pipe."""
+    return age(moment, time.time()) if is_terminal(sys.stdout) and not utc else moment or "-"
+
+
+def bar(part, whole, width=20):
+    """A bar of `width` columns, filled by part of whole; in ASCII where stdout knows no other characters."""
+    full, empty = ("█", "░") if (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf") else ("#", ".")
+    filled = min(width, -(-width * part // whole)) if whole else 0
+    return full * filled + empty * (width - filled)
 
 
 def table(headers, rows, color=False):
@@ -71,12 +94,11 @@ def table(headers, rows, color=False):
             print("\t".join(printable(cell) for cell in row))
         return
     from itertools import chain, islice
-    from shutil import get_terminal_size
     rows = iter(rows)
     measured = [[printable(cell) for cell in row] for row in islice(rows, _MEASURED_ROWS)]
     if not measured:
         return
-    window = get_terminal_size().columns
+    window = get_width()
     widths = [max(display_width(row[place]) for row in [headers] + measured) for place in range(len(headers))]
     widths[0] = min(widths[0], max(8, window // 3))
     widths[-1] = max(4, window - sum(widths[:-1]) - 2 * (len(widths) - 1))
@@ -118,6 +140,13 @@ class Progress:
                                                           ", %.1f a second" % rate if rate else ""))
         sys.stderr.flush()
 
+    def say(self, text):
+        """Say something else."""
+        if self._shown:
+            self._last = text
+            sys.stderr.write("\r\033[K" + text)
+            sys.stderr.flush()
+
     def clear(self):
         """Leave nothing behind."""
         if self._shown and self._last is not None:
@@ -129,6 +158,36 @@ class Progress:
 def paint(text, color):
     """A text in a colour (an SGR number), or as it is for None."""
     return "\033[%sm%s\033[0m" % (color, text) if color else text
+
+
+def paint_state(text, state, color):
+    """A text in the colour of a state, if colour is wanted."""
+    return paint(text, _COLORS.get(state)) if color else text
+
+
+def watch(lines, seconds):
+    """Show what `lines()` gives, again every so many seconds, in place, until Ctrl+C; the screen is then as it was. In a pipe: one after
+    another."""
+    screen = is_terminal(sys.stdout)
+    if screen:
+        sys.stdout.write("\033[?1049h\033[?25l")  # the other screen, no cursor
+    try:
+        while True:
+            shown = lines()
+            if screen:
+                from shutil import get_terminal_size
+                shown = shown[:max(1, get_terminal_size().lines - 1)]
+                sys.stdout.write("\033[H" + "".join(line + "\033[K\n" for line in shown) + "\033[J")
+            else:
+                sys.stdout.write("".join(line + "\n" for line in shown) + "\n")
+            sys.stdout.flush()
+            time.sleep(seconds)
+    except KeyboardInterrupt:
+        return
+    finally:
+        if screen:
+            sys.stdout.write("\033[?25h\033[?1049l")
+            sys.stdout.flush()
 
 
 def copy_to_stdout(path, lines=None, after=0):
