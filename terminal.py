@@ -101,11 +101,14 @@ def table(headers, rows, color=False):
     window = get_width()
     widths = [max(display_width(row[place]) for row in [headers] + measured) for place in range(len(headers))]
     widths[0] = min(widths[0], max(8, window // 3))
-    widths[-1] = max(4, window - sum(widths[:-1]) - 2 * (len(widths) - 1))
+    shown = list(range(len(headers)))
+    while len(shown) > 2 and sum(widths[place] + 2 for place in shown[:-1]) + 8 > window:
+        del shown[-2]  # a narrow window has no room for all
+    widths[-1] = max(4, window - sum(widths[place] + 2 for place in shown[:-1]))
     for row in chain([headers], measured, ([printable(cell) for cell in row] for row in rows)):
-        cells = [fit(cell, width) for cell, width in zip(row, widths)]
+        cells = [fit(row[place], widths[place]) for place in shown]
         if color:
-            cells = [paint(cell, _COLORS.get(text)) for cell, text in zip(cells, row)]
+            cells = [paint(cell, _COLORS.get(row[place])) for cell, place in zip(cells, shown)]
         print("  ".join(cells).rstrip())
 
 
