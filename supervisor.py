@@ -21,6 +21,9 @@ from worker_manager import DeadWorker, WorkerFile, WorkerProcess, live_workers, 
 _TICK = 1.0  # seconds between two looks at requests and at dead workers
 
 
+_INSIDE = b"i"
+
+
 class Waker:
     """What a worker process sleeps on. `wake` ends the sleep, from a thread, a signal or, through the FIFO, another process."""
 
@@ -34,23 +37,21 @@ class Waker:
             self._event = threading.Event()
 
     def wait(self, seconds):
-        """Sleep for so long at the most; whether it was woken."""
+        """Sleep for so long at the most; whether someone outside wants the queue to be looked at."""
         if self._event is not None:
             woken = self._event.wait(max(0, seconds))
             self._event.clear()
             return woken
         if not select.select([self._descriptor], [], [], max(0, seconds))[0]:
             return False
-        os.read(self._descriptor, 4096)
-        return True
+        return bool(os.read(self._descriptor, 4096).strip(_INSIDE))
 
     def wake(self):
-        """End the sleep."""
+        """End the sleep, from inside: the queue itself has not changed."""
         if self._event is not None:
-            self._event.set()
             return
         try:
-            os.write(self._descriptor, b"w")
+            os.write(self._descriptor, _INSIDE)
         except BlockingIOError:
             return  # it has more than enough to wake up for
 
@@ -117,8 +118,8 @@ class Supervisor:
                 if now >= next_poll:
                     with self._idle:
                         self._idle.notify()
-                    self._finish_if_drained()
                     next_poll = now + self._jobs.settings.poll_interval
+                self._finish_if_drained()
                 for attempt in self._running():
                     attempt.check(self._jobs.settings.kill_grace)
                 checks = [attempt.next_check() for attempt in self._running()]
@@ -368,8 +369,8 @@ class Supervisor:
     def _be_idle(self):
         with self._idle:
             self._busy_threads -= 1
-            if not self._busy_threads:
-                self._waker.wake()
+            if self._drain and not self._busy_threads:
+                self._waker.wake()  # to see whether that was all
             if not self._stop.is_set():
                 self._idle.wait()
             self._busy_threads += 1
