@@ -129,7 +129,7 @@ class JobManager:
                 raise InvalidJob("\"after\" names %s, and there is no such job; nothing was added" % encode_json(min(missing)))
             edges = {job_id: set(after) for job_id, after in dependent.items()}
             for _, record in view.records((PENDING, PROCESSING, DEAD), containing=b', "after": '):
-                edges.setdefault(record["id"], set()).update(record["after"] or ())
+                edges.setdefault(record["id"], set()).update(record.get("after") or ())
         circle = find_cycle(edges)
         if circle:
             raise InvalidJob("\"after\" makes jobs wait for each other in a circle: %s; nothing was added" % " after ".join(circle))
@@ -172,9 +172,9 @@ class JobManager:
         for attempt in range(3):
             if self._index is None:
                 self._scan(locked=attempt == 2)
+            self._bury_doomed(now)
             claim = self._change(lambda: self._claim(token, now, preferred), self._jobs)
             if self._index is not None:
-                self._bury_doomed(now)
                 return claim
         return claim
 
@@ -288,12 +288,13 @@ class JobManager:
         while self._index is not None and self._index.doomed:
             def bury():
                 while self._index is not None and self._index.doomed:
-                    place = self._index.doomed.pop()
+                    place = self._index.doomed[-1]
                     lines = self._jobs.lines(place)
                     if lines is not None and column(lines[1], "state") == PENDING:
                         job = given_up(job_from_checked(parse_record(*lines), place), DEPENDENCY, now)
                         self._bury([job], "")
                         self._put(place, lines[1], job)
+                    self._index.doomed.remove(place)
 
             self._change(bury, self._jobs, self._dlq)
 
@@ -341,9 +342,8 @@ class JobManager:
             following = self._next(token, now) if claims else None
             return after if place == job.place else after._replace(place=place), following
 
-        result = self._change(move, *((self._jobs, self._dlq) if after.state == DEAD else (self._jobs,)))
-        self._bury_doomed(now)
-        return result
+        self._bury_doomed(now)  # before, so that nothing is recorded or claimed if that fails
+        return self._change(move, *((self._jobs, self._dlq) if after.state == DEAD else (self._jobs,)))
 
     def _bury(self, jobs, output):
         self._dlq.append([(encode_line1(dict(job.fields(), failed_at=job.updated_at, output=output)), encode_line2(job.standing()))
@@ -380,6 +380,7 @@ class JobManager:
         they were. A running one is ended by its worker, which sees that it was taken away. `output(job)` gives its last lines.
         Raises JobNotFound for an id without such a job.
         """
+        ids = list(dict.fromkeys(ids))
         chosen = [job for job_id in ids for job in self.find(job_id) if job.state in (PENDING, PROCESSING)]
         missing = [job_id for job_id in ids if job_id not in {job.id for job in chosen}]
         if missing:
