@@ -5,9 +5,9 @@ import os
 import sys
 import time
 
-from helpers import (DEFAULTS, SETTINGS, InvalidSettings, JsonError, QueueError, UsageError, check_setting, decode_json,
-                     decode_json_at, decode_utf8, encode_json, format_time, load_settings, parse_time, printable, printable_json, read_config,
-                     save_setting, setting_named, settings_from, skip_whitespace)
+from helpers import (DEFAULTS, SETTINGS, JsonError, QueueError, UsageError, check_setting, decode_json, decode_json_at, decode_utf8,
+                     encode_json, format_time, load_settings, parse_time, printable, printable_json, read_config, save_setting,
+                     setting_named, settings_from, skip_whitespace)
 from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, InvalidJob, given_up
 from job_format import STATES
 from job_manager import Choice, JobManager
@@ -567,7 +567,8 @@ def cmd_dlq_list(args, queue):
         _print_json_array(job.to_dict() for job in jobs)
         return 0
     table(("ID", "ATTEMPTS", "FAILED", "REASON", "COMMAND"),
-          ((job.id, str(job.attempts), when(job.options.get("failed_at") or job.updated_at, args.utc), job.ending, job.command) for job in jobs))
+          ((job.id, str(job.attempts), when(job.options.get("failed_at") or job.updated_at, args.utc), job.ending, job.command)
+           for job in jobs))
     return 0
 
 

@@ -21,9 +21,9 @@ import struct
 import time
 from _thread import allocate_lock
 
-from helpers import QueueError, make_folder, open_private, pread, pwrite
+from helpers import WINDOWS, QueueError, make_folder, open_private, pread, pwrite
 
-if os.name == "nt":
+if WINDOWS:
     import msvcrt
 
     _FAR = 1 << 40
@@ -142,12 +142,9 @@ class FileLock:
         finally:
             self._mutex.release()
 
-    def close(self):
-        """Close the descriptor that is kept between uses."""
-        with self._mutex:
-            if self._descriptor is not None:
-                os.close(self._descriptor)
-                self._descriptor = None
+    def __del__(self):
+        if self._descriptor is not None:
+            os.close(self._descriptor)
 
     def _lock(self):
         while True:

@@ -242,7 +242,7 @@ def make_folder(path):
         return
 
 
-if hasattr(os, "pread"):
+if not WINDOWS:
     pread, pwrite = os.pread, os.pwrite
 else:
     # Windows has one position a descriptor; every caller either holds the lock or owns its descriptor alone.
@@ -352,7 +352,8 @@ SETTINGS = (
     Setting("retry_in_place", bool, True, None, None, "", "a worker waits with a failed job and runs it again before any other; "
             "false: it takes other jobs meanwhile"),
     Setting("poll_interval", float, 1.0, 0.01, 3600, "seconds", "how often an idle worker looks for a job"),
-    Setting("timeout", float, None, MIN_TIMEOUT, MAX_TIMEOUT, "seconds", "an attempt that runs for longer is ended, and has failed; null: no limit"),
+    Setting("timeout", float, None, MIN_TIMEOUT, MAX_TIMEOUT, "seconds",
+            "an attempt that runs for longer is ended, and has failed; null: no limit"),
     Setting("kill_grace", float, 5, 0, 3600, "seconds", "the time between TERM and KILL when a process tree is ended"),
     Setting("save_output", bool, True, None, None, "", "what a job writes is kept in logs/; false: it is thrown away"),
     Setting("max_output", int, 10485760, 1024, 1 << 40, "bytes", "the log of an attempt that grows beyond this keeps only its last part"),
@@ -361,7 +362,8 @@ SETTINGS = (
             "lose the last seconds"),
     Setting("on_finish", str, None, None, None, "", "a command that a worker runs when a job is completed or dead; null: none"),
 )
-Settings = namedtuple("Settings", [setting.name for setting in SETTINGS])
+Settings = namedtuple("Settings", ("max_retries", "backoff_base", "backoff_max", "retry_in_place", "poll_interval", "timeout", "kill_grace",
+                                   "save_output", "max_output", "unique_ids", "fsync", "on_finish"))  # in the order of the table
 DEFAULTS = Settings(*[setting.default for setting in SETTINGS])
 _TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 

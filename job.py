@@ -43,7 +43,7 @@ class InvalidJob(UsageError):
 Outcome = namedtuple("Outcome", "exit_code reason")
 
 
-class Job(namedtuple("Job", ("id", "command", "created_at", "options") + _COLUMN_NAMES + ("place",))):
+class Job(namedtuple("Job", "id command created_at options state attempts exit_code reason run_at started_at updated_at worker place")):
     """A job. `options` holds all other fields of its line 1, the user's own included. Times are texts as `format_time` makes them.
     `place` says where its line 2 was last seen; it is a hint, and the worker token decides."""
 

@@ -158,7 +158,8 @@ class JobFile:
     """One job file. All methods but `settle` are called with the lock held and the file opened by `open_files`.
 
     `decode(record)` turns a record's object into a namedtuple with `fields()` (line 1), `standing()` (line 2), `key` and `created_at`
-    ("" if it has none), or raises QueueError. `warn(message)` is called when a torn tail was cut off. `twins` says that several records may have one key. `durable` says whether rewrites are synced.
+    ("" if it has none), or raises QueueError. `warn(message)` is called when a torn tail was cut off. `twins` says that several records
+    may have one key. `durable` says whether rewrites are synced.
     """
 
     def __init__(self, path, lock, slot, decode, warn, twins=False):
@@ -175,6 +176,9 @@ class JobFile:
         self._checked = None  # (key, Layout) of the last check of a file that someone else wrote
         self._foreign = None  # the Layout of the open file where it is not ours
         self._changed = []  # places changed since it was opened
+
+    def __del__(self):
+        self._close()
 
     # -- opening
 

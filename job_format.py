@@ -1,4 +1,4 @@
-"""The layout of a job file: its records as bytes, and how they are found and checked. Nothing here locks, writes, or knows what a job means.
+"""The layout of a job file: its records as bytes, how they are found and checked. Nothing here locks, writes, or knows what a job means.
 
     [
     {"id": "job1", "command": "echo hello", "created_at": "2026-11-24T02:09:06.123456Z"   ,
@@ -319,7 +319,8 @@ def parse_any(path, content, decode):
             raise JsonError("extra text after the closing ]", text, at)
         return records
     except JsonError as error:
-        raise CorruptFile("%s, %s; nothing was changed: mend it, or let 'queuectl doctor --repair' save what can be read" % (path, error)) from None
+        raise CorruptFile("%s, %s; nothing was changed: mend it, or let 'queuectl doctor --repair' save what can be read"
+                          % (path, error)) from None
 
 
 def _decode_at(record, decode, text, at):

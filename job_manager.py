@@ -16,7 +16,7 @@ from file_lock import FileLock
 from helpers import QueueError, encode_json, format_time, open_private, parse_time, remove_file, sync, wake
 from job import (CANCELLED, COMPLETED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, InvalidJob, Outcome, after_attempt, claimed,
                  find_cycle, first_run_at, given_back, given_up, job_from_checked, job_from_record, new_job_fields, ready_at, retried)
-from job_format import STATES, bare, column, encode_line1, encode_line2, parse_record
+from job_format import STATES, column, encode_line1, encode_line2, parse_record
 from job_file import JobFile, NotConfirmed, Replaced, open_files, storage_fault
 
 # What `retry`, `purge` and `clean` choose: these ids (None: all), last changed before this time (seconds since the epoch; None: any).

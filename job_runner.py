@@ -2,17 +2,11 @@
 
 The command runs through the shell, in a session of its own (so that Ctrl+C in the worker's terminal does not reach it), with stdin from
 the null device and both streams to one log file. A file, not a pipe: a grandchild that keeps it open must not hang the worker.
-
-Whose processes are whose: the tree of an attempt is its process group. While the shell is not reaped its pid cannot be used again, so
-the group may be signalled. Later, or from another process, a group is signalled only if one of its members carries the attempt's token
-in its environment (Linux), or, where the system does not tell, if the attempt's log is still locked by what inherited it.
 """
 from __future__ import annotations
 
-import errno
 import os
 import re
-import signal
 import subprocess
 import time
 from _thread import allocate_lock
@@ -20,13 +14,12 @@ from _thread import allocate_lock
 from file_lock import try_lock, unlock
 from helpers import WINDOWS, make_folder, open_private, pread, remove_file
 from job import FAILED, KILLED, TIMEOUT, UNSTARTABLE, Outcome
+from process_tree import HAS_PROC, KILL, TERM, group_runs, processes_of, signal_group
 
 _UNSAFE = re.compile(r"[^0-9A-Za-z_-]+")
 PATIENCE = 10.0  # seconds to wait for processes that have left a tree on purpose
 _TAIL_BYTES = 4096
 _TAIL_LINES = 10
-_TERM = signal.SIGTERM
-_KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 # ---------------------------------------------------------------- output
@@ -186,7 +179,10 @@ class Attempt:
         """Start the command. Returns None, or an Outcome if the system refused. Raises OSError if the log cannot be made, which
         is not the job's fault."""
         job = self.job
-        output = self.log.begin(_log_path(self._home, job.id, self.digest, job.attempts)) if keep_output else os.open(os.devnull, os.O_WRONLY)
+        if keep_output:
+            output = self.log.begin(_log_path(self._home, job.id, self.digest, job.attempts))
+        else:
+            output = os.open(os.devnull, os.O_WRONLY)
         environ = dict(self._environ)
         for name, value in (job.options.get("env") or {}).items():
             environ[name.encode("utf-8")] = value.encode("utf-8")
@@ -213,7 +209,7 @@ class Attempt:
         failed = self._launch.wait_without_reaping(self.pid)
         with self._mutex:
             if failed or self.ended:
-                signal_group(self.pid, _TERM)
+                signal_group(self.pid, TERM)
             code = self._launch.reap(self.pid)
             self._running = False
         strays = self._end_rest(grace) if code or self.ended else []
@@ -228,8 +224,8 @@ class Attempt:
         deadline = time.monotonic() + grace
         while group_runs(self.pid) and time.monotonic() < deadline:
             time.sleep(0.02)
-        if group_runs(self.pid) and (not _PROC or self.pid in [group for _, group in processes_of(self.job.worker)]):
-            signal_group(self.pid, _KILL)
+        if group_runs(self.pid) and (not HAS_PROC or self.pid in [group for _, group in processes_of(self.job.worker)]):
+            signal_group(self.pid, KILL)
         deadline = time.monotonic() + PATIENCE
         while self.log.is_held() and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -242,7 +238,7 @@ class Attempt:
                 self.ended = why
                 self._kill_at = time.monotonic() + grace
                 if self._running:
-                    self._launch.signal(self.pid, _TERM)
+                    self._launch.signal(self.pid, TERM)
 
     def check(self, grace):
         """End an attempt that has run for too long, and kill one that was asked to end and did not within its grace."""
@@ -250,105 +246,13 @@ class Attempt:
             self.end(TIMEOUT, grace)
         with self._mutex:
             if self._kill_at is not None and self._running and time.monotonic() >= self._kill_at:
-                self._launch.signal(self.pid, _KILL)
+                self._launch.signal(self.pid, KILL)
 
     def next_check(self):
         """When `check` has something to do, by the monotonic clock; None if it has not."""
         if not self._running:
             return None
         return self._kill_at if self._kill_at is not None else self._deadline
-
-
-class PosixLauncher:
-    """Starts commands as `subprocess.Popen(command, shell=True, start_new_session=True)` would, in half of the time, and reaps them.
-
-    posix_spawn knows no folder to start in, so the folder of the whole process is changed, which uses absolute paths alone. It closes
-    no descriptors either: ours are never inherited, and those that we inherited ourselves are marked so.
-    """
-
-    def __init__(self):
-        self._null = os.open(os.devnull, os.O_RDWR)
-        self._mutex = allocate_lock()
-        self._folder = None
-        self._session = {"setsid": True}
-        # Python ignores SIGPIPE and SIGXFSZ, and a program that inherits that does not end with its pipe. Naming all signals saves the C
-        # library the asking for each.
-        self._signals = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
-        for descriptor in range(3, 256):
-            try:
-                os.set_inheritable(descriptor, False)
-            except OSError:
-                continue
-
-    def start(self, command, folder, environ, log):
-        """Start a command; its pid. Raises OSError."""
-        streams = [(os.POSIX_SPAWN_DUP2, self._null, 0), (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
-        arguments = (b"sh", b"-c", command.encode("utf-8"))
-        with self._mutex:
-            if folder != self._folder:
-                self._folder = None
-                os.chdir(folder)
-                self._folder = folder
-            try:
-                return os.posix_spawn("/bin/sh", arguments, environ, file_actions=streams, setsigdef=self._signals, **self._session)
-            except NotImplementedError:  # a C library that knows no sessions here; a group keeps Ctrl+C away as well
-                self._session = {"setpgroup": 0}
-                return os.posix_spawn("/bin/sh", arguments, environ, file_actions=streams, setsigdef=self._signals, **self._session)
-
-    def wait_without_reaping(self, pid):
-        """Wait for the end of a command; whether it failed. It stays a zombie, and the number of its group ours, until `reap`."""
-        if not hasattr(os, "waitid"):
-            return False  # macOS before Python 3.13: `reap` waits
-        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        return ended.si_code != os.CLD_EXITED or ended.si_status != 0
-
-    def reap(self, pid):
-        """The exit code, or minus the signal that ended it."""
-        _, status = os.waitpid(pid, 0)
-        return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-
-    def signal(self, pid, number):
-        """Signal the group of a command that is not reaped."""
-        signal_group(pid, number)
-
-    def close(self):
-        """Give back the descriptor."""
-        os.close(self._null)
-
-
-class PopenLauncher:
-    """Starts commands where there is no posix_spawn: on Windows."""
-
-    def __init__(self):
-        self._processes = {}
-
-    def start(self, command, folder, environ, log):
-        """Start a command; its pid. Raises OSError."""
-        text = {key.decode("utf-8"): value.decode("utf-8") for key, value in environ.items()}
-        process = subprocess.Popen(command, shell=True, cwd=folder, env=text, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                   creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0))
-        self._processes[process.pid] = process
-        return process.pid
-
-    def wait_without_reaping(self, pid):
-        """Wait for the end of a command; whether it failed."""
-        return self._processes[pid].wait() != 0
-
-    def reap(self, pid):
-        """The exit code."""
-        return self._processes.pop(pid).wait()
-
-    def signal(self, pid, number):
-        """End a command."""
-        self._processes[pid].kill()
-
-    def close(self):
-        """Nothing is kept."""
-
-
-def launcher():
-    """What starts commands on this system."""
-    return PosixLauncher() if hasattr(os, "posix_spawn") else PopenLauncher()
 
 
 def job_environ(environ, home):
@@ -427,95 +331,8 @@ class Announcer:
                 continue
             finally:
                 os.close(null)
-            timer = Timer(self.LIMIT, self._launch.signal, (pid, _KILL))
+            timer = Timer(self.LIMIT, self._launch.signal, (pid, KILL))
             timer.start()
             self._launch.wait_without_reaping(pid)
             timer.cancel()
             self._launch.reap(pid)
-
-
-# ---------------------------------------------------------------- process groups
-
-_PROC = os.path.isdir("/proc/self")
-
-
-def signal_group(group, number):
-    """Send a signal to a process group that is known to be ours, if it is still there."""
-    if WINDOWS:
-        return
-    try:
-        os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):
-        return  # gone, or all of it runs as another user by now
-
-
-def group_runs(group):
-    """Whether a process group has members that run. Zombies do not, though killpg counts them: an init may be slow to reap."""
-    if WINDOWS:
-        return False
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return not _PROC or any(_state_and_group(name) == ("runs", group) for name in os.listdir("/proc") if name.isdigit())
-
-
-def _state_and_group(name):
-    try:
-        with open("/proc/%s/stat" % name, "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()  # the name before may hold anything
-        return "runs" if fields[0] not in (b"Z", b"X") else "ended", int(fields[2])
-    except (OSError, IndexError):
-        return None  # it has just ended
-
-
-def processes_of(token):
-    """The live processes (pid, group) that carry an attempt's token in their environment, wherever they have gone. [] if the system
-    has no /proc."""
-    found = []
-    wanted = b"QUEUECTL_WORKER=%s\0" % token.encode("ascii")
-    for name in os.listdir("/proc") if _PROC else ():
-        if name.isdigit():
-            try:
-                with open("/proc/%s/environ" % name, "rb") as file:
-                    if wanted in file.read():
-                        found.append((int(name), os.getpgid(int(name))))
-            except OSError:
-                continue  # gone, or another user's
-    return found
-
-
-class LostTree:
-    """What may still run of an attempt whose worker died. `group` is its process group, 0 if that was never noted."""
-
-    def __init__(self, token, group, log):
-        self._token = token
-        self._group = group
-        self._log = log
-        self._proven = False  # a member of the group was seen with our token
-
-    def _log_is_held(self):
-        try:
-            descriptor = open_private(self._log, os.O_RDONLY)
-        except OSError as error:
-            return error.errno in (errno.EACCES, errno.EPERM)  # Windows refuses while the tree has it open
-        try:
-            return not try_lock(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def signal(self, number):
-        """Signal the attempt's group, if it is provably ours. Gives back whether anything of the attempt still runs, and the pids of
-        those of its processes that have left the group."""
-        processes = processes_of(self._token) if self._token else []
-        held = self._log_is_held()
-        groups = {self._group} if self._group else {group for _, group in processes}
-        if self._group in [group for _, group in processes] or (held and not _PROC):
-            self._proven = True
-        if self._group and not (self._proven and group_runs(self._group)):
-            groups = set()
-        for group in groups:
-            signal_group(group, number)
-        return bool(processes or groups or held), [pid for pid, group in processes if group not in groups]

@@ -25,7 +25,8 @@ def _run(argv):
 
 
 def _prepare_process():
-    """Files that we create can be read and written by their owner whatever the umask was, which then holds for all else. A stream that was closed becomes the null device; a character that a stream cannot show becomes an escape, not a traceback."""
+    """Make the process ours: files that we create can be read and written by their owner, whatever the umask says of that; a stream that
+    was closed is the null device; a character that a stream cannot show becomes an escape, not a traceback."""
     os.umask(os.umask(0o077) & 0o077)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)

@@ -13,9 +13,10 @@ import time
 from itertools import count as count_up
 
 from file_lock import try_lock
-from helpers import QueueError, load_settings, log, open_private, parse_time
+from helpers import WINDOWS, QueueError, load_settings, log, parse_time
 from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, ready_at, time_limit
-from job_runner import Announcer, Attempt, LogFile, job_environ, last_lines, launcher
+from job_runner import Announcer, Attempt, LogFile, job_environ, last_lines
+from process_tree import Launcher
 from worker_manager import DeadWorker, WorkerFile, WorkerProcess, live_workers, open_if_there, read_worker_file, worker_files
 
 _TICK = 1.0  # seconds between two looks at requests and at dead workers
@@ -29,11 +30,14 @@ class Waker:
 
     def __init__(self, path):
         self._event = self._descriptor = None
-        try:
-            os.mkfifo(path, 0o600)
-            self._descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-            signal.set_wakeup_fd(self._descriptor, warn_on_full_buffer=False)
-        except (AttributeError, OSError):  # Windows, or a file system without FIFOs: it only looks once a second
+        if not WINDOWS:
+            try:
+                os.mkfifo(path, 0o600)
+                self._descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+                signal.set_wakeup_fd(self._descriptor, warn_on_full_buffer=False)
+            except OSError:  # a file system without FIFOs
+                self._descriptor = None
+        if self._descriptor is None:  # it only looks once a second
             self._event = threading.Event()
 
     def wait(self, seconds):
@@ -71,14 +75,14 @@ class Supervisor:
         self._config_path = config_path
         self._config_key = None
         self._environ = job_environ(environ, home)
-        self._launch = launcher()
+        self._launch = Launcher()
         self._announcer = Announcer(home, self._environ, self._launch)
         self._run_folder = os.path.join(home, "run")
         self._file = WorkerFile(self._run_folder, count)
         self._waker = Waker(self._file.path[:-len("json")] + "wake")
         self._count = count
         self._drain = drain
-        self._attempts = [None] * count  # what each thread runs
+        self._attempts: list = [None] * count  # what each thread runs
         self._looked_at = None  # the state of the job file when it was last looked at for cancelled jobs
         self._serials = count_up(1)
         self._tokens = set()  # of the attempts that this process has claimed, or is about to
@@ -266,7 +270,8 @@ class Supervisor:
             self._fault(str(error))
             return
         if scheduled:
-            log("not waiting for jobs that are scheduled, or come after one that is: %s" % ", ".join(scheduled[:20] + ["…"] * (len(scheduled) > 20)))
+            named = ", ".join(scheduled[:20] + ["…"] * (len(scheduled) > 20))
+            log("not waiting for jobs that are scheduled, or come after one that is: %s" % named)
         self._begin_stop("")
 
     # -- dead workers

@@ -16,7 +16,8 @@ from collections import namedtuple
 from file_lock import try_lock
 from helpers import WINDOWS, QueueError, format_time, log, make_folder, open_private, pread, pwrite, remove_file, wake
 from job import PENDING
-from job_runner import PATIENCE, LostTree, last_lines, log_path
+from job_runner import PATIENCE, last_lines, log_path
+from process_tree import LostTree
 
 _SLOT = 128  # bytes for what one thread runs; they divide a page, so that no write of one is torn
 _LOST_GRACE = 2.0  # seconds between TERM and KILL for the tree of a dead worker; its jobs are to run again within five
@@ -164,8 +165,8 @@ class WorkerManager:
         self._folder = os.path.join(home, "run")
 
     def start(self, jobs, count, drain, environ):
-        """Be a worker process for a JobManager, with `count` workers until stopped; with `drain`, until nothing is left that could run. The exit code:
-        0, or 1 if a job died while draining, or if a result could not be recorded."""
+        """Be a worker process for a JobManager, with `count` workers, until stopped; with `drain`, until nothing is left that could run.
+        The exit code: 0, or 1 if a job died while draining, or if a result could not be recorded."""
         from supervisor import Supervisor
         return Supervisor(self._home, jobs, self._config_path, environ, count, drain).run()
 
@@ -175,15 +176,18 @@ class WorkerManager:
         make_folder(self._folder)
         path = os.path.join(self._folder, "worker.log")
         descriptor = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        options = {"creationflags": 0x00000208} if WINDOWS else {"start_new_session": True}  # detached, a process group of its own
+        flags = 0x00000208 if WINDOWS else 0  # DETACHED_PROCESS, CREATE_NEW_PROCESS_GROUP
         try:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=descriptor, stderr=descriptor, env=environ, **options)
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=descriptor, stderr=descriptor, env=environ,
+                                       start_new_session=not WINDOWS, creationflags=flags)
         finally:
             os.close(descriptor)
         while process.poll() is None:
             if any(worker.pid == process.pid for worker in self.running()):
                 return process.pid
             time.sleep(0.02)
+        if process.returncode == 0:
+            return process.pid  # it has drained the queue already
         raise NotAllowed("the worker process ended at once with exit code %d; see %s" % (process.returncode, path))
 
     def running(self):

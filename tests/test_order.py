@@ -164,7 +164,8 @@ class OrderTest(HomeTest):
 
     def test_unique_ids_are_checked_under_the_lock_for_the_batch_and_the_queue(self):
         self.add(job("a"))
-        for records, settings, unique in (([job("a")], {}, True), ([job("b"), job("b")], {}, True), ([job("a")], {"unique_ids": True}, False)):
+        for records, settings, unique in (([job("a")], {}, True), ([job("b"), job("b")], {}, True),
+                                          ([job("a")], {"unique_ids": True}, False)):
             with self.subTest(records), self.assertRaises(InvalidJob):
                 self.manager(**settings).enqueue(records, "/", NOW, unique)
         self.assertEqual([record["id"] for record in self.records()], ["a"])
@@ -173,7 +174,8 @@ class OrderTest(HomeTest):
 
     def test_of_many_that_add_the_same_unique_id_one_succeeds(self):
         program = ("import sys; sys.path.insert(0, %r); import time, helpers, job_manager\n"
-                   "try: job_manager.JobManager(%r, helpers.DEFAULTS, print).enqueue([{'id': 'u', 'command': 'true'}], '/', time.time(), True)\n"
+                   "manager = job_manager.JobManager(%r, helpers.DEFAULTS, print)\n"
+                   "try: manager.enqueue([{'id': 'u', 'command': 'true'}], '/', time.time(), True)\n"
                    "except helpers.QueueError: sys.exit(1)\n" % (ROOT, self.home))
         children = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(6)]
         self.assertEqual(sorted(child.wait() for child in children), [0, 1, 1, 1, 1, 1])
@@ -237,7 +239,8 @@ class ProgramTest(HomeTest):
         environ = self.environ(COPIED="here")
         self.succeed("enqueue", "--id", "first", "--", "true")
         self.succeed("enqueue", "--id", "a", "-p", "7", "--delay", "1h", "--after", "first", "--timeout", "2m", "--max-retries", "1",
-                     "--backoff-base", "1.5", "--backoff-max", "9", "--cwd", "/", "--env", "X=1=2", "--env", "COPIED", "--", "true", env=environ)
+                     "--backoff-base", "1.5", "--backoff-max", "9", "--cwd", "/", "--env", "X=1=2", "--env", "COPIED", "--", "true",
+                     env=environ)
         shown = json.loads(self.succeed("show", "a"))
         expected = {"priority": 7, "after": ["first"], "timeout": 120, "max_retries": 1, "backoff_base": 1.5, "backoff_max": 9, "cwd": "/",
                     "env": {"X": "1=2", "COPIED": "here"}}
@@ -251,7 +254,8 @@ class ProgramTest(HomeTest):
     def test_a_bad_value_exits_2_and_names_field_and_value(self):
         for words, named in ((["-p", "big"], ("priority", "big")), (["--at", "tomorrow"], ("run_at", "tomorrow")),
                              (["--delay=-1"], ("delay", "-1")), (["--after", "nobody"], ("after", "nobody")),
-                             (["--env", "NOT_THERE_AT_ALL"], ("env", "NOT_THERE_AT_ALL")), (["--max-retries", "-1"], ("max_retries", "-1"))):
+                             (["--env", "NOT_THERE_AT_ALL"], ("env", "NOT_THERE_AT_ALL")),
+                             (["--max-retries", "-1"], ("max_retries", "-1"))):
             with self.subTest(words):
                 said = self.refuse("enqueue", *words, "--id", "x", "--", "true", code=2)
                 for word in named:

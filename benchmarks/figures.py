@@ -1,0 +1,271 @@
+"""The figures: what is measured, against what, and what it should reach."""
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import datetime
+
+from benchmarks.measure import MAIN, NOTHING, RATE, ROOT, Home, Row, Target, environ, in_turn, job_lines, read_records, run, seconds
+from helpers import DEFAULTS
+from job import Outcome
+from job_manager import JobManager
+
+# ---------------------------------------------------------------- running jobs
+
+_BARE_LOOP = """
+import subprocess, sys, threading, time
+from itertools import count
+numbers, last, command = count(), int(sys.argv[1]), sys.argv[2]
+def loop():
+    while next(numbers) < last:
+        subprocess.run(command, shell=True)
+threads = [threading.Thread(target=loop) for _ in range(2)]
+started = time.perf_counter()
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(time.perf_counter() - started)
+"""
+
+
+def drain(scale):
+    """Jobs that do nothing, run by two threads, against two threads that run the same command without a queue."""
+    against = "two threads around subprocess.run(%r, shell=True)" % NOTHING
+    inner = Row("drain", "%d jobs, first start to last end" % scale.drain_jobs, against, RATE)
+    whole = Row("drain", "%d jobs, the whole process" % scale.drain_jobs, against, RATE)
+    for (ours, ours_whole), (bare, bare_whole) in in_turn(scale.rounds, lambda: _drain(scale), lambda: _bare_loop(scale)):
+        inner.add(ours, bare)
+        whole.add(ours_whole, bare_whole)
+    return [inner, whole]
+
+
+def _drain(scale):
+    """Jobs a second of a worker process that drains a queue with the durable defaults: by the times in jobs.json, and from outside."""
+    with Home() as home:
+        home.fill(scale.drain_jobs)
+        whole = seconds(lambda: home.run("worker", "start", "--count", "2", "--drain", output=subprocess.DEVNULL))
+        records = read_records(home.file("jobs.json"))
+    if [record["state"] for record in records] != ["completed"] * scale.drain_jobs:
+        raise RuntimeError("not every job was completed")
+    first = min(_moment(record["started_at"]) for record in records)
+    last = max(_moment(record["updated_at"]) for record in records)
+    return scale.drain_jobs / (last - first).total_seconds(), scale.drain_jobs / whole
+
+
+def _moment(text):
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _bare_loop(scale):
+    started = time.perf_counter()
+    inner = float(run(["-c", _BARE_LOOP, str(scale.drain_jobs), NOTHING], environ=environ()))
+    return scale.drain_jobs / inner, scale.drain_jobs / (time.perf_counter() - started)
+
+
+# ---------------------------------------------------------------- claiming and finishing
+
+def claim(scale):
+    """Claim and finish through the JobManager, in a large file against a small one, by one process and by two at once."""
+    with Home() as large:
+        large.fill(scale.many)
+        return [_claim_row(scale, large, processes) for processes in (1, 2)]
+
+
+def _claim_row(scale, large, processes):
+    row = Row("claim", f"claim + finish, {scale.many:,} jobs, {processes} process{'es' * (processes > 1)}",
+              "the same with %d jobs" % scale.few, RATE, Target("ratio", 1.25))
+    count = (scale.few - 20) // processes
+    for ours, reference in in_turn(scale.short_rounds, lambda: _claims(large, count, processes),
+                                   lambda: _claims_in_small_file(scale, count, processes)):
+        row.add(ours, reference)
+    return row
+
+
+def _claims_in_small_file(scale, count, processes):
+    with Home() as small:
+        small.fill(scale.few)
+        return _claims(small, count, processes)
+
+
+def _claims(home, count, processes):
+    """Jobs a second that are claimed and finished, `count` by each process. Every process knows the file before the clock starts."""
+    others = [_start_claimer(home, count) for _ in range(processes - 1)]
+    jobs = _manager(home.path)
+    _claim_and_finish(jobs, 1)
+    for other in others:
+        other.stdout.readline()
+    started = time.perf_counter()
+    for other in others:
+        other.stdin.write(b"go\n")
+        other.stdin.flush()
+    _claim_and_finish(jobs, count)
+    for other in others:
+        other.stdout.readline()
+    elapsed = time.perf_counter() - started
+    for other in others:
+        other.communicate()
+        if other.returncode:
+            raise RuntimeError("a claiming process failed")
+    return count * processes / elapsed
+
+
+def _start_claimer(home, count):
+    program = "import sys; from benchmarks.figures import be_claimer; be_claimer(sys.argv[1], int(sys.argv[2]))"
+    return subprocess.Popen([sys.executable, "-c", program, home.path, str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                            cwd=ROOT, env=environ())
+
+
+def be_claimer(home, count):
+    """The other process: get ready, say so, wait for a line, claim and finish `count` jobs, say so."""
+    jobs = _manager(home)
+    _claim_and_finish(jobs, 1)
+    print("ready", flush=True)
+    sys.stdin.readline()
+    _claim_and_finish(jobs, count)
+    print("done", flush=True)
+
+
+def _manager(home):
+    return JobManager(home, DEFAULTS, lambda message: None)
+
+
+def _claim_and_finish(jobs, count):
+    succeeded = Outcome(0, None)
+    for number in range(count):
+        job = jobs.claim("bench%d-%d" % (os.getpid(), number), time.time())
+        jobs.record(job, succeeded, time.time())
+
+
+# ---------------------------------------------------------------- adding
+
+_COPY = """
+import json, os, sys
+lines = [json.dumps(json.loads(line)) for line in sys.stdin.buffer.read().decode("utf-8").splitlines()]
+with open(sys.argv[1], "w", encoding="utf-8") as file:
+    file.write("\\n".join(lines))
+    file.flush()
+    os.fsync(file.fileno())
+"""
+
+
+def add(scale):
+    """Many jobs from standard input, against a script that reads each line, writes it out again and syncs; whole processes."""
+    content = job_lines(scale.many)
+    row = Row("add", f"enqueue - with {scale.many:,} lines", "json.loads, json.dumps, write, fsync", RATE, Target("ours", 50000))
+
+    def ours():
+        with Home() as home:
+            return scale.many / seconds(lambda: home.run("enqueue", "-", content=content))
+
+    def reference():
+        with Home() as home:
+            return scale.many / seconds(lambda: run(["-c", _COPY, home.file("copy")], content=content, environ=environ()))
+
+    for pair in in_turn(scale.rounds, ours, reference):
+        row.add(*pair)
+    return [row]
+
+
+def start(scale):
+    """One enqueue process, against Python with the two modules that any such program needs; both without site."""
+    row = Row("start", "one enqueue process (fsync included)", "python -S -c 'import argparse, json'", "ms", Target("ratio", 1.5))
+    with Home() as home:
+        mine = ["-S", MAIN, "--home", home.path, "enqueue", json.dumps({"id": "job", "command": NOTHING})]
+        bare = ["-S", "-c", "import argparse, json"]
+        for arguments in (mine, bare):
+            run(arguments, environ=environ())  # from now on the bytecode is cached
+        for ours, reference in in_turn(scale.process_rounds, lambda: seconds(lambda: run(mine, environ=environ())),
+                                       lambda: seconds(lambda: run(bare, environ=environ()))):
+            row.add(1000 * ours, 1000 * reference)
+    return [row]
+
+
+# ---------------------------------------------------------------- memory
+
+def memory(scale):
+    """The most memory that a worker process took with many jobs waiting, against one with none."""
+    return [_memory_row(scale, "pending", _fill_pending), _memory_row(scale, "scheduled", _fill_scheduled)]
+
+
+def _memory_row(scale, what, fill):
+    row = Row("memory", f"a worker with {scale.many:,} {what} jobs", "a worker with none", "MiB", Target("ours", 60))
+    if not os.path.exists("/proc/self/status"):
+        row.skipped = "there is no /proc"
+        return row
+    for ours, reference in in_turn(2, lambda: _peak(lambda home: fill(home, scale.many)), lambda: _peak(_fill_busy)):
+        row.add(ours, reference)
+    return row
+
+
+def _fill_busy(home):
+    home.run("enqueue", '{"id": "busy", "command": "exec sleep 300"}')
+
+
+def _fill_pending(home, count):
+    _fill_busy(home)
+    home.fill(count)
+
+
+def _fill_scheduled(home, count):
+    """Jobs with a time, as a script would write them; the enqueue behind them puts the file into the layout."""
+    tomorrow = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 86400))
+    records = [{"id": "job%d" % number, "command": NOTHING, "run_at": tomorrow} for number in range(count)]
+    with open(home.file("jobs.json"), "w", encoding="utf-8") as file:
+        json.dump(records, file)
+    _fill_busy(home)
+
+
+def _peak(fill):
+    """VmHWM in MiB of a worker process that runs the busy job and has looked at its queue for some seconds."""
+    with Home() as home:
+        fill(home)
+        worker = subprocess.Popen([sys.executable, MAIN, "worker", "start"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL, env=environ(QUEUECTL_HOME=home.path))
+        try:
+            while not any(process["running"] for process in json.loads(home.run("worker", "list", "--json"))):
+                if worker.poll() is not None:
+                    raise RuntimeError("the worker ended")
+                time.sleep(0.1)
+            time.sleep(3)  # three of its looks at everything
+            with open("/proc/%d/status" % worker.pid, encoding="ascii", errors="replace") as file:
+                peak = next(int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
+            home.run("worker", "stop", "--now")
+        finally:
+            if worker.poll() is None:
+                worker.kill()
+            worker.wait()
+    return peak / 1024
+
+
+# ---------------------------------------------------------------- counting
+
+_READ = "import sys\nfile = open(sys.argv[1], 'rb', buffering=0)\nwhile file.read(1 << 20):\n    pass"
+
+
+def count(scale):
+    """Counting the jobs, against reading the file once, within a process and as whole processes."""
+    inner = Row("count", f"the counts alone, {scale.many:,} jobs", "reading the file once", "ms")
+    whole = Row("count", f"status, {scale.many:,} jobs, the whole process", "a process that reads the file once", "ms")
+    with Home() as home:
+        home.fill(scale.many)
+        path = home.file("jobs.json")
+        jobs = _manager(home.path)
+        for ours, reference in in_turn(scale.short_rounds, lambda: seconds(jobs.count), lambda: seconds(lambda: _read(path))):
+            inner.add(1000 * ours, 1000 * reference)
+        for ours, reference in in_turn(scale.short_rounds, lambda: seconds(lambda: home.run("status")),
+                                       lambda: seconds(lambda: run(["-c", _READ, path], environ=environ()))):
+            whole.add(1000 * ours, 1000 * reference)
+    return [inner, whole]
+
+
+def _read(path):
+    with open(path, "rb", buffering=0) as file:
+        while file.read(1 << 20):
+            pass
+
+
+FIGURES = {"drain": drain, "claim": claim, "add": add, "start": start, "memory": memory, "count": count}

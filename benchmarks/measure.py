@@ -1,0 +1,156 @@
+"""What the figures share: rounds in turn, medians and spreads, a temporary home, and the program run as a user runs it.
+
+A figure is a list of Rows. Ours and the reference are measured in the same run and in turn, since machines differ and others use them:
+the ratio says something where a time alone does not. Ratios are of costs: 2 means twice the time (or memory) of the reference.
+"""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import namedtuple
+from statistics import median
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+MAIN = os.path.join(ROOT, "main.py")
+NOTHING = "rem" if os.name == "nt" else "true"  # the shell command that does nothing
+
+# How much work a run does; `quick` is for trying that it works.
+Scale = namedtuple("Scale", "drain_jobs many few rounds short_rounds process_rounds")
+FULL = Scale(drain_jobs=2000, many=200000, few=500, rounds=5, short_rounds=15, process_rounds=40)
+QUICK = Scale(drain_jobs=200, many=20000, few=500, rounds=2, short_rounds=3, process_rounds=5)
+
+# What a figure should reach: the median of `quantity` ("ratio", or "ours" in the row's unit) at most, or for a rate at least, `limit`.
+Target = namedtuple("Target", "quantity limit")
+Spread = namedtuple("Spread", "median low high")
+
+RATE = "jobs/s"  # the unit in which more is better
+
+
+class Row:
+    """One measured figure: values of ours and of the reference, one each a round, in `unit`. `skipped` says why there are none."""
+
+    def __init__(self, name, what, against, unit, target=None, skipped=None):
+        self.name = name
+        self.what = what
+        self.against = against
+        self.unit = unit
+        self.target = target
+        self.skipped = skipped
+        self.ours = []
+        self.reference = []
+
+    def add(self, ours, reference):
+        """Take the values of one round."""
+        self.ours.append(ours)
+        self.reference.append(reference)
+
+    def ratios(self):
+        """The cost of ours in units of the reference's, one a round."""
+        pairs = zip(self.ours, self.reference)
+        return [reference / ours if self.unit == RATE else ours / reference for ours, reference in pairs]
+
+    def met(self):
+        """Whether the target is met; None without one, or without values."""
+        if self.target is None or not self.ours:
+            return None
+        if self.target.quantity == "ratio":
+            return median(self.ratios()) <= self.target.limit
+        value = median(self.ours)
+        return value >= self.target.limit if self.unit == RATE else value < self.target.limit
+
+    def target_text(self):
+        """The target as people write it; "-" for none."""
+        if self.target is None:
+            return "-"
+        if self.target.quantity == "ratio":
+            return "ratio <= %g" % self.target.limit
+        return f"{'>=' if self.unit == RATE else '<'} {self.target.limit:,} {self.unit}"
+
+    def to_dict(self):
+        """All of the row, for --json."""
+        record = {"name": self.name, "what": self.what, "against": self.against, "unit": self.unit, "skipped": self.skipped}
+        if self.ours:
+            for name, values in (("ours", self.ours), ("reference", self.reference), ("ratio", self.ratios())):
+                record[name] = dict(spread(values)._asdict(), rounds=values)
+        record["target"] = None if self.target is None else self.target_text()
+        record["met"] = self.met()
+        return record
+
+
+def spread(values):
+    """The median of some values, the least and the greatest."""
+    return Spread(median(values), min(values), max(values))
+
+
+def in_turn(rounds, ours, reference):
+    """What `ours()` and `reference()` give, as a pair a round. They take turns in going first, so that a drift hits both."""
+    for number in range(rounds):
+        if number % 2:
+            other = reference()
+            yield ours(), other
+        else:
+            mine = ours()
+            yield mine, reference()
+
+
+def seconds(operation):
+    """How long `operation()` takes."""
+    started = time.perf_counter()
+    operation()
+    return time.perf_counter() - started
+
+
+class Home:
+    """A home of its own on the disk, for `with`; removed at the end."""
+
+    def __enter__(self):
+        self.path = tempfile.mkdtemp(prefix="queuectl-benchmark-")
+        return self
+
+    def __exit__(self, *exception):
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def file(self, name):
+        """A path in the home."""
+        return os.path.join(self.path, name)
+
+    def run(self, *arguments, **options):
+        """Run a command of the program in this home; what it printed. Raises CalledProcessError."""
+        return run([MAIN] + list(arguments), environ=environ(QUEUECTL_HOME=self.path), **options)
+
+    def fill(self, count):
+        """Add `count` jobs that do nothing."""
+        self.run("enqueue", "-", content=job_lines(count))
+
+
+def job_lines(count):
+    """`count` jobs that do nothing, as JSON Lines."""
+    return b"".join(b'{"id": "job%d", "command": "%s"}\n' % (number, NOTHING.encode("ascii")) for number in range(count))
+
+
+def environ(**more):
+    """The environment of a user: nothing of ours, and bytecode is kept, as it is unless someone turns that off."""
+    kept = {name: value for name, value in os.environ.items()
+            if not name.startswith("QUEUECTL_") and name != "PYTHONDONTWRITEBYTECODE"}
+    return dict(kept, **more)
+
+
+def run(arguments, content=None, environ=None, output=subprocess.PIPE):
+    """Run Python itself (the interpreter, not a shim in front of it) to its end; what it printed. Raises CalledProcessError."""
+    done = subprocess.run([sys.executable] + list(arguments), input=b"" if content is None else content, stdout=output,
+                          stderr=subprocess.PIPE, env=environ, cwd=ROOT, check=False)
+    if done.returncode:
+        sys.stderr.write(done.stderr.decode("utf-8", "replace"))
+        done.check_returncode()
+    return (done.stdout or b"").decode("utf-8")
+
+
+def read_records(path):
+    """The array in a job file."""
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
