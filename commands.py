@@ -11,8 +11,8 @@ from helpers import (DEFAULTS, SETTINGS, JsonError, QueueError, UsageError, chec
 from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, InvalidJob, given_up
 from job_format import STATES
 from job_manager import Choice, JobManager
-from terminal import (Progress, bar, bars, copy_to_stdout, fit, get_width, is_terminal, length, paint_state, table, use_color, watch,
-                      when)
+from terminal import (Follower, Progress, bar, bars, copy_to_stdout, fit, get_width, is_terminal, length, paint_state, table,
+                      use_color, watch, when)
 
 _EXAMPLE = "queuectl enqueue '{\"id\": \"job1\", \"command\": \"echo Hello\"}', or: queuectl enqueue --id job1 -- echo Hello"
 
@@ -367,16 +367,18 @@ def cmd_logs(args, queue):
 def _follow(args, queue, job):
     """Print what a job writes until it has ended: 0 if it completed, 1 if it died or is gone."""
     from job_runner import log_path
-    attempt, position, begun = job.attempts, 0, False
+    attempt, lines, follower = 0, args.lines, None
     while True:
         now = queue.jobs.refresh(job)
-        while now is not None and attempt < now.attempts:  # what is left of former attempts, then on to the next
-            copy_to_stdout(log_path(queue.home, job, attempt), after=position)
-            attempt, position = attempt + 1, 0
-        if not begun and attempt:
-            position = copy_to_stdout(log_path(queue.home, job, attempt), args.lines)
-            begun = True
-        position = copy_to_stdout(log_path(queue.home, job, attempt), after=position)
+        for number in range(attempt or job.attempts, (now or job).attempts + 1):  # also those that began and ended meanwhile
+            if number and number != attempt:
+                if follower is not None:
+                    follower.copy()
+                    follower.close()
+                attempt, follower = number, Follower(log_path(queue.home, job, number))
+        if follower is not None:
+            follower.copy(lines)
+            lines = None
         if now is None or now.state in (COMPLETED, DEAD):
             return 0 if now is not None and now.state == COMPLETED else 1
         job = now

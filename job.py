@@ -99,7 +99,7 @@ class Job(namedtuple("Job", "id command created_at options state attempts exit_c
         if self.reason in (None, FAILED):
             return "" if self.exit_code is None else "exit code %d" % self.exit_code
         if self.reason == TIMEOUT:
-            limit = self.options.get("timeout")
+            limit = self.options.get("timed_out_after") or self.options.get("timeout")
             return "timed out" + (" after %g s" % limit if limit else "")
         return {UNSTARTABLE: "could not be started", DEPENDENCY: "a job before it is dead or gone"}.get(self.reason, self.reason)
 

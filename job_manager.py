@@ -14,10 +14,14 @@ from collections import namedtuple
 
 from file_lock import FileLock
 from helpers import QueueError, encode_json, format_time, open_private, parse_time, remove_file, sync, wake
-from job import (CANCELLED, COMPLETED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, InvalidJob, Outcome, after_attempt, claimed,
-                 find_cycle, first_run_at, given_back, given_up, job_from_checked, job_from_record, new_job_fields, ready_at, retried)
+from job import (CANCELLED, COMPLETED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, TIMEOUT, InvalidJob, Outcome, after_attempt,
+                 claimed, find_cycle, first_run_at, given_back, given_up, job_from_checked, job_from_record, new_job_fields, ready_at,
+                 retried, time_limit)
 from job_format import STATES, column, encode_line1, encode_line2, parse_record
 from job_file import JobFile, NotConfirmed, Replaced, open_files, storage_fault
+
+# What an entry of dlq.json says besides the job itself.
+BURIED = ("failed_at", "output", "timed_out_after")
 
 # What `retry`, `purge` and `clean` choose: these ids (None: all), last changed before this time (seconds since the epoch; None: any).
 Choice = namedtuple("Choice", "ids before")
@@ -346,8 +350,13 @@ class JobManager:
         return self._change(move, *((self._jobs, self._dlq) if after.state == DEAD else (self._jobs,)))
 
     def _bury(self, jobs, output):
-        self._dlq.append([(encode_line1(dict(job.fields(), failed_at=job.updated_at, output=output)), encode_line2(job.standing()))
-                          for job in jobs])
+        rows = []
+        for job in jobs:
+            fields = dict(job.fields(), failed_at=job.updated_at, output=output)
+            if job.reason == TIMEOUT:
+                fields["timed_out_after"] = time_limit(job, self.settings)
+            rows.append((encode_line1(fields), encode_line2(job.standing())))
+        self._dlq.append(rows)
 
     def taken_away(self, jobs):
         """Those of these running jobs whose token is gone from the file: they were cancelled, cleared, or set back by an editor."""
@@ -561,7 +570,7 @@ class JobManager:
                 if state == DEAD:
                     self._put(place, self._jobs.line2(place), back)
                 elif state is None:  # only dlq.json still has it
-                    fields = {name: value for name, value in back.fields().items() if name not in ("failed_at", "output")}
+                    fields = {name: value for name, value in back.fields().items() if name not in BURIED}
                     self._jobs.append([(encode_line1(fields), encode_line2(back.standing()))])
                 else:
                     continue

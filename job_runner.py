@@ -88,15 +88,17 @@ class LogFile:
         self.path = None
         self._descriptor = None
         self._dropped = 0  # bytes that `trim` took away
+        self._mutex = allocate_lock()  # `trim` comes from another thread
 
     def begin(self, path):
         """Make the log of an attempt, in place of one of that name from before a retry; a descriptor for the job, which the caller
         closes once the job has it. Raises OSError."""
-        if self._descriptor is None:
-            self._create(path)
-        else:
-            os.rename(self.path, path)
-            self.path = path
+        with self._mutex:
+            if self._descriptor is None:
+                self._create(path)
+            else:
+                os.rename(self.path, path)
+                self.path = path
         inherited = open_private(path, os.O_WRONLY | os.O_APPEND)
         try_lock(inherited)
         return inherited
@@ -120,21 +122,21 @@ class LogFile:
     def trim(self, limit):
         """Keep only the last part of a log that has grown beyond `limit` bytes, and say in it how much was dropped. What the job writes
         in the same moment may be dropped too. Raises OSError."""
-        descriptor = self._descriptor
-        size = os.fstat(descriptor).st_size if descriptor is not None else 0
-        if size <= limit:
-            return
-        kept = pread(descriptor, limit // 2, size - limit // 2)
-        os.ftruncate(descriptor, 0)
-        self._dropped += size - len(kept)
-        os.write(descriptor, b"[queuectl: %d bytes were dropped here, since the output exceeds max_output]\n" % self._dropped + kept)
+        with self._mutex:
+            descriptor = self._descriptor
+            size = os.fstat(descriptor).st_size if descriptor is not None else 0
+            if size <= limit:
+                return
+            kept = pread(descriptor, limit // 2, size - limit // 2)
+            os.ftruncate(descriptor, 0)
+            self._dropped += size - len(kept)
+            os.write(descriptor, b"[queuectl: %d bytes were dropped here, since the output exceeds max_output]\n" % self._dropped + kept)
 
     def end(self):
         """Let go of a log that holds something, or that someone may still write to; keep an empty one for the next attempt."""
-        if self._descriptor is None:
-            return
-        if os.fstat(self._descriptor).st_size or WINDOWS or self.is_held():
-            self._close()
+        with self._mutex:
+            if self._descriptor is not None and (os.fstat(self._descriptor).st_size or WINDOWS or self.is_held()):
+                self._close()
 
     def is_held(self):
         """Whether a process of the attempt, or one that it left behind, still has the log open."""
@@ -145,10 +147,11 @@ class LogFile:
 
     def discard(self):
         """Remove an empty log that no attempt follows."""
-        if self._descriptor is not None:
-            if not os.fstat(self._descriptor).st_size:
-                remove_file(self.path)
-            self._close()
+        with self._mutex:
+            if self._descriptor is not None:
+                if not os.fstat(self._descriptor).st_size:
+                    remove_file(self.path)
+                self._close()
 
     def _close(self):
         os.close(self._descriptor)
@@ -156,6 +159,12 @@ class LogFile:
 
 
 # ---------------------------------------------------------------- one attempt
+
+def _wait_until(condition, seconds):
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
 
 class Attempt:
     """An attempt of a claimed job: `start`, then `wait` in the worker's thread; `end` and `check` from any other one."""
@@ -166,6 +175,8 @@ class Attempt:
         self.digest = job.digest
         self.log = log
         self.ended = None  # why someone called `end`: TIMEOUT, or another word
+        self.seen = False  # someone has looked whether the job is still ours
+        self.has_output = False
         self.limit = limit  # seconds that it may run, or None
         self._home = home
         self._environ = environ
@@ -179,6 +190,7 @@ class Attempt:
         """Start the command. Returns None, or an Outcome if the system refused. Raises OSError if the log cannot be made, which
         is not the job's fault."""
         job = self.job
+        self.has_output = keep_output
         if keep_output:
             output = self.log.begin(_log_path(self._home, job.id, self.digest, job.attempts))
         else:
@@ -192,7 +204,10 @@ class Attempt:
         folder = job.options.get("cwd") or self._home
         try:
             self.pid = self._launch.start(job.command, folder, environ, output)
-            self._running = True
+            with self._mutex:
+                self._running = True
+                if self._kill_at is not None:  # `end` was called meanwhile
+                    self._launch.signal(self.pid, TERM)
             if self.limit is not None:
                 self._deadline = time.monotonic() + self.limit
             return None
@@ -207,12 +222,16 @@ class Attempt:
         """Wait for the end: (an Outcome, the pids of processes that have left the tree of a failed attempt and would not end). What a
         failed attempt leaves running is ended; a successful one may leave something."""
         failed = self._launch.wait_without_reaping(self.pid)
+        strays = []
+        if (failed or self.ended) and HAS_PROC:
+            strays = self._end_rest(grace)
         with self._mutex:
             if failed or self.ended:
                 signal_group(self.pid, TERM)
             code = self._launch.reap(self.pid)
             self._running = False
-        strays = self._end_rest(grace) if code or self.ended else []
+        if (code or self.ended) and not HAS_PROC:
+            strays = self._end_rest(grace)
         if self.ended == TIMEOUT:
             return Outcome(None, TIMEOUT), strays
         if code < 0:
@@ -220,16 +239,18 @@ class Attempt:
         return Outcome(code, FAILED if code else None), strays
 
     def _end_rest(self, grace):
-        """End what is left of the group, and wait a little for processes that have left it; the pids of those that stay."""
-        deadline = time.monotonic() + grace
-        while group_runs(self.pid) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        if group_runs(self.pid) and (not HAS_PROC or self.pid in [group for _, group in processes_of(self.job.worker)]):
+        """End what is left of the group, and wait a little for processes that have left it; the pids of those that stay. Where the
+        system tells zombies apart, the shell is one until this is done, so that its group cannot be another one by now."""
+        signal_group(self.pid, TERM)
+        _wait_until(lambda: not group_runs(self.pid), grace)
+        if group_runs(self.pid):
             signal_group(self.pid, KILL)
-        deadline = time.monotonic() + PATIENCE
-        while self.log.is_held() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return [pid for pid, _ in processes_of(self.job.worker)] if self.log.is_held() else []
+            _wait_until(lambda: not group_runs(self.pid), 1.0)
+        _wait_until(lambda: not self._strays() and not self.log.is_held(), PATIENCE)
+        return self._strays()
+
+    def _strays(self):
+        return [pid for pid, group in processes_of(self.job.worker, self.pid) if group != self.pid]
 
     def end(self, why, grace):
         """Ask the tree to end (TERM); `check` sends KILL once `grace` seconds have passed. The first reason counts."""

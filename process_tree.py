@@ -123,33 +123,40 @@ def group_runs(group):
         return False
     except PermissionError:
         return True
-    return not HAS_PROC or any(_state_and_group(name) == ("runs", group) for name in os.listdir("/proc") if name.isdigit())
+    return not HAS_PROC or any(_state_and_group(pid) == ("runs", group) for pid in _pids_since(group))
 
 
-def _state_and_group(name):
+def _pids_since(first):
+    """The pids of the processes that may have been started since the one with pid `first`, itself included."""
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    with open("/proc/loadavg", "rb") as file:
+        wrapped = int(file.read().split()[-1]) < first  # the last pid given out: they start again from the lowest
+    return pids if wrapped else [pid for pid in pids if pid >= first]
+
+
+def _state_and_group(pid):
     try:
-        with open("/proc/%s/stat" % name, "rb") as file:
+        with open("/proc/%d/stat" % pid, "rb") as file:
             fields = file.read().rpartition(b")")[2].split()  # the name before may hold anything
         return "runs" if fields[0] not in (b"Z", b"X") else "ended", int(fields[2])
     except (OSError, IndexError):
         return None  # it has just ended
 
 
-def processes_of(token):
-    """The live processes (pid, group) that carry an attempt's token in their environment, wherever they have gone. [] if the system
-    has no /proc."""
+def processes_of(token, first=0):
+    """The live processes (pid, group) that carry an attempt's token in their environment, wherever they have gone, among those started
+    since the one with pid `first`. [] if the system has no /proc."""
     found: list = []
-    if WINDOWS:
+    if WINDOWS or not HAS_PROC:
         return found
     wanted = b"QUEUECTL_WORKER=%s\0" % token.encode("ascii")
-    for name in os.listdir("/proc") if HAS_PROC else ():
-        if name.isdigit():
-            try:
-                with open("/proc/%s/environ" % name, "rb") as file:
-                    if wanted in file.read():
-                        found.append((int(name), os.getpgid(int(name))))
-            except OSError:
-                continue  # gone, or another user's
+    for pid in _pids_since(first):
+        try:
+            with open("/proc/%d/environ" % pid, "rb") as file:
+                if wanted in file.read():
+                    found.append((pid, os.getpgid(pid)))
+        except OSError:
+            continue  # gone, or another user's
     return found
 
 
@@ -163,6 +170,8 @@ class LostTree:
         self._proven = False  # a member of the group was seen with our token
 
     def _log_is_held(self):
+        if not self._log:
+            return False
         try:
             descriptor = open_private(self._log, os.O_RDONLY)
         except OSError as error:

@@ -17,7 +17,7 @@ from helpers import WINDOWS, QueueError, load_settings, log, parse_time
 from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, ready_at, time_limit
 from job_runner import Announcer, Attempt, LogFile, job_environ, last_lines
 from process_tree import Launcher
-from worker_manager import DeadWorker, WorkerFile, WorkerProcess, live_workers, open_if_there, read_worker_file, worker_files
+from worker_manager import DeadWorker, WorkerFile, WorkerProcess, all_workers, open_if_there, read_worker_file, worker_files
 
 _TICK = 1.0  # seconds between two looks at requests and at dead workers
 
@@ -107,8 +107,8 @@ class Supervisor:
         former = self._take_signals()
         threads = [threading.Thread(target=self._work, args=(number,), name="worker-%d" % number) for number in range(self._count)]
         try:
-            for thread in threads:
-                thread.start()
+            self._tick()  # first what a dead worker left, or its jobs might start while they still run
+            refused = self._start(threads)
             next_tick = next_poll = next_look = 0.0
             while self._ended_threads < self._count:
                 now = time.monotonic()
@@ -131,7 +131,7 @@ class Supervisor:
                 wake_at = min([next_tick, next_poll, due] + [check for check in checks if check is not None])
                 if self._waker.wait(wake_at - time.monotonic()) or time.monotonic() >= due:
                     next_poll = next_look = 0.0
-            for thread in threads:
+            for thread in threads[:self._count]:
                 thread.join()
             self._sync()
             self._announcer.close()
@@ -144,9 +144,23 @@ class Supervisor:
                 log("%d results could not be recorded; those jobs run again" % self._unrecorded)
             else:
                 self._file.remove()
+        if refused:
+            raise QueueError(refused)
         if self._bug:
             return 3
         return 1 if self._unrecorded or (self._drain and self._deaths) else 0
+
+    def _start(self, threads):
+        """Start the workers. If the system does not give so many threads: what to say of it, and those that there are stop at once."""
+        for number, thread in enumerate(threads):
+            try:
+                thread.start()
+            except RuntimeError:
+                refused = "the system gives no more than %d of %d threads; choose a smaller --count" % (number, len(threads))
+                self._count = number
+                self._begin_stop("")
+                return refused
+        return None
 
     def _take_signals(self):
         def handle(number, frame):
@@ -188,8 +202,11 @@ class Supervisor:
             return
         try:
             changed, mark = self._jobs.changed_since(self._looked_at)
-            gone = self._jobs.taken_away([attempt.job for attempt in attempts]) if changed else ()
+            looked = attempts if changed else [attempt for attempt in attempts if not attempt.seen]
+            gone = self._jobs.taken_away([attempt.job for attempt in looked]) if looked else ()
             self._looked_at = mark
+            for attempt in looked:
+                attempt.seen = True
         except QueueError as error:
             self._fault(str(error))
             return
@@ -278,9 +295,7 @@ class Supervisor:
 
     def _running_digests(self):
         """The digests of the jobs that run now, in any live process or in what a dead one left."""
-        running = [slot for process in live_workers(self._run_folder) for slot in process.running]
-        running += [slot for dead in self._dead_workers for slot in dead.process.running]
-        return frozenset(slot["job"] for slot in running)
+        return frozenset(slot["job"] for process in all_workers(self._run_folder) for slot in process.running)
 
     def _look_for_dead_workers(self):
         known = [dead.process.path for dead in self._dead_workers]
@@ -297,7 +312,7 @@ class Supervisor:
         try:
             self._find_orphans()
             for dead in list(self._dead_workers):
-                if dead.step(self._jobs):
+                if dead.step(self._jobs, self._note_end):
                     self._dead_workers.remove(dead)
         except (QueueError, OSError) as error:
             self._fault("cannot return the jobs of a dead worker: %s" % error)
@@ -350,9 +365,15 @@ class Supervisor:
         and a computer that sleeps make no wait longer than the job's own backoff."""
         now = time.time()
         delay = ready_at(job, self._jobs.settings, now) - now
-        if delay > 0:
-            self._stop.wait(min(delay, _TICK))
-        return delay > 0
+        if delay <= 0:
+            return False
+        self._stop.wait(min(delay, _TICK))
+        try:
+            present = self._jobs.refresh(job) if delay > _TICK else job
+        except QueueError as error:
+            self._fault(str(error))
+            return True
+        return present is not None and present.standing() == job.standing()  # else it was cancelled, edited or taken
 
     def _token(self):
         token = "%s-%d" % (self._file.token, next(self._serials))
@@ -391,7 +412,7 @@ class Supervisor:
         given_back = outcome is None or attempt.ended == "stopped"
         in_place = self._jobs.settings.retry_in_place
         token = None if given_back or self._stop.is_set() or (outcome.reason and in_place) else self._token()
-        output = last_lines(log_file.path) if outcome is not None and outcome.reason and log_file.path else ""
+        output = last_lines(log_file.path) if outcome is not None and outcome.reason and attempt.has_output else ""
         log_file.end()
         after, following = self._record(job, None if given_back else outcome, output, token)
         self._tokens.discard(job.worker)
@@ -443,12 +464,16 @@ class Supervisor:
                     return None, None
                 self._stop.wait(_TICK) if not self._stop.is_set() else time.sleep(_TICK)
 
-    def _report(self, job, seconds):
+    def _note_end(self, job):
+        """What is to be done about a job that may have ended."""
+        self._deaths += job.state == DEAD
         command = self._jobs.settings.on_finish
         if command and job.state in (COMPLETED, DEAD) and not self._announcer.announce(command, job):
             self._fault("on_finish is too slow: it was not run for some jobs")
+
+    def _report(self, job, seconds):
+        self._note_end(job)
         if job.state == DEAD:
-            self._deaths += 1
             log("%s: %s, attempt %d; moved to the dead letter queue" % (job.id, job.ending, job.attempts))
         elif job.state == COMPLETED:
             log("%s: completed in %.2f s" % (job.id, seconds))

@@ -193,24 +193,52 @@ def watch(lines, seconds):
             sys.stdout.flush()
 
 
-def copy_to_stdout(path, lines=None, after=0):
-    """Write a file to stdout byte for byte, from byte `after` on, or its last lines alone; never more than a piece of it in memory. Where
-    it ended; a file that is gone has nothing, one that was shortened is written whole."""
-    sys.stdout.flush()
-    try:
-        file = open(path, "rb")
-    except FileNotFoundError:
-        return after
-    with file:
-        size = file.seek(0, os.SEEK_END)
-        position = file.seek((after if after <= size else 0) if lines is None else _start_of_last(file, lines))
+def copy_to_stdout(path, lines=None):
+    """Write a file to stdout byte for byte, or its last lines alone."""
+    follower = Follower(path)
+    follower.copy(lines)
+    follower.close()
+
+
+class Follower:
+    """Writes a file to stdout byte for byte as it grows; never more than a piece of it in memory. A file that is replaced, or was
+    shortened, is written from its start; one that is not there yet has nothing."""
+
+    def __init__(self, path):
+        self._path = path
+        self._file = None
+
+    def copy(self, lines=None):
+        """Write what has come since the last time; at first, with `lines`, only so many last lines."""
+        try:
+            if self._file is None or os.stat(self._path).st_ino != os.fstat(self._file.fileno()).st_ino:
+                self._rest()
+                self.close()
+                self._file = open(self._path, "rb")
+                if lines is not None:
+                    self._file.seek(_start_of_last(self._file, lines))
+        except FileNotFoundError:
+            pass  # it was removed, or is still to come
+        self._rest()
+
+    def _rest(self):
+        if self._file is None:
+            return
+        if os.fstat(self._file.fileno()).st_size < self._file.tell():
+            self._file.seek(0)
+        sys.stdout.flush()
         while True:
-            piece = file.read(1 << 16)
+            piece = self._file.read(1 << 16)
             if not piece:
-                return position
+                break
             sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
-            position += len(piece)
+
+    def close(self):
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def _start_of_last(file, lines):

@@ -94,6 +94,19 @@ def open_if_there(path):
         return None
 
 
+def all_workers(folder):
+    """All worker processes that have a file, alive or dead, as WorkerProcess records."""
+    found = []
+    for path in worker_files(folder):
+        descriptor = open_if_there(path)
+        if descriptor is not None:
+            try:
+                found.append(read_worker_file(descriptor, path))
+            finally:
+                os.close(descriptor)
+    return found
+
+
 def live_workers(folder):
     """The worker processes that are alive, as WorkerProcess records."""
     found = []
@@ -122,36 +135,46 @@ class DeadWorker:
         self._descriptor = descriptor
         self._home = home
         self._since = time.monotonic()
-        self._trees = None
+        self._left = None  # (job, LostTree) pairs; the job None for a tree whose job was taken away
 
-    def step(self, jobs):
-        """End what still runs of its attempts, and return its jobs once nothing does; False while there is more to do."""
-        if self._trees is None:
-            left = jobs.abandoned(self._runs)
-            groups = {slot.get("worker"): slot.get("group", 0) for slot in self.process.running}
-            self._trees = [(job, LostTree(job.worker, groups.get(job.worker, 0), log_path(self._home, job, job.attempts)))
-                           for job in left]
+    def step(self, jobs, ended=None):
+        """End what still runs of its attempts, and return its jobs once nothing does; False while there is more to do. `ended(job)` is
+        called for each job that was returned or died."""
+        if self._left is None:
+            self._left = self._look(jobs)
         waited = time.monotonic() - self._since
         still = []
-        for job, tree in self._trees:
+        for job, tree in self._left:
             runs, strays = tree.signal(signal.SIGTERM if waited < _LOST_GRACE else getattr(signal, "SIGKILL", signal.SIGTERM))
             if runs and waited < PATIENCE:
                 still.append((job, tree))
                 continue
             if runs:
                 log("%s: processes of the attempt that was lost still run%s; it is not waited for them any longer"
-                    % (job.id, " (pid %s)" % ", ".join(map(str, strays)) if strays else ""))
-            after = jobs.lose(job, time.time(), last_lines(log_path(self._home, job, job.attempts)))
-            if after is not None:
-                log("%s: its worker%s died; %s" % (job.id, " (pid %d)" % self.process.pid if self.process.pid else "",
-                                                   "it runs again" if after.state == PENDING else "moved to the dead letter queue"))
-        self._trees = still
+                    % (job.id if job else "a job", " (pid %s)" % ", ".join(map(str, strays)) if strays else ""))
+            if job is not None:
+                self._return(jobs, job, ended)
+        self._left = still
         if still:
             return False
         if self._descriptor is not None:
             remove_worker_file(self.process.path)
             os.close(self._descriptor)
         return True
+
+    def _look(self, jobs):
+        left = jobs.abandoned(self._runs)
+        groups = {slot.get("worker"): slot.get("group", 0) for slot in self.process.running}
+        trees = [(job, LostTree(job.worker, groups.pop(job.worker, 0), log_path(self._home, job, job.attempts))) for job in left]
+        return trees + [(None, LostTree(worker, group, "")) for worker, group in groups.items()]
+
+    def _return(self, jobs, job, ended):
+        after = jobs.lose(job, time.time(), last_lines(log_path(self._home, job, job.attempts)))
+        if after is not None:
+            log("%s: its worker%s died; %s" % (job.id, " (pid %d)" % self.process.pid if self.process.pid else "",
+                                               "it runs again" if after.state == PENDING else "moved to the dead letter queue"))
+            if ended is not None:
+                ended(after)
 
 
 # ---------------------------------------------------------------- what commands use
