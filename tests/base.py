@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,12 @@ import job_manager
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MAIN = os.path.join(ROOT, "main.py")
 DEADLINE = 60  # seconds that a condition may take; it usually takes a fraction of one
+
+
+def default_signals():
+    """In a child: undo what nohup, or a shell that starts us in the background, has let us ignore."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 class HomeTest(unittest.TestCase):
@@ -101,6 +108,8 @@ class HomeTest(unittest.TestCase):
         options.setdefault("env", self.environ())
         options.setdefault("stdout", subprocess.PIPE)
         options.setdefault("stderr", subprocess.PIPE)
+        if os.name != "nt":
+            options.setdefault("preexec_fn", default_signals)
         process = subprocess.Popen([sys.executable, MAIN] + list(arguments), stdin=subprocess.DEVNULL, universal_newlines=True, **options)
         self._processes.append(process)
         return process
