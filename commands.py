@@ -9,7 +9,7 @@ from helpers import (DEFAULTS, SETTINGS, JsonError, QueueError, UsageError, chec
                      encode_json, format_time, load_settings, parse_time, printable, printable_json, read_config, save_setting,
                      setting_named, settings_from, skip_whitespace)
 from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, InvalidJob, given_up
-from job_format import STATES
+from job_format import STATES, CorruptFile
 from job_manager import Choice, JobManager
 from terminal import (Follower, Progress, bar, bars, copy_to_stdout, fit, get_width, is_terminal, length, paint_state, table,
                       use_color, watch, when)
@@ -625,19 +625,36 @@ def cmd_reset(args, queue):
 def cmd_doctor(args, queue):
     """Look over every file; with --repair, save what can be read of a broken job file."""
     import doctor
-    findings = doctor.examine(queue.home, queue.jobs, queue.workers)
+    jobs = JobManager(queue.home, DEFAULTS, notice)  # config.json may be what is broken
     code = 0
-    for finding in findings:
-        if finding.sound or not args.repair or finding.name not in ("jobs.json", "dlq.json"):
-            code = code if finding.sound else 1
-            print(printable("%s %s" % (finding.name, finding.text) if finding.sound else "%s: %s" % (finding.name, finding.text)))
-            continue
-        copy, saved, lost = doctor.repair(queue.path(finding.name), queue.jobs)
-        print(printable("%s: saved %s; the file as it was is %s" % (finding.name, _counted(saved, "job"), copy)))
-        for sentence in lost:
+    for finding in doctor.examine(queue.home, jobs, queue.workers):
+        if finding.sound:
+            print(printable("%s %s" % (finding.name, finding.text)))
+        elif args.repair and finding.repairable:
+            code = _repair(finding, queue, jobs) or code
+        else:
             code = 1
-            print(printable("%s: could not read %s" % (finding.name, sentence)))
+            print(printable("%s: %s" % (finding.name, finding.text)))
     return code
+
+
+def _repair(finding, queue, jobs):
+    """Repair one job file: 0 if nothing of it was lost."""
+    import doctor
+    try:
+        try:
+            jobs.tidy(finding.name)
+            print(printable("%s: mended; before, %s" % (finding.name, finding.text)))
+            return 0
+        except CorruptFile:
+            copy, saved, lost = doctor.repair(queue.path(finding.name), jobs)
+    except (QueueError, OSError) as error:
+        print(printable("%s: cannot be repaired: %s" % (finding.name, error)))
+        return 1
+    print(printable("%s: saved %s; the file as it was is %s" % (finding.name, _counted(saved, "job"), copy)))
+    for sentence in lost:
+        print(printable("%s: could not read %s" % (finding.name, sentence)))
+    return 1 if lost else 0
 
 
 # ---------------------------------------------------------------- settings

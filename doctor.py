@@ -5,121 +5,164 @@ Nothing is ever dropped: before a file is repaired a byte copy is kept beside it
 from __future__ import annotations
 
 import os
+import re
 from collections import namedtuple
 
 from helpers import QueueError, decode_json, decode_json_at, load_settings
 from job import job_from_record
 from job_file import keep_beside
+from job_format import encode_line1
 
-# What was found about one file: its name, whether it is sound, and a sentence.
-Finding = namedtuple("Finding", "name sound text")
+# What was found about one file: its name, whether it is sound, a sentence, and whether `repair` can do something about it.
+Finding = namedtuple("Finding", "name sound text repairable")
 
 
 def examine(home, jobs, workers):
     """Findings about config.json, jobs.json, dlq.json, logs and run, in that order. `jobs` and `workers` are the managers of the home."""
-    return [_examine_config(home), _examine_jobs(home, "jobs.json", jobs.count_jobs), _examine_jobs(home, "dlq.json", jobs.count_dead),
+    return [_examine_config(home), _examine_jobs(home, "jobs.json", jobs), _examine_jobs(home, "dlq.json", jobs),
             _examine_folder(home, "logs", ".log", "%d logs"), _examine_run(home, workers)]
 
 
 def _examine_config(home):
     path = os.path.join(home, "config.json")
     if not os.path.lexists(path):
-        return Finding("config.json", True, "is not there; the defaults hold")
+        return Finding("config.json", True, "is not there; the defaults hold", False)
     try:
         load_settings(path)
     except QueueError as error:
-        return Finding("config.json", False, str(error))
-    return Finding("config.json", True, "is sound")
+        return Finding("config.json", False, str(error), False)
+    return Finding("config.json", True, "is sound", False)
 
 
-def _examine_jobs(home, name, count):
-    if not os.path.lexists(os.path.join(home, name)):
-        return Finding(name, True, "is not there; it is made when it is needed")
+def _examine_jobs(home, name, jobs):
+    path = os.path.join(home, name)
+    if not os.path.lexists(path):
+        return Finding(name, True, "is not there; it is made when it is needed", False)
     try:
-        number = count()
-    except QueueError as error:
-        return Finding(name, False, str(error))
-    return Finding(name, True, "is sound: %d job%s" % (number, "" if number == 1 else "s"))
+        number, damage = jobs.examine(name)
+    except (QueueError, OSError) as error:
+        return Finding(name, False, str(error), os.path.isfile(path) and not os.path.islink(path))
+    if damage:
+        return Finding(name, False, damage, True)
+    return Finding(name, True, "is sound: %d job%s" % (number, "" if number == 1 else "s"), False)
 
 
 def _examine_folder(home, name, ending, text):
     path = os.path.join(home, name)
     if not os.path.lexists(path):
-        return Finding(name, True, "is not there; it is made when it is needed")
+        return Finding(name, True, "is not there; it is made when it is needed", False)
     if os.path.islink(path) or not os.path.isdir(path):
-        return Finding(name, False, "%s must be a folder of its own: move away what is there" % path)
+        return Finding(name, False, "%s must be a folder of its own: move away what is there" % path, False)
     try:
         names = [entry for entry in os.listdir(path) if entry.endswith(ending)]
     except OSError as error:
-        return Finding(name, False, "%s cannot be read: %s" % (path, error.strerror))
-    strange = [entry for entry in names if os.path.islink(os.path.join(path, entry))]
-    if strange:
-        return Finding(name, False, "%s is a symbolic link: remove it" % os.path.join(path, strange[0]))
-    return Finding(name, True, "is sound: " + text % len(names))
+        return Finding(name, False, "%s cannot be read: %s" % (path, error.strerror), False)
+    for entry in names:
+        inside = os.path.join(path, entry)
+        if os.path.islink(inside) or (os.path.exists(inside) and not os.path.isfile(inside)):
+            return Finding(name, False, "%s is no file of ours: move it away" % inside, False)
+    return Finding(name, True, "is sound: " + text % len(names), False)
 
 
 def _examine_run(home, workers):
     finding = _examine_folder(home, "run", ".json", "%d worker files")
-    if not finding.sound:
-        return finding
-    dead = len(workers.left_behind())
+    dead = len(workers.left_behind()) if finding.sound else 0
     if dead:
         return Finding("run", True, "holds %d file%s of worker processes that died; the next 'queuectl worker start' returns their jobs"
-                       % (dead, "" if dead == 1 else "s"))
+                       % (dead, "" if dead == 1 else "s"), False)
     return finding
 
 
 # ---------------------------------------------------------------- saving
 
+_TOKEN = re.compile(r'"(?:[^"\\\n]|\\.)*"|[{}]')
+_FAR = 1 << 20  # characters behind the start of a broken record in which its end is looked for
+
+
 def salvage(content):
     """(the jobs that can be read in the bytes of a broken job file, what could not be read). The latter as sentences with lines."""
     text = content.decode("utf-8", "surrogateescape")
     saved, lost = [], []
-    position = clean = 0
+    end = 0
     while True:
-        start = text.find("{", position)
+        start = text.find("{", end)
+        _note_lost(text, end, len(text) if start < 0 else start, lost)
         if start < 0:
-            break
-        job, end = _job_at(text, start)
+            return saved, _with_lines(text, lost)
+        following = _next_record(text, start)
+        job, length = _job_in(text[start:following])
         if job is None:
-            position = start + 1
-            continue
-        saved.append(job)
-        _note_lost(text, clean, start, lost)
-        position = clean = end
-    _note_lost(text, clean, len(text), lost)
-    return saved, lost
+            end = _end_of_broken(text, start, following)
+            _note_lost(text, start, end, lost)
+        else:
+            saved.append(job)
+            end = start + length
 
 
-def _job_at(text, start):
-    """The job whose record starts there, and where it ends; (None, 0) if there is none."""
-    try:
-        record, end = decode_json_at(text, start)
-        return job_from_record(record), end
-    except (QueueError, UnicodeEncodeError):
-        pass  # perhaps its first line alone can be read
-    line1, newline, rest = text[start:].partition("\n")
-    try:
-        job = job_from_record(decode_json(line1.rstrip().rstrip(",") + "}"))
-    except (QueueError, UnicodeEncodeError):
-        return None, 0
+def _next_record(text, start):
+    """Where the next record starts if each starts a line, as far in as the one at `start`; the end of the text if none does."""
+    line = text.rfind("\n", 0, start) + 1
+    before = text[line:start]
+    if before.strip(" \t"):
+        return len(text)  # it stands within a line
+    at = text.find("\n%s{" % before, start)
+    return len(text) if at < 0 else at + 1 + len(before)
+
+
+def _job_in(text):
+    """The job whose record a text starts with, and how long that is; (None, 0) if there is none. If only line 1 of a record in our own
+    layout can be read, it is a job that has not yet run."""
+    line1, newline, rest = text.partition("\n")
     line2 = rest.partition("\n")[0]
-    return job, start + len(line1) + len(newline) + (len(line2) if line2.startswith(" ") else 0)
+    for readable in (lambda: decode_json_at(text, 0),
+                     lambda: (decode_json(line1.rstrip(" ").rstrip(",") + "}"),
+                              len(line1) + len(newline) + (len(line2) if line2.startswith(" ") else 0))):
+        try:
+            record, length = readable()
+            job = job_from_record(record)
+            encode_line1(job.fields())  # fails for bytes that are no text
+            return job, length
+        except (QueueError, UnicodeEncodeError, AttributeError):
+            continue
+    return None, 0
+
+
+def _end_of_broken(text, start, following):
+    """Where a record ends that cannot be read: at the brace that closes it, or where the next one starts a line."""
+    depth = 0
+    for token in _TOKEN.finditer(text, start, min(following, start + _FAR)):
+        depth += {"{": 1, "}": -1}.get(token.group(), 0)
+        if depth == 0:
+            return token.end()
+    if following < len(text):
+        return following
+    again = re.compile(r"\}\s*,\s*(?=\{)").search(text, start)
+    return again.end() if again else len(text)
 
 
 def _note_lost(text, start, end, lost):
-    left = text[start:end]
-    if left.strip(" \t\r\n,[]\0\ufeff"):
-        first = text.count("\n", 0, start + len(left) - len(left.lstrip())) + 1
-        last = first + left.strip().count("\n")
-        lost.append("line%s: %s" % (" %d" % first if first == last else "s %d to %d" % (first, last), left.strip()[:60]))
+    left = text[start:end].strip(" \t\r\n,[]\0\ufeff")
+    if left:
+        lost.append((text.index(left, start), left))
 
 
-def repair(path, manager):
-    """Save what can be read of a broken job file: (the path of the byte copy of the original, how many jobs were saved, what was not)."""
+def _with_lines(text, lost):
+    """Sentences that name what was lost by its lines."""
+    sentences, line, position = [], 1, 0
+    for start, left in lost:
+        line += text.count("\n", position, start)
+        position = start
+        last = line + left.count("\n")
+        sentences.append("line%s: %s" % (" %d" % line if line == last else "s %d to %d" % (line, last), left[:60]))
+    return sentences
+
+
+def repair(path, jobs):
+    """Save what can be read of a broken job file: (the path of the byte copy of the original, how many jobs were saved, what was not).
+    Raises OSError, QueueError with the file as it was."""
     with open(path, "rb") as file:
         content = file.read()
     copy = keep_beside(path, "broken", content)
     saved, lost = salvage(content)
-    manager.replace_broken(os.path.basename(path), saved, content)
+    jobs.replace_broken(os.path.basename(path), saved, content)
     return copy, len(saved), lost

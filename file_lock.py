@@ -89,8 +89,9 @@ class LockError(QueueError):
 
 # A hint: magic, gen, ring_no, inode, size, mtime (ns), intent, intent_end, last created_at (µs). All but gen and ring_no describe
 # the job file after its last change; gen is new whenever places of records may have moved.
-_HINT = struct.Struct("<8s8Q")
+_HINT = struct.Struct("<8s9Q")  # the last one is a check sum
 _MAGIC = b"QUEUECT1"
+_MODULUS = (1 << 64) - 59  # a prime, so that no bit of a sum goes unseen
 _PAGE = 4096
 RING = 4096  # changed places remembered
 _SLOT = _PAGE + 8 * RING
@@ -180,14 +181,14 @@ class FileLock:
         content = pread(self._descriptor, _HINT.size, slot * _SLOT)
         if len(content) == _HINT.size:
             fields = _HINT.unpack(content)
-            if fields[0] == _MAGIC:
-                return Hint(*fields[1:])
+            if fields[0] == _MAGIC and fields[-1] == sum(fields[1:-1]) % _MODULUS:
+                return Hint(*fields[1:-1])
         return Hint(new_gen())
 
     def write_hint(self, slot, hint):
         """Keep a hint. Raises OSError."""
-        pwrite(self._descriptor, _HINT.pack(_MAGIC, hint.gen, hint.ring_no, hint.inode, hint.size, hint.mtime, hint.intent,
-                                            hint.intent_end, hint.last_created), slot * _SLOT)
+        fields = (hint.gen, hint.ring_no, hint.inode, hint.size, hint.mtime, hint.intent, hint.intent_end, hint.last_created)
+        pwrite(self._descriptor, _HINT.pack(_MAGIC, *fields, sum(fields) % _MODULUS), slot * _SLOT)
 
     def note_places(self, slot, ring_no, places):
         """Write changed places into the ring, from number `ring_no` on; more than it holds are not worth it. Raises OSError."""

@@ -279,13 +279,13 @@ class JobFile:
             if layout is None:
                 file.seek(0)
                 content = file.read()
-                damaged = ()
-                try:
-                    jobs = parse_any(self.path, content, self._decode)
-                except CorruptFile:
-                    jobs, damaged = parse_damaged(content, self._decode)
-                    if not damaged and _key(os.fstat(descriptor)) == key:
-                        raise
+                jobs, damaged = parse_damaged(content, self._decode)
+                if not damaged:
+                    try:
+                        jobs = parse_any(self.path, content, self._decode)
+                    except CorruptFile:
+                        if _key(os.fstat(descriptor)) == key:
+                            raise
                 layout = Layout(1, records=_with_created_at(jobs, key[2] // 1000, self._twins), damaged=damaged)
             return layout if _key(os.fstat(descriptor)) == key else None
 
@@ -363,6 +363,19 @@ class JobFile:
         if not line2.startswith(b' "state": "') or line2[-1:] != b"}" or line1[-1:] != b",":
             return None
         return line1, line2
+
+    @property
+    def damage(self):
+        """What is wrong with the open file that the next change mends, as a sentence; None for nothing."""
+        if self._foreign is None:
+            return None
+        if self._foreign.torn:
+            return ("%s ends in the middle of a record, as a crash leaves it; the next change cuts that off and keeps the bytes beside it"
+                    % self.path)
+        if self._foreign.damaged:
+            return ("%s is damaged where it says how far these jobs are: %s; the next change lets them run again and keeps a copy"
+                    % (self.path, ", ".join(self._foreign.damaged[:20])))
+        return None
 
     def view(self, locked=False):
         """A View of the file as it is now; the caller closes it. `locked` says that it is done with before the lock is released."""

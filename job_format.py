@@ -333,22 +333,29 @@ def _decode_at(record, decode, text, at):
 
 
 def parse_damaged(content, decode):
-    """(the jobs, the ids of those whose line 2 is damaged) for a file that is in our layout but for line 2s that are no JSON any more,
-    as a bad disk leaves them. Line 1 says what those jobs are; they count as not yet run. ([], []) for any other file.
+    """(the jobs, the ids of those whose line 2 is damaged) for a file that is in our layout but for line 2s that do not read right any
+    more, as a bad disk leaves them. Line 1 says what those jobs are; they count as not yet run. ([], []) for any other file.
     """
     lines = content.split(b"\n")
     if lines[0] != b"[" or lines[-2:] != [b"]", b""] or len(lines) % 2 == 0:
         return [], []
     jobs, damaged = [], []
     for line1, line2 in zip(lines[1:-2:2], lines[2:-2:2]):
+        if len(line2.rstrip(b",")) != WIDTH or line1[-1:] != b",":
+            return [], []
         try:
-            try:
+            if _has_our_columns(line2[:WIDTH]):
                 jobs.append(decode(decode_json((line1 + line2[:WIDTH]).decode("utf-8"))))
-            except (JsonError, ValueError):
-                if len(line2.rstrip(b",")) != WIDTH:
-                    return [], []
+            else:
                 jobs.append(decode(decode_json((bare(line1) + b"}").decode("utf-8"))))
                 damaged.append(jobs[-1].id)
         except (QueueError, ValueError):
             return [], []
     return jobs, damaged
+
+
+def _has_our_columns(line2):
+    try:
+        return list(decode_json("{" + line2.decode("ascii"))) == [name for name, _ in COLUMNS]
+    except (JsonError, ValueError):
+        return False

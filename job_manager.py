@@ -488,14 +488,21 @@ class JobManager:
         self._wake_workers()
         return changed
 
-    def count_jobs(self):
-        """How many jobs jobs.json holds. Raises CorruptFile."""
-        return sum(self.count().values())
+    def examine(self, name):
+        """(how many records the job file of that name holds, what is wrong with it that the next change mends, or None). Raises
+        CorruptFile, StorageFault."""
+        file = self._file_named(name)
+        with open_files(self._lock, file):
+            damage, view = file.damage, file.view()
+        with view:
+            return sum(view.count().values()), damage
 
-    def count_dead(self):
-        """How many entries dlq.json holds. Raises CorruptFile."""
-        with self._view(self._dlq) as view:
-            return sum(view.count().values())
+    def tidy(self, name):
+        """Bring the job file of that name into our layout, as the next change would."""
+        self._change(lambda: None, self._file_named(name))
+
+    def _file_named(self, name):
+        return self._jobs if name == "jobs.json" else self._dlq
 
     def jobs(self, states=STATES, containing=b""):
         """The jobs in those states, in the order of the file, one at a time; with `containing`, those whose line 1 has these bytes."""
@@ -636,7 +643,7 @@ class JobManager:
 
     def replace_broken(self, name, jobs, content):
         """Replace the job file of that name, whose broken bytes are `content`, by these jobs."""
-        file = self._jobs if name == "jobs.json" else self._dlq
+        file = self._file_named(name)
         with self._lock:
             try:
                 file.replace_broken(jobs, content)

@@ -87,11 +87,13 @@ def worker_files(folder):
 
 
 def open_if_there(path):
-    """A descriptor of a worker file, or None if it is gone."""
+    """A descriptor of a worker file, or None if it is gone, or is none: a folder, a link."""
     try:
         return open_private(path, os.O_RDWR)
-    except FileNotFoundError:
-        return None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EISDIR, errno.ELOOP):
+            return None
+        raise
 
 
 def all_workers(folder):
