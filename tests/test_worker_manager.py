@@ -1,0 +1,737 @@
+"""Real worker processes: what they run, how they are stopped, and what becomes of their jobs when they are killed."""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import unittest
+
+import worker_manager
+from tests.base import DEADLINE, HomeTest
+
+# Runs until the file go-ID (or go) appears. It ends with the home too, lest a test that failed leaves it behind.
+GATE = ('touch "here-$QUEUECTL_JOB_ID"; while [ -d "$QUEUECTL_HOME" ] && [ ! -e go ] && [ ! -e "go-$QUEUECTL_JOB_ID" ];'
+        " do sleep 0.05; done")
+# Ends well once so many jobs of its kind are there at the same time.
+MEETING = ('touch "here-$QUEUECTL_JOB_ID"; tries=0; while [ "$(ls | grep -c ^here-)" -lt %d ];'
+           " do tries=$((tries+1)); [ $tries -lt 600 ] || exit 1; sleep 0.05; done")
+# The first attempt goes on for ever, with a child, and both do not care about TERM if that is said; the second one looks for survivors.
+FOR_EVER = """\
+[ "$1" = stubborn ] && trap "" TERM
+if [ "$QUEUECTL_ATTEMPT" = 1 ]; then
+    while [ -d "$QUEUECTL_HOME" ]; do sleep 0.05; done &
+    echo "$$ $!" > pids.new
+    mv pids.new pids
+    while [ -d "$QUEUECTL_HOME" ]; do sleep 0.05; done
+fi
+for pid in $(cat pids); do
+    if kill -0 "$pid" 2>/dev/null && ! grep -qs ") Z" "/proc/$pid/stat"; then echo "$pid" >> survivors; fi
+done
+"""
+
+
+def is_alive(pid):
+    """Whether a process runs. A zombie does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except (FileNotFoundError, ProcessLookupError):
+        return not os.path.isdir("/proc/self")  # gone meanwhile; without /proc what `kill` says must do
+
+
+@unittest.skipIf(os.name == "nt", "the jobs are written for sh, and the tests send signals")
+class WorkerTest(HomeTest):
+    """A home whose settings make tests fast, and workers whose words are kept in files."""
+
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(self.kill_workers)
+        self.queue = self.manager(fsync=False)
+        self.settings()
+
+    def settings(self, **values):
+        """Write config.json."""
+        self.write("config.json", json.dumps(dict({"poll_interval": 0.05, "backoff_base": 0.05, "fsync": False}, **values)))
+
+    def kill_workers(self):
+        """End what a test that failed has left running, detached workers too."""
+        for pid in [worker.pid for worker in worker_manager.live_workers(self.path("run")) if worker.pid > 1]:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+    def add(self, job_id, command, **fields):
+        """Add a job of the home's folder without starting a program for it."""
+        self.queue.enqueue([dict(fields, id=job_id, command=command)], self.home, time.time())
+
+    def job(self, job_id):
+        """The job as it stands."""
+        return self.queue.find(job_id)[-1]
+
+    def wait_for_state(self, job_id, state):
+        """Wait until a job is in a state; the job."""
+        self.wait_for(lambda: self.job(job_id).state == state)
+        return self.job(job_id)
+
+    def wait_for_file(self, name):
+        """Wait for a file that a job makes; its text."""
+        self.wait_for(lambda: os.path.exists(self.path(name)))
+        return self.text(name)
+
+    def text(self, name):
+        """The text of a file in the home; "" if there is none."""
+        return self.read(name).decode("utf-8") if os.path.exists(self.path(name)) else ""
+
+    def worker(self, *arguments, **options):
+        """Start a worker process and wait until it can be signalled: a Popen whose `words` name the file with its stderr."""
+        words = "words-%d" % len(self._processes)
+        with open(self.path(words), "wb") as file:
+            process = self.start_worker(*arguments, stdout=subprocess.DEVNULL, stderr=file, **options)
+        process.words = words
+        self.wait_for(lambda: process.poll() is not None or _handles_signals(process.pid))
+        return process
+
+    def assert_ended(self, process, code=0):
+        """Wait for a worker's end: with this exit code, without a traceback, and with nothing left in run/."""
+        try:
+            process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            self.fail("it still runs; it said: " + self.text(process.words))
+        said = self.text(process.words)
+        self.assertEqual(process.returncode, code, said)
+        self.assertNotIn("Traceback", said)
+        self.assertNotIn('"pid": %d,' % process.pid, self.worker_files())
+
+    def wait_for_looks(self, process):
+        """Let a worker's main thread wake up and sleep again some times, where the system tells of that."""
+        if os.path.exists("/proc/self/status"):
+            before = int(_status(process.pid).get("voluntary_ctxt_switches", 0))
+            self.wait_for(lambda: process.poll() is not None
+                          or int(_status(process.pid).get("voluntary_ctxt_switches", 0)) > before + 10)
+
+    def stop(self, *workers):
+        """Stop workers as a signal does, and wait for their clean end."""
+        for process in workers:
+            process.terminate()
+        for process in workers:
+            self.assert_ended(process)
+
+
+def _status(pid):
+    """What /proc tells of a process; nothing where there is none."""
+    try:
+        with open("/proc/%d/status" % pid, encoding="ascii", errors="replace") as file:
+            return dict(line.split(":", 1) for line in file if ":" in line)
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
+
+
+def _handles_signals(pid):
+    """Whether a process has its handlers for TERM and HUP (or ignores HUP). True where that cannot be seen."""
+    status = _status(pid)
+    if "SigCgt" not in status:
+        return True
+    caught, ignored = int(status["SigCgt"], 16), int(status["SigIgn"], 16)
+    return bool(caught >> (signal.SIGTERM - 1) & 1 and (caught | ignored) >> (signal.SIGHUP - 1) & 1)
+
+
+# ---------------------------------------------------------------- running jobs
+
+class TestThreads(WorkerTest):
+    """One process, several threads."""
+
+    def test_n_workers_run_n_jobs_at_once(self):
+        for number in range(4):
+            self.add("job%d" % number, MEETING % 4)
+        self.drain("--count", "4")
+        self.assertEqual(self.queue.count()["completed"], 4)
+
+    def test_no_more_than_n_jobs_run_at_once(self):
+        for number in range(8):
+            self.add("job%d" % number, "echo + >> ran; sleep 0.03; echo - >> ran")
+        self.drain("--count", "2")
+        running, most = 0, 0
+        for sign in self.text("ran").split():
+            running += 1 if sign == "+" else -1
+            most = max(most, running)
+        self.assertLessEqual(most, 2)
+        self.assertEqual(len(self.text("ran").split()), 16)
+
+    def test_adding_jobs_wakes_the_idle_workers_and_one_look_is_enough_for_all_of_them(self):
+        self.settings(poll_interval=3600)
+        worker = self.worker("--count", "4")
+        self.succeed("enqueue", json.dumps([{"id": "job%d" % number, "command": MEETING % 4} for number in range(4)]), cwd=self.home)
+        self.wait_for(lambda: self.queue.count()["completed"] == 4)
+        self.stop(worker)
+
+    def test_each_poll_looks_for_jobs_that_came_without_a_call(self):
+        worker = self.worker("--count", "4")
+        self.write("jobs.json", json.dumps([{"id": "job%d" % number, "command": MEETING % 4, "cwd": self.home} for number in range(4)]))
+        self.wait_for(lambda: self.queue.count()["completed"] == 4)
+        self.stop(worker)
+
+    def test_jobs_start_in_the_order_in_which_they_were_added(self):
+        for number in range(20):
+            self.add("job%d" % number, 'echo "$QUEUECTL_JOB_ID" >> ran')
+        self.drain()
+        self.assertEqual(self.text("ran").split(), ["job%d" % number for number in range(20)])
+
+
+class TestManyJobs(WorkerTest):
+    """Two processes of four threads each, and a thousand jobs."""
+
+    def test_every_job_runs_exactly_once_and_the_list_is_whole_at_any_time(self):
+        workers = [self.worker("--count", "4"), self.worker("--count", "4")]
+        names = ["job%d" % number for number in range(1000)]
+        self.queue.enqueue([{"id": name, "command": 'echo "$QUEUECTL_JOB_ID" >> ran'} for name in names], self.home, time.time())
+        looks, counts = 0, {}
+        while counts.get("completed") != 1000:
+            jobs = json.loads(self.succeed("list", "--json"))
+            self.assertEqual([job["id"] for job in jobs], names)
+            states = [job["state"] for job in jobs]
+            counts = {state: states.count(state) for state in set(states)}
+            self.assertLessEqual(set(states), {"pending", "processing", "completed"})
+            looks += 1
+        self.assertGreater(looks, 1)
+        self.stop(*workers)
+        self.assertEqual(sorted(self.text("ran").split()), sorted(names))
+        self.assertEqual({(job.attempts, job.exit_code) for job in self.queue.jobs()}, {(1, 0)})
+        completed = [self.text(worker.words).count(": completed") for worker in workers]
+        self.assertEqual(sum(completed), 1000)
+        self.assertGreater(min(completed), 0, "one process did it all")
+
+
+class TestAttempts(WorkerTest):
+    """What a job sees, and how its end is told."""
+
+    def test_a_job_knows_its_id_its_attempt_its_worker_and_its_home(self):
+        self.add("é x", 'echo "$QUEUECTL_JOB_ID|$QUEUECTL_ATTEMPT|$QUEUECTL_HOME|$OTHER|$QUEUECTL_OTHER" >> seen; '
+                        'echo "$QUEUECTL_WORKER" >> workers; [ "$QUEUECTL_ATTEMPT" = 2 ]')
+        done = self.run_program("worker", "start", "--drain", env=self.environ(OTHER="kept", QUEUECTL_OTHER="dropped"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.text("seen").splitlines(), ["é x|1|%s|kept|" % self.home, "é x|2|%s|kept|" % self.home])
+        self.assertEqual(len(set(self.text("workers").split())), 2)
+
+    def test_it_runs_in_the_folder_from_which_it_was_enqueued(self):
+        os.mkdir(self.path("some where"))
+        self.succeed("enqueue", "--id", "x", "--", "pwd", cwd=self.path("some where"))
+        self.add("y", "pwd")
+        self.add("z", "pwd", cwd=self.path("some where"))
+        self.drain()
+        for job_id, folder in (("x", self.path("some where")), ("y", self.home), ("z", self.path("some where"))):
+            self.assertEqual(os.path.realpath(self.succeed("logs", job_id).rstrip("\n")), os.path.realpath(folder))
+
+    def test_it_reads_nothing_from_the_worker_s_terminal_and_has_the_user_s_umask(self):
+        self.add("x", "cat; umask; echo done")
+        self.run_program("worker", "start", "--drain", stdin="typed\n", preexec_fn=lambda: os.umask(0o027))
+        self.assertEqual(self.succeed("logs", "x"), "0027\ndone\n")
+
+    def test_its_exit_code_says_how_it_ended(self):
+        self.settings(max_retries=0)
+        rows = (("fine", "exit 0", "completed", 0, None), ("fails", "exit 3", "dead", 3, "failed"),
+                ("high", "exit 255", "dead", 255, "failed"),
+                ("missing", "no-such-command-at-all", "dead", 127, "failed"), ("killed", "kill -KILL $$", "dead", 137, "killed"),
+                ("ended", "kill -TERM $$", "dead", 143, "killed"), ("broken", "if", "dead", 2, "failed"))
+        for job_id, command, _, _, _ in rows:
+            self.add(job_id, command)
+        self.add("no folder", "echo hello", cwd=self.path("missing"))
+        self.add("last", "pwd")
+        self.drain(code=1)
+        for job_id, command, state, code, reason in rows:
+            with self.subTest(command=command):
+                job = self.job(job_id)
+                self.assertEqual((job.state, job.exit_code, job.reason), (state, code, reason))
+        with self.subTest("a folder that is not there"):
+            job = self.job("no folder")
+            self.assertEqual((job.state, job.exit_code, job.reason), ("dead", None, "unstartable"))
+            self.assertIn(self.path("missing"), self.succeed("logs", "no folder"))
+        self.assertEqual(self.succeed("logs", "last").rstrip("\n"), os.path.realpath(self.home))
+        self.assertEqual([job["id"] for job in self.records("dlq.json")],
+                         ["fails", "high", "missing", "killed", "ended", "broken", "no folder"])
+
+    def test_logs_hold_byte_for_byte_what_the_command_wrote_and_empty_ones_are_removed(self):
+        wanted = bytes(range(256)) * 500 + b"\r\n\xff tail"
+        self.write("content", wanted)
+        self.add("bytes", "cat content")
+        self.add("quiet", "true")
+        self.add("both", "echo one; echo two >&2; echo three; exit 1")
+        self.add("quiet too", "true")
+        self.settings(max_retries=0)
+        self.drain(code=1)
+        names = {name.split("-")[0]: name for name in os.listdir(self.path("logs"))}
+        self.assertEqual(set(names), {"bytes", "both"})
+        self.assertEqual(self.read(os.path.join("logs", names["bytes"])), wanted)
+        self.assertEqual(self.read(os.path.join("logs", names["both"])), b"one\ntwo\nthree\n")
+        self.assertEqual(self.records("dlq.json")[0]["output"], "one\ntwo\nthree")
+
+    def leave_children(self, *traps):
+        """Run a job that fails and leaves a child for each of these traps of TERM behind; all of them must be gone soon."""
+        self.write("child.sh", 'trap "$1" TERM; echo $$ >> pids; while [ -d "$QUEUECTL_HOME" ]; do sleep 0.05; done')
+        children = " ".join("sh child.sh '%s' &" % trap for trap in traps)
+        self.add("x", "%s while [ $(cat pids 2>/dev/null | wc -l) -lt %d ]; do sleep 0.01; done; exit 1" % (children, len(traps)))
+        self.drain(code=1)
+        for pid in self.text("pids").split():
+            self.wait_for(lambda: not is_alive(int(pid)))
+
+    def test_children_that_a_failed_job_leaves_are_asked_to_end(self):
+        self.settings(max_retries=0, kill_grace=DEADLINE)
+        self.leave_children("exit", "echo tidied > tidied; exit")
+        self.assertEqual(self.text("tidied"), "tidied\n")
+
+    def test_those_that_do_not_care_are_killed_after_the_grace(self):
+        self.settings(max_retries=0, kill_grace=0.2)
+        self.leave_children("", "exit")
+
+    def test_a_background_process_of_a_job_that_succeeded_is_left_alone_and_nobody_waits_for_it(self):
+        self.add("first", '(while [ -d "$QUEUECTL_HOME" ] && [ ! -e go ]; do sleep 0.05; done; echo late words) & echo $! > pid')
+        self.add("second", "echo second")
+        self.drain()
+        pid = int(self.text("pid"))
+        self.assertEqual((self.job("first").state, self.job("second").state), ("completed", "completed"))
+        self.assertTrue(is_alive(pid))
+        self.write("go", "")
+        self.wait_for(lambda: not is_alive(pid))
+        self.assertEqual(self.succeed("logs", "first"), "late words\n")
+        self.assertEqual(self.succeed("logs", "second"), "second\n")
+
+
+class TestRetries(WorkerTest):
+    """A failed job and its wait."""
+
+    FAILS_ONCE = 'echo "$QUEUECTL_JOB_ID" >> ran; [ "$QUEUECTL_ATTEMPT" = 2 ]'
+
+    def test_in_place_the_worker_waits_with_the_job_before_it_takes_another(self):
+        self.settings(backoff_base=0.3)
+        self.add("bad", self.FAILS_ONCE)
+        self.add("other", "echo other >> ran")
+        self.drain()
+        self.assertEqual(self.text("ran").split(), ["bad", "bad", "other"])
+
+    def test_not_in_place_it_takes_other_jobs_meanwhile(self):
+        self.settings(backoff_base=0.3, retry_in_place=False)
+        self.add("bad", self.FAILS_ONCE)
+        self.add("other", "echo other >> ran")
+        self.drain()
+        self.assertEqual(self.text("ran").split(), ["bad", "other", "bad"])
+        self.assertEqual((self.job("bad").state, self.job("bad").attempts), ("completed", 2))
+
+
+# ---------------------------------------------------------------- draining, detaching
+
+class TestDrain(WorkerTest):
+    """worker start --drain."""
+
+    def test_it_ends_with_0_if_all_went_well_and_with_1_if_a_job_died(self):
+        self.settings(max_retries=1)
+        self.assertEqual(self.drain("--count", "2").count("\n"), 1)  # nothing to do
+        self.add("good", '[ "$QUEUECTL_ATTEMPT" = 2 ]')
+        self.drain()
+        self.add("bad", "exit 1")
+        self.add("good too", "exit 0")
+        self.drain("--count", "2", code=1)
+        self.drain()  # it died before
+        self.assertEqual(self.queue.count(), {"pending": 0, "processing": 0, "completed": 2, "dead": 1})
+
+    def test_it_waits_for_retries_but_not_for_scheduled_jobs_which_it_names(self):
+        self.write("jobs.json", json.dumps([{"id": "retry", "command": "exit 0", "attempts": 1, "run_at": "2999-01-01T00:00:00Z"},
+                                            {"id": "some day", "command": "exit 0", "run_at": "2999-01-01T00:00:00Z"}]))
+        self.settings(backoff_max=0.2)
+        said = self.drain()
+        self.assertEqual((self.job("retry").state, self.job("some day").state), ("completed", "pending"))
+        self.assertRegex(said, "(?m)scheduled.*: some day$")
+
+    def test_it_waits_for_what_another_process_runs_and_takes_it_over_if_it_comes_back(self):
+        self.add("held", GATE)
+        first = self.worker()
+        self.wait_for_file("here-held")
+        self.add("quick", "exit 0")
+        second = self.worker("--drain")
+        self.wait_for_state("quick", "completed")
+        self.wait_for_looks(second)
+        first.terminate()
+        self.wait_for(lambda: "stopping" in self.text(first.words))
+        self.assertIsNone(second.poll())
+        first.terminate()
+        self.assert_ended(first)
+        self.write("go", "")
+        self.assert_ended(second)
+        self.assertEqual((self.job("held").state, self.job("held").attempts), ("completed", 1))
+
+
+class TestDetach(WorkerTest):
+    """worker start --detach."""
+
+    def test_it_returns_once_the_worker_runs_and_logs_to_a_file(self):
+        self.add("x", "echo hello")
+        printed = self.succeed("worker", "start", "--count", "2", "--detach")
+        worker, = worker_manager.live_workers(self.path("run"))
+        self.assertEqual(worker.count, 2)
+        for text in ("process %d " % worker.pid, self.home, self.path("run", "worker.log")):
+            self.assertIn(text, printed)
+        self.wait_for_state("x", "completed")
+        self.wait_for(lambda: "x: completed" in self.text(os.path.join("run", "worker.log")))
+        self.assertEqual(os.stat(self.path("run", "worker.log")).st_mode & 0o777, 0o600)
+        self.assertEqual(os.getpgid(worker.pid), worker.pid)  # Ctrl+C in this terminal does not reach it
+        self.assertEqual(self.succeed("worker", "stop"), "Stopped 1 worker process.\n")
+        self.wait_for(lambda: not is_alive(worker.pid))
+
+    def test_with_drain_and_nothing_to_do_it_is_no_error_that_it_has_ended_already(self):
+        for _ in range(5):
+            self.succeed("worker", "start", "--detach", "--drain")
+            self.wait_for(lambda: not worker_manager.live_workers(self.path("run")))
+
+    def test_a_worker_that_does_not_come_up_is_an_error(self):
+        os.makedirs(self.path("run", "lock"))  # where the lock should be
+        said = self.refuse("worker", "start", "--detach", code=1)
+        self.assertIn(self.path("run", "lock"), said)
+
+
+# ---------------------------------------------------------------- stopping
+
+class TestStop(WorkerTest):
+    """worker stop, from another terminal."""
+
+    def test_it_waits_for_the_running_jobs_and_no_more_are_started(self):
+        for name in ("a", "b", "c"):
+            self.add(name, GATE)
+        busy = [self.worker(), self.worker()]
+        self.wait_for_file("here-a")
+        self.wait_for_file("here-b")
+        stop = self.start("worker", "stop")
+        self.wait_for(lambda: all("stopping" in self.text(worker.words) for worker in busy))
+        self.write("go-a", "")
+        self.wait_for(lambda: any(worker.poll() is not None for worker in busy))
+        self.assertIsNone(stop.poll())
+        self.assertEqual((self.job("a").state, self.job("b").state), ("completed", "processing"))
+        self.write("go-b", "")
+        for worker in busy:
+            self.assert_ended(worker)
+        self.assertEqual((stop.wait(), stop.stdout.read(), stop.stderr.read()), (0, "Stopped 2 worker processes.\n", ""))
+        self.assertEqual((self.job("b").state, self.job("c").state), ("completed", "pending"))
+        self.assertEqual(worker_manager.worker_files(self.path("run")), [])
+
+    def test_a_worker_in_a_backoff_wait_stops_at_once(self):
+        self.settings(backoff_base=1000)
+        self.add("bad", "exit 1")
+        self.add("other", "exit 0")
+        worker = self.worker()
+        self.wait_for(lambda: "again in 1000 s" in self.text(worker.words))
+        self.assertEqual(self.succeed("worker", "stop"), "Stopped 1 worker process.\n")
+        self.assert_ended(worker)
+        job = self.job("bad")
+        self.assertEqual((job.state, job.attempts, self.job("other").state), ("pending", 1, "pending"))
+        self.assertIsNotNone(job.run_at)
+
+    def test_the_wait_that_is_on_disk_is_kept_by_the_next_worker(self):
+        self.settings(backoff_base=1000)
+        self.add("bad", "echo >> ran; exit 1")
+        worker = self.worker()
+        self.wait_for(lambda: "again in 1000 s" in self.text(worker.words))
+        self.stop(worker)
+        worker = self.worker()
+        self.add("other", "exit 0")
+        self.wait_for_state("other", "completed")
+        self.stop(worker)
+        self.assertEqual((self.job("bad").attempts, len(self.text("ran").splitlines())), (1, 1))
+
+    def test_now_ends_the_running_jobs_which_go_back_as_if_they_had_not_been_started(self):
+        self.write("job.sh", FOR_EVER)
+        self.add("x", "sh job.sh")
+        self.add("next", "exit 0")
+        worker = self.worker()
+        pids = [int(pid) for pid in self.wait_for_file("pids").split()]
+        self.assertEqual(self.succeed("worker", "stop", "--now"), "Stopped 1 worker process.\n")
+        self.assert_ended(worker)
+        job = self.job("x")
+        self.assertEqual((job.state, job.attempts, job.exit_code, job.reason, job.run_at, job.worker),
+                         ("pending", 0, None, None, None, None))
+        self.assertEqual(self.job("next").state, "pending")
+        for pid in pids:
+            self.wait_for(lambda: not is_alive(pid))
+
+    def test_now_kills_after_the_grace_what_does_not_care_for_term(self):
+        self.settings(kill_grace=0.1)
+        self.write("job.sh", FOR_EVER)
+        self.add("x", "sh job.sh stubborn")
+        worker = self.worker()
+        pids = [int(pid) for pid in self.wait_for_file("pids").split()]
+        self.succeed("worker", "stop", "--now")
+        self.assert_ended(worker)
+        self.assertEqual((self.job("x").state, self.job("x").attempts), ("pending", 0))
+        for pid in pids:
+            self.wait_for(lambda: not is_alive(pid))
+
+    def test_now_after_a_patient_stop_ends_what_that_one_waits_for(self):
+        self.add("x", GATE)
+        worker = self.worker()
+        self.wait_for_file("here-x")
+        patient = self.start("worker", "stop")
+        self.wait_for(lambda: "stopping" in self.text(worker.words))
+        self.succeed("worker", "stop", "--now")
+        self.assert_ended(worker)
+        self.assertEqual((patient.wait(), self.job("x").state, self.job("x").attempts), (0, "pending", 0))
+
+    def test_with_a_timeout_it_gives_up_with_124_and_the_worker_still_stops_when_its_job_ends(self):
+        self.add("x", GATE)
+        worker = self.worker()
+        self.wait_for_file("here-x")
+        done = self.run_program("worker", "stop", "--timeout", "0.2")
+        self.assertEqual(done.returncode, 124)
+        self.assertIn("pid %d" % worker.pid, done.stderr)
+        self.assertIsNone(worker.poll())
+        self.write("go", "")
+        self.assert_ended(worker)
+        self.assertEqual(self.job("x").state, "completed")
+
+
+class TestSignals(WorkerTest):
+    """INT, TERM and HUP."""
+
+    SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+    def test_the_first_lets_the_running_job_end_and_starts_no_more(self):
+        for name in self.SIGNALS:
+            with self.subTest(signal=name):
+                self.add(name, GATE)
+                worker = self.worker()
+                self.wait_for_file("here-" + name)
+                self.add("after", "exit 0")
+                worker.send_signal(getattr(signal, name))
+                self.wait_for(lambda: "stopping" in self.text(worker.words))
+                self.assertEqual(self.job(name).state, "processing")
+                self.write("go-" + name, "")
+                self.assert_ended(worker)
+                self.assertEqual((self.job(name).state, self.job("after").state), ("completed", "pending"))
+                self.queue.reset()
+
+    def test_the_second_ends_it_and_it_goes_back_to_the_queue(self):
+        for name in self.SIGNALS:
+            with self.subTest(signal=name):
+                self.add(name, GATE)
+                worker = self.worker()
+                self.wait_for_file("here-" + name)
+                worker.send_signal(getattr(signal, name))
+                self.wait_for(lambda: "stopping" in self.text(worker.words))
+                worker.send_signal(getattr(signal, name))
+                self.assert_ended(worker)
+                job = self.job(name)
+                self.assertEqual((job.state, job.attempts), ("pending", 0))
+                self.queue.reset()
+
+    def test_an_idle_worker_ends_at_the_first(self):
+        for name in self.SIGNALS:
+            with self.subTest(signal=name):
+                worker = self.worker("--count", "3")
+                worker.send_signal(getattr(signal, name))
+                self.assert_ended(worker)
+                self.assertEqual(self.text(worker.words), "")
+
+    def test_ctrl_c_in_the_worker_s_terminal_does_not_reach_the_job(self):
+        self.add("x", GATE)
+        worker = self.worker(start_new_session=True)
+        self.wait_for_file("here-x")
+        os.killpg(worker.pid, signal.SIGINT)
+        self.wait_for(lambda: "stopping" in self.text(worker.words))
+        self.write("go", "")
+        self.assert_ended(worker)
+        self.assertEqual((self.job("x").state, self.job("x").exit_code), ("completed", 0))
+
+    def test_under_nohup_a_hangup_is_ignored(self):
+        worker = self.worker(preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+        worker.send_signal(signal.SIGHUP)
+        self.add("x", "exit 0")
+        self.wait_for_state("x", "completed")
+        self.assertIsNone(worker.poll())
+        self.stop(worker)
+
+
+# ---------------------------------------------------------------- workers that are killed
+
+class TestKilled(WorkerTest):
+    """kill -9 of a worker process in the middle of a job."""
+
+    def start_losing(self, *arguments):
+        """A worker that runs the job `lost`, and the pids of that job's tree."""
+        self.write("job.sh", FOR_EVER)
+        self.add("lost", "sh job.sh " + " ".join(arguments))
+        worker = self.worker()
+        return worker, [int(pid) for pid in self.wait_for_file("pids").split()]
+
+    def lose(self, worker, pids):
+        """Kill that worker; the tree of its job goes on."""
+        worker.kill()
+        worker.wait()
+        self.assertTrue(all(is_alive(pid) for pid in pids) or self.job("lost").attempts > 1)
+
+    def assert_ran_again(self):
+        """The job ran again, once and well, after the first tree was gone; and nothing is left of the worker that died."""
+        job = self.wait_for_state("lost", "completed")
+        self.assertEqual((job.attempts, job.exit_code), (2, 0))
+        self.assertEqual(self.text("survivors"), "")
+        self.wait_for(lambda: len(worker_manager.worker_files(self.path("run"))) == len(worker_manager.live_workers(self.path("run"))))
+
+    def test_an_idle_other_process_takes_the_job_up(self):
+        losing = self.start_losing()
+        other = self.worker()
+        self.lose(*losing)
+        self.assert_ran_again()
+        self.stop(other)
+
+    def test_a_busy_other_process_ends_the_old_tree_and_returns_the_job(self):
+        self.add("busy", GATE)
+        other = self.worker()
+        self.wait_for_file("here-busy")
+        losing = self.start_losing("stubborn")
+        self.lose(*losing)
+        job = self.wait_for_state("lost", "pending")
+        self.assertEqual((job.attempts, job.reason, self.job("busy").state), (1, "lost", "processing"))
+        self.assertFalse(any(is_alive(pid) for pid in losing[1]))
+        self.write("go", "")
+        self.assert_ran_again()
+        self.assertIn("lost: its worker", self.text(other.words))
+        self.stop(other)
+
+    def test_the_next_worker_that_is_started_takes_it_up(self):
+        self.lose(*self.start_losing())
+        self.assertEqual(self.job("lost").state, "processing")
+        self.drain()
+        self.assert_ran_again()
+
+    def test_it_is_taken_up_although_run_was_deleted(self):
+        self.lose(*self.start_losing())
+        shutil.rmtree(self.path("run"))
+        self.drain()
+        self.assert_ran_again()
+
+    def test_a_job_that_kills_its_worker_each_time_ends_in_the_dead_letter_queue(self):
+        self.settings(max_retries=1)
+        self.add("killer", "echo last words; kill -9 $PPID; sleep 1")
+        for attempt in (1, 2):
+            with self.subTest(attempt=attempt):
+                self.assertEqual(self.run_program("worker", "start", "--drain").returncode, -signal.SIGKILL)
+                self.assertEqual((self.job("killer").state, self.job("killer").attempts), ("processing", attempt))
+        self.drain(code=1)  # a job died meanwhile
+        job = self.job("killer")
+        self.assertEqual((job.state, job.attempts, job.reason), ("dead", 2, "lost"))
+        entry, = self.records("dlq.json")
+        self.assertEqual((entry["id"], entry["output"]), ("killer", "last words"))
+
+
+# ---------------------------------------------------------------- files that change meanwhile
+
+class TestFilesThatChange(WorkerTest):
+    """config.json and jobs.json, edited while a worker runs."""
+
+    def test_edited_settings_are_taken_up_and_a_broken_edit_is_reported_and_ignored(self):
+        self.settings(max_retries=0)
+        worker = self.worker()
+        self.add("before", "exit 1")
+        self.assertEqual(self.wait_for_state("before", "dead").attempts, 1)
+        self.settings(max_retries=2)
+        self.wait_for(lambda: "settings read again" in self.text(worker.words))
+        self.add("after", "exit 1")
+        self.assertEqual(self.wait_for_state("after", "dead").attempts, 3)
+        self.write("config.json", '{"max_retries": 0,\n "backoff_base" 1}')
+        self.wait_for(lambda: "line 2, column 17" in self.text(worker.words))
+        self.assertIn("going on with the settings as they were", self.text(worker.words))
+        self.add("last", "exit 1")
+        self.assertEqual(self.wait_for_state("last", "dead").attempts, 3)
+        self.stop(worker)
+
+    def test_a_job_file_that_is_broken_for_a_while_costs_no_result(self):
+        self.add("x", GATE)
+        self.add("next", "exit 0")
+        worker = self.worker()
+        self.wait_for_file("here-x")
+        content = self.read("jobs.json")
+        self.write("jobs.json", b"oops" + content)
+        self.write("go", "")
+        self.wait_for(lambda: "waits to be recorded" in self.text(worker.words))
+        self.assertIn(self.path("jobs.json"), self.text(worker.words))
+        self.assertIsNone(worker.poll())
+        self.assertEqual(self.read("jobs.json"), b"oops" + content)
+        self.write("jobs.json", content)
+        self.wait_for(lambda: self.queue.count()["completed"] == 2)
+        self.assertEqual(self.job("x").attempts, 1)
+        self.stop(worker)
+
+    def test_the_result_of_a_job_that_was_cleared_meanwhile_counts_for_nothing(self):
+        self.add("x", GATE)
+        worker = self.worker()
+        self.wait_for_file("here-x")
+        self.write("jobs.json", "[]")
+        self.write("go", "")
+        self.wait_for(lambda: "counts for nothing" in self.text(worker.words))
+        self.add("next", "exit 0")
+        self.wait_for_state("next", "completed")
+        self.assertEqual([job.id for job in self.queue.jobs()], ["next"])
+        self.stop(worker)
+
+
+# ---------------------------------------------------------------- homes that are refused
+
+class TestSafety(WorkerTest):
+    """Who can write the home can run commands: `worker start` looks."""
+
+    def test_what_everyone_can_write_is_refused_with_the_path_and_the_chmod_that_mends_it(self):
+        self.add("x", "echo ran > ran")
+        for path, mode in ((self.home, 0o777), (self.home, 0o1777), (self.path("jobs.json"), 0o666), (self.path("config.json"), 0o602)):
+            for words in (["worker", "start", "--drain"], ["worker", "start", "--detach"]):
+                with self.subTest(path=path, mode=oct(mode), arguments=words):
+                    former = os.stat(path).st_mode
+                    os.chmod(path, mode)
+                    said = self.refuse(*words, code=1)
+                    self.assertIn("chmod o-w %s" % path, said)
+                    os.chmod(path, former)
+        self.assertFalse(os.path.exists(self.path("ran")))
+        self.drain()
+        self.assertEqual(self.text("ran"), "ran\n")
+
+    @unittest.skipUnless(hasattr(os, "geteuid") and os.geteuid() == 0, "only root can give files away")
+    def test_what_belongs_to_another_user_is_refused(self):
+        self.add("x", "echo ran > ran")
+        for path in (self.path("jobs.json"), self.path("config.json"), self.home):
+            with self.subTest(path=path):
+                os.chown(path, 12345, -1)
+                said = self.refuse("worker", "start", "--drain", code=1)
+                self.assertIn("belongs to another user", said)
+                self.assertIn(path, said)
+                os.chown(path, 0, -1)
+        self.assertFalse(os.path.exists(self.path("ran")))
+
+    def test_a_home_as_umask_002_makes_it_works(self):
+        os.chmod(self.home, 0o775)
+        os.chmod(self.path("config.json"), 0o664)
+        options = {"preexec_fn": lambda: os.umask(0o002)}
+        self.succeed("enqueue", "--id", "x", "--", "umask", **options)
+        done = self.run_program("worker", "start", "--drain", **options)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(self.succeed("logs", "x", **options), "0002\n")
+
+    @unittest.skipUnless(sys.platform.startswith("linux"), "needs a limit on memory")
+    def test_more_threads_than_the_system_gives_are_refused_in_one_line(self):
+        import resource
+        self.add("x", "exit 0")
+        limit = 1 << 30
+        with open(self.path("words"), "wb") as file:
+            process = self.start("worker", "start", "--drain", "--count", "2000", stdout=subprocess.DEVNULL, stderr=file,
+                                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)))
+        self.wait_for(lambda: process.poll() is not None or "Traceback" in self.text("words"))
+        said = self.text("words")
+        self.assertNotIn("Traceback", said)
+        self.assertEqual(process.returncode, 1, said)
+        self.assertRegex(said, "(?m)^queuectl: error: .*thread")
+        self.assertEqual(worker_manager.worker_files(self.path("run")), [])
+
+
+if __name__ == "__main__":
+    unittest.main()
