@@ -93,17 +93,22 @@ def _list(parser):
     parser.add_argument("--quiet", "-q", action="store_true", help="print the ids alone")
     parser.add_argument("--jsonl", action="store_true", help="print JSON, a job a line")
     _table(parser)
+    _color(parser)
 
 
 def _table(parser):
     """What every command takes that prints a table."""
     _json(parser)
     parser.add_argument("--utc", action="store_true", help="print times as they are, not how long ago they were")
+
+
+def _color(parser):
     parser.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="colour; default: on a terminal")
 
 
 def _status(parser):
-    _table(parser)
+    _json(parser)
+    _color(parser)
     parser.add_argument("--watch", "-w", nargs="?", type=_seconds, const=1.0, metavar="SECONDS", help="show it again and again, in place")
 
 
@@ -254,8 +259,11 @@ class _Help(RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=30, width=min(width, 110) - 2)
 
 
-def overview():
-    """The help of the program as a whole."""
+def overview(group=""):
+    """The help of the program as a whole, or of the commands whose name starts with a word."""
+    if group:
+        return "\n".join("  %-13s %-46s queuectl %s" % (name, meaning, example) for name, (meaning, example, _, _) in COMMANDS.items()
+                         if name.startswith(group + " "))
     lines = ["QueueCTL: a job queue in plain files.", "", "usage: queuectl [--home DIR] COMMAND …", ""]
     titles = {first: title for title, first in GROUPS}
     for name, (meaning, example, _, _) in COMMANDS.items():
@@ -269,11 +277,12 @@ def overview():
 def parse(argv):
     """The function in `commands` that was asked for, and its arguments. Raises UsageError; SystemExit after printing help.
 
-    The name is "--help" or "--version" where that was asked for instead of a command, with None as arguments.
+    The name is "--help" or "--version" where that was asked for instead of a command; the arguments are then the group of commands, or
+    "".
     """
     home, name, rest, words = _split(argv)
     if name.startswith("-"):
-        return name, None
+        return name, "".join(rest)
     parser = build_parser(name)
     if words is not None and name != "enqueue":
         rest, words = rest + ["--"] + words, None
@@ -315,6 +324,10 @@ def _split(argv):
     if rest and "%s %s" % (name, rest[0]) in COMMANDS:
         name, rest = "%s %s" % (name, rest[0]), rest[1:]
     if name not in COMMANDS:
+        if name == "help":
+            return home, "--help", [], None
+        if rest[:1] in (["-h"], ["--help"]) and any(other.startswith(name + " ") for other in COMMANDS):
+            return home, "--help", [name], None
         _explain_unknown(name, rest)
     return home, name, rest, words
 

@@ -11,8 +11,8 @@ from helpers import (DEFAULTS, SETTINGS, JsonError, QueueError, UsageError, chec
 from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, InvalidJob, given_up
 from job_format import STATES, CorruptFile
 from job_manager import Choice, JobManager
-from terminal import (Follower, Progress, bar, bars, copy_to_stdout, fit, get_width, is_terminal, length, paint_state, table,
-                      use_color, watch, when)
+from terminal import (Follower, Progress, bar, bars, copy_to_stdout, display_width, fit, get_width, is_terminal, knows_unicode, length,
+                      paint_state, showable, table, use_color, watch, when)
 
 _EXAMPLE = "queuectl enqueue '{\"id\": \"job1\", \"command\": \"echo Hello\"}', or: queuectl enqueue --id job1 -- echo Hello"
 
@@ -64,7 +64,7 @@ def notice(message):
 def json_text(value):
     """JSON as people read it."""
     import json
-    return printable_json(json.dumps(value, indent=2, ensure_ascii=False))
+    return printable_json(json.dumps(value, indent=2, ensure_ascii=False), not knows_unicode())
 
 
 def _print_json(value):
@@ -73,9 +73,9 @@ def _print_json(value):
 
 def _print_json_array(records):
     """A JSON array, an element a line, as they come."""
-    first = True
+    first, ascii_only = True, not knows_unicode()
     for record in records:
-        sys.stdout.write(("[\n" if first else ",\n") + printable_json(encode_json(record)))
+        sys.stdout.write(("[\n" if first else ",\n") + printable_json(encode_json(record), ascii_only))
         first = False
     print("[]" if first else "\n]")
 
@@ -248,7 +248,7 @@ def cmd_list(args, queue):
         _print_json_array(job.to_dict() for job in jobs)
     elif args.jsonl:
         for job in jobs:
-            print(printable_json(encode_json(job.to_dict())))
+            print(printable_json(encode_json(job.to_dict()), not knows_unicode()))
     elif args.quiet:
         for job in jobs:
             print(printable(job.id))
@@ -299,27 +299,32 @@ def _status(queue):
 def _status_lines(queue, args):
     """What `status` prints."""
     facts = _status(queue)
-    color, terminal = use_color(os.environ, args.color), is_terminal(sys.stdout)
+    color, window = use_color(os.environ, args.color), get_width() if is_terminal(sys.stdout) else 0
     width = len(str(facts["total"]))
     lines = []
     for name in STATES + ("total",):
-        bars = "  " + paint_state(bar(facts[name], facts["total"]), name, color) if terminal and name != "total" else ""
-        lines.append("%-10s  %*d%s" % (name, width, facts[name], bars))
-    pids = "  (pid %s)" % ", ".join(map(str, facts["worker_processes"])) if facts["workers"] else ""
-    lines.append("%-10s  %*d%s" % ("workers", width, facts["workers"], pids))
+        start = "%-10s  %*d" % (name, width, facts[name])
+        room = min(20, window - len(start) - 2)
+        bars_shown = "  " + bar(facts[name], facts["total"], room) if room > 0 and name != "total" else ""
+        lines.append(paint_state(_cut(start + bars_shown, window), name, color))
+    told = ["%-10s  %*d%s" % ("workers", width, facts["workers"], "  (pid %s)" % ", ".join(map(str, facts["worker_processes"]))
+                              if facts["workers"] else "")]
     for job in facts["running_jobs"][:10]:
-        told = "running     %s, for %s: %s" % (printable(job.id), length(time.time() - parse_time(job.started_at or job.updated_at)),
-                                              printable(job.command))
-        lines.append(fit(told, get_width()).rstrip() if terminal else told)
+        since = length(time.time() - parse_time(job.started_at or job.updated_at))
+        told.append("running     %s, for %s: %s" % (job.id, since, job.command))
     if len(facts["running_jobs"]) > 10:
-        lines.append("            and %d more" % (len(facts["running_jobs"]) - 10))
+        told.append("            and %d more" % (len(facts["running_jobs"]) - 10))
     if facts["jobs_per_minute"]:
         left = ", %s left at this rate" % length(facts["seconds_left"]) if facts["seconds_left"] else ""
-        lines.append("speed       %g jobs a minute%s" % (facts["jobs_per_minute"], left))
+        told.append("speed       %g jobs a minute%s" % (facts["jobs_per_minute"], left))
     if facts["paused"]:
-        lines.append("paused      yes; 'queuectl resume' lets workers take jobs again")
-    lines.append("home        %s" % printable(queue.home))
-    return lines
+        told.append("paused      yes; 'queuectl resume' lets workers take jobs again")
+    told.append("home        %s" % queue.home)
+    return lines + [_cut(showable(line), window) for line in told]
+
+
+def _cut(line, window):
+    return fit(line, window).rstrip() if window and display_width(line) > window else line
 
 
 def cmd_stats(args, queue):
@@ -520,7 +525,8 @@ def cmd_completion(args, queue):
     """Print a shell's completion script, or what may follow some words."""
     import completion
     if args.words_so_far is not None:
-        for word in completion.candidates(args.words_so_far, queue.jobs):
+        home, _ = completion.home_in(args.words_so_far)
+        for word in completion.candidates(args.words_so_far, Queue(os.path.abspath(home)).jobs if home else queue.jobs):
             print(word)
     elif args.shell is None:
         raise UsageError("which shell: bash, zsh or fish? For bash: source <(queuectl completion bash)")

@@ -2,15 +2,25 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 from arguments import ALIASES, COMMANDS, build_parser
-from helpers import printable
+from helpers import SETTINGS
 from job_format import STATES
 
 SCRIPTS = {
+    # The words are split anew, since bash splits them at colons and equal signs too; no candidate is ever expanded.
     "bash": """_queuectl() {
-    local IFS=$'\\n'
-    COMPREPLY=($(compgen -W "$(queuectl completion --words "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)" -- "${COMP_WORDS[COMP_CWORD]}"))
+    local line=${COMP_LINE:0:COMP_POINT} word prefix found
+    local -a words
+    read -ra words <<< "$line"
+    [[ $line == *[[:space:]] ]] && words+=("")
+    word=${words[${#words[@]}-1]}
+    prefix=${word%"${word##*[:=]}"}
+    COMPREPLY=()
+    while IFS= read -r found; do
+        COMPREPLY+=("${found#"$prefix"}")
+    done < <(queuectl completion --words "${words[@]:1}" 2>/dev/null)
 }
 complete -o default -F _queuectl queuectl
 """,
@@ -34,38 +44,66 @@ complete -c queuectl -f -a '(__queuectl)'
 _IDS = {"cancel": STATES[:2], "edit": STATES[:1], "retry": STATES[3:], "dlq retry": STATES[3:], "dlq purge": STATES[3:],
         "clean": STATES[2:], "show": STATES, "logs": STATES, "wait": STATES[:2]}
 _MOST_IDS = 200
+_PLAIN = re.compile(r"[\w@%+:,./-]+\Z")  # an id that every shell takes as it is
+
+
+def home_in(words):
+    """(the --home that words give before the command, or None; the words without it)."""
+    if words[:1] == ["--home"] and len(words) > 2:
+        return words[1], words[2:]
+    if words and words[0].startswith("--home=") and len(words) > 1:
+        return words[0][len("--home="):], words[1:]
+    return None, words
 
 
 def candidates(words, jobs):
     """What may stand in place of the last of `words` (what was typed behind the program's name), as texts. `jobs` is a JobManager."""
+    _, words = home_in(words)
     *before, word = words or [""]
-    before = [ALIASES.get(one, one) for one in before if not one.startswith("-")]
-    pair, single = " ".join(before[:2]), before[0] if before else ""
-    name = pair if pair in COMMANDS else single
-    if name not in COMMANDS or (len(before) == 1 and any(other.startswith(name + " ") for other in COMMANDS)):
+    path = [ALIASES.get(one, one) for one in before if not one.startswith("-")][:2]
+    name = " ".join(path) if " ".join(path) in COMMANDS else path[0] if path else ""
+    found = []
+    if len(path) == len(before) and path != name.split(" ")[:2] or len(before) == len(name.split()) or not before:
         depth = len(before)
-        found = [other.split(" ")[depth] for other in COMMANDS if other.split(" ")[:depth] == before and len(other.split(" ")) > depth]
+        found = [other.split(" ")[depth] for other in COMMANDS if other.split(" ")[:depth] == path and other.count(" ") >= depth]
         found += list(ALIASES) if not before else []
-        if found:
-            return [one for one in dict.fromkeys(found) if one.startswith(word)]
-    if name not in COMMANDS:
-        return []
-    return [one for one in _arguments(name, words[-2] if len(words) > 1 else "", word, jobs) if one.startswith(word)]
+    if name in COMMANDS:
+        found += _arguments(name, before[-1] if before else "", word, jobs)
+    return [one for one in dict.fromkeys(found) if one.startswith(word)]
 
 
 def _arguments(name, previous, word, jobs):
     parser = build_parser(name)
+    option, equals, value = word.partition("=")
     for action in parser._actions:
+        if equals and option in action.option_strings:
+            return ["%s=%s" % (option, one) for one in _values(action, value, jobs)]
         if previous in action.option_strings and action.nargs != 0:
-            return list(STATES) if action.dest == "state" else [str(choice) for choice in action.choices or ()]
+            return _values(action, word, jobs)
     if word.startswith("-"):
         return [option for action in parser._actions if action.help != argparse.SUPPRESS for option in action.option_strings
                 if option.startswith("--")]
-    ids = []
-    for job in jobs.jobs(_IDS[name]) if name in _IDS else ():
-        if printable(job.id) == job.id and " " not in job.id and job.id.startswith(word):
-            ids.append(job.id)
+    if name in ("config get", "config set"):
+        return [setting.name for setting in SETTINGS] if previous in ("get", "set") else []
+    positional = [action for action in parser._actions if not action.option_strings and action.choices]
+    return (_ids(jobs, _IDS[name], word) if name in _IDS else []) + [str(one) for action in positional for one in action.choices or ()]
+
+
+def _values(action, word, jobs):
+    """What an option may be given."""
+    if action.choices:
+        return [str(choice) for choice in action.choices]
+    if action.dest == "state":
+        first = word.rpartition(",")[0]
+        return ["%s,%s" % (first, state) if first else state for state in STATES if state not in first.split(",")]
+    return _ids(jobs, STATES, word) if action.dest == "after" else []
+
+
+def _ids(jobs, states, word):
+    ids: dict = {}
+    for job in jobs.jobs(states):
+        if job.id.startswith(word) and _PLAIN.match(job.id) and not job.id.startswith("-"):
+            ids[job.id] = None
             if len(ids) == _MOST_IDS:
                 break
-    positional = [action for action in parser._actions if not action.option_strings and action.choices]
-    return ids + [str(choice) for action in positional for choice in action.choices or ()]
+    return list(ids)

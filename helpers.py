@@ -64,9 +64,9 @@ def _place_of(text, position, literal):
         if word in "[{":
             keys.append(set())
         elif word in "]}":
-            keys.pop()
+            keys = keys[:-1]
         elif word[0] != '"':
-            if word == literal:
+            if literal is not None and word.startswith(literal):
                 return position + token.start()
         elif literal is None:
             for escape in re.finditer(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD][89a-fA-F]..|\\.", word):
@@ -194,9 +194,15 @@ def format_time(seconds):
     return "%s.%06dZ" % (_format_second(second), micro)
 
 
+_ISO_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,15}(?:[Zz]|[+-][0-9:]{5,8})\Z"
+
+
 def parse_time(text):
     """Seconds since the epoch of an ISO 8601 time with an offset or Z. Raises ValueError."""
+    import re
     from datetime import datetime, timedelta, timezone
+    if not re.match(_ISO_TIME, text):
+        raise ValueError("not ISO 8601")
     iso = text[:-1] + "+00:00" if text[-1:] in ("Z", "z") else text
     moment = datetime.fromisoformat(iso)
     if moment.tzinfo is None:
@@ -472,16 +478,17 @@ def printable(text):
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
+def printable_json(text, ascii_only=False):
+    """JSON that is safe on a terminal: what `printable` would escape, or all that is not ASCII, as JSON escapes it."""
+    if text.isprintable() and (text.isascii() or not ascii_only):
+        return text
+    return "".join(char if char == "\n" or (char.isprintable() and (char.isascii() or not ascii_only)) else json.dumps(char)[1:-1]
+                   for char in text)
+
+
 @lru_cache(maxsize=1)
 def _time_of_day(second):
     return time.strftime("%H:%M:%S", time.localtime(second))
-
-
-def printable_json(text):
-    """JSON that is safe on a terminal: what `printable` would escape, as JSON escapes it."""
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)
 
 
 def log(message):

@@ -20,7 +20,7 @@ import time
 from file_lock import RING, new_gen
 from helpers import (WINDOWS, QueueError, format_time, open_private, parse_time, pread, pwrite, remove_file, replace,
                      sync, sync_folder)
-from job_format import (CHUNK, COLUMNS, EMPTY, END, STATES, WIDTH, CorruptFile, Layout, bare, blocks, check_canonical, count_states,
+from job_format import (CHUNK, COLUMNS, EMPTY, END, STATES, WIDTH, CorruptFile, Layout, bare, blocks, check_canonical, count_block,
                         encode_line1, encode_line2, find_ids, lay_out, parse_any, parse_damaged, parse_record, pending_records, read_lines)
 
 _SETTLED = 0.2  # seconds that a strange file must have held still; an editor that truncates first shows an empty one for a moment
@@ -97,11 +97,19 @@ class View:
         if self._parsed is not None:
             states = [record["state"] for record in self._parsed]
             return {state: states.count(state) for state in STATES}
-        counts, total = count_states(self._descriptor, self._end)
-        if sum(counts.values()) != total and self._lock is not None:  # a change was caught midway
-            with self._lock:
-                counts, total = count_states(self._descriptor, self._end)
-        return counts
+        counts = [0] * len(STATES)
+        for _, block in self._sound_blocks():
+            counts = [known + more for known, more in zip(counts, count_block(block)[0])]
+        return dict(zip(STATES, counts))
+
+    def _sound_blocks(self):
+        """The blocks of the file; one in which a record was caught in the middle of a change is read again while no one changes it."""
+        for offset, block in blocks(self._descriptor, self._end):
+            counts, total = count_block(block)
+            if sum(counts) != total and self._lock is not None:
+                with self._lock:
+                    block = pread(self._descriptor, len(block), offset)
+            yield offset, block
 
     def rows(self):
         """All records as (place, row), the row as `lay_out` takes it, without parsing them. The file must be in our layout."""
@@ -118,7 +126,7 @@ class View:
 
     def pending(self):
         """The pending records, as `pending_records` gives them. The file must be in our layout."""
-        return pending_records(self._descriptor, self._end)
+        return pending_records(self._descriptor, self._end, again=self._read_again)
 
     def records(self, states=STATES, containing=b""):
         """The records in those states as (place, object), in order; with `containing`, only those whose line 1 has these bytes
@@ -129,7 +137,7 @@ class View:
                     yield 0, dict(record)
             return
         wanted = re.compile(b'\n "state": "(?:%s)"' % "|".join(states).encode("ascii"))
-        for offset, block in blocks(self._descriptor, self._end):
+        for offset, block in self._sound_blocks():
             if containing not in block:
                 continue
             for match in wanted.finditer(block):
@@ -238,13 +246,15 @@ class JobFile:
         return _key(os.fstat(self._descriptor))
 
     def settle(self):
-        """Wait until the file has held still for 200 ms, then check it whole. Raises CorruptFile. Call without the lock."""
+        """Wait until the file has held still for 200 ms, then check it whole. Raises CorruptFile. Call without the lock.
+
+        A time of its own that is older stands for having held still, but not for an empty file: its size may change before its time."""
         key, since = None, time.monotonic()
         while True:
             now, age = self._look()
             if now != key:
                 key, since = now, time.monotonic()
-            if age > _SETTLED or time.monotonic() - since >= _SETTLED:
+            if (age > _SETTLED and key[1]) or time.monotonic() - since >= _SETTLED:
                 break
             time.sleep(0.02)
         if self._checked is None or self._checked[0] != key:

@@ -118,9 +118,9 @@ _PENDING = re.compile(b'\n "state": "pending"')
 _SPECIAL = (b', "priority": ', b', "after": ')  # a quote inside a text is escaped, so these are keys
 
 
-def pending_records(descriptor, end, start=2, whole=False):
+def pending_records(descriptor, end, start=2, whole=False, again=None):
     """The pending records as (place, object), the object None for one that may run at any time and in its turn, which need not be parsed
-    (unless `whole`), or that was caught in the middle of a change."""
+    (unless `whole`). One that was caught in the middle of a change is what `again(place)` gives."""
     at = COLUMN_AT["run_at"] + 1
     for offset, block in blocks(descriptor, end, start):
         special = whole or any(key in block for key in _SPECIAL)
@@ -132,7 +132,7 @@ def pending_records(descriptor, end, start=2, whole=False):
                 try:
                     record = parse_record(block[first:middle], block[middle + 1:middle + 1 + WIDTH])
                 except ValueError:
-                    record = None
+                    record = again(offset + middle + 1) if again is not None else None
             yield offset + middle + 1, record
 
 
@@ -156,15 +156,10 @@ _ID_AT = len('{"id": ')
 _AFTER_ID = b', "command": '
 
 
-def count_states(descriptor, end):
-    """How many records of a canonical file are in each state, and how many records there are, by counting bytes alone."""
-    counts = dict.fromkeys(STATES, 0)
-    total = 0
-    for _, block in blocks(descriptor, end):
-        for state in STATES:
-            counts[state] += block.count(b'\n "state": "%s"' % state.encode("ascii"))
-        total += block.count(b'\n "state": ')
-    return counts, total
+def count_block(block):
+    """How many records in a block are in each state, in the order of STATES, and how many records there are, by counting bytes alone. A
+    record that was caught in the middle of a change may be in none."""
+    return [block.count(b'\n "state": "%s"' % state.encode("ascii")) for state in STATES], block.count(b'\n "state": ')
 
 
 def read_lines(descriptor, place):

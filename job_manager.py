@@ -23,7 +23,7 @@ from job_file import JobFile, NotConfirmed, Replaced, open_files, storage_fault
 # What an entry of dlq.json says besides the job itself.
 BURIED = ("failed_at", "output", "timed_out_after")
 
-# What `retry`, `purge` and `clean` choose: these ids (None: all), last changed before this time (seconds since the epoch; None: any).
+# What `retry`, `purge` and `clean` choose: these ids (None: all), last changed before this time (as `format_time` makes it; None: any).
 Choice = namedtuple("Choice", "ids before")
 
 
@@ -117,7 +117,8 @@ class JobManager:
     def _check_unique(self, ids):
         wanted = set(ids)
         if len(wanted) != len(ids):
-            twice = next(job_id for job_id in ids if ids.count(job_id) > 1)
+            seen: set = set()
+            twice = next(job_id for job_id in ids if job_id in seen or seen.add(job_id))
             raise InvalidJob("the id %s is given twice; nothing was added" % encode_json(twice))
         with self._jobs.view(locked=True) as view:
             for job_id, _, _ in view.find_ids(wanted):
@@ -407,15 +408,14 @@ class JobManager:
                 self._put(job.place, self._jobs.line2(job.place), given_up(job, CANCELLED, now))
             return done, self._jobs.keep()
 
-        while True:
+        cancelled = []
+        while chosen:  # again for those that were claimed or put off meanwhile
             done, descriptor = self._change(bury, self._jobs, self._dlq)
             self._synced(descriptor)
-            if len(done) == len(chosen):
-                return done
-            moved = {job.key for job in done}
-            chosen = [job for job_id in ids for job in self.find(job_id) if job.state in (PENDING, PROCESSING) and job.key not in moved]
-            if not chosen:
-                return done
+            cancelled += done
+            left = {job.key for job in chosen} - {job.key for job in done}
+            chosen = [job for job_id in ids for job in self.find(job_id) if job.key in left and job.state in (PENDING, PROCESSING)]
+        return cancelled
 
     def abandoned(self, runs):
         """The jobs in state processing that no one runs. `runs(worker)` tells for a worker's token."""

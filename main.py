@@ -16,7 +16,7 @@ BUG, INTERRUPTED = 3, 130
 def _run(argv):
     command, args = arguments.parse(argv)
     if command == "--help":
-        print(arguments.overview())
+        print(arguments.overview(args))
         return 0
     if command == "--version":
         print("queuectl %s" % VERSION)

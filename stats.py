@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from array import array
+from math import ceil
 
 from helpers import parse_time
 from job import COMPLETED, DEAD
@@ -35,5 +36,5 @@ def figures(jobs, now):
 
 def _spread(values):
     ordered = sorted(values)
-    return {name: ordered[min(len(ordered) - 1, int(part * len(ordered)))] if ordered else None
+    return {name: ordered[max(0, ceil(part * len(ordered)) - 1)] if ordered else None
             for name, part in (("p50", 0.5), ("p95", 0.95), ("max", 1.0))}

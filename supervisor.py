@@ -78,6 +78,8 @@ class Supervisor:
         self._launch = Launcher()
         self._announcer = Announcer(home, self._environ, self._launch)
         self._run_folder = os.path.join(home, "run")
+        self._signals = 0
+        self._former_handlers = self._take_signals()  # before anyone can find us to send one
         self._file = WorkerFile(self._run_folder, count)
         self._waker = Waker(self._file.path[:-len("json")] + "wake")
         self._count = count
@@ -89,7 +91,6 @@ class Supervisor:
         self._scans = -1
         self._stop = threading.Event()  # take no more jobs
         self._now = False  # and end those that run
-        self._signals = 0
         self._idle = threading.Condition()
         self._busy_threads = count
         self._ended_threads = 0
@@ -104,7 +105,6 @@ class Supervisor:
 
     def run(self):
         """Work until stopped, or, with drain, until nothing is left to do. The exit code."""
-        former = self._take_signals()
         threads = [threading.Thread(target=self._work, args=(number,), name="worker-%d" % number) for number in range(self._count)]
         try:
             self._tick()  # first what a dead worker left, or its jobs might start while they still run
@@ -136,7 +136,7 @@ class Supervisor:
             self._sync()
             self._announcer.close()
         finally:
-            for number, handler in former:
+            for number, handler in self._former_handlers:
                 signal.signal(number, handler)
             self._waker.close()
             self._launch.close()
@@ -180,6 +180,7 @@ class Supervisor:
 
     def _tick(self):
         self._follow_settings()
+        self._look_for_own_file()
         self._look_for_dead_workers()
         self._trim_logs()
         self._sync()
@@ -244,6 +245,12 @@ class Supervisor:
             self._jobs.settings = settings
             if not first:
                 log("settings read again")
+
+    def _look_for_own_file(self):
+        """Without our file nobody can find us, and others take our jobs for abandoned: it was removed with the home, or by hand."""
+        if not os.path.exists(self._file.path) and not self._stop.is_set():
+            log("%s is gone; stopping" % self._file.path)
+            self._begin_stop("")
 
     def _look_for_stop(self):
         if not self._stop.is_set() or not self._now:

@@ -21,9 +21,22 @@ def get_width():
 
 def bars(values):
     """A small bar chart in one line, a column a value; in ASCII where stdout knows no other characters."""
-    steps = " ▁▂▃▄▅▆▇█" if (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf") else " .:-=+*#@"
-    most = max(values)
+    steps = " ▁▂▃▄▅▆▇█" if knows_unicode() else " .:-=+*#@"
+    most = max(values) or 1
     return "".join(steps[-(-value * 8 // most)] for value in values)
+
+
+def knows_unicode():
+    """Whether stdout can show all characters."""
+    return (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")
+
+
+def showable(text):
+    """A text without control characters, as stdout can show it: its width is known then."""
+    text = printable(text)
+    if knows_unicode() or text.isascii():
+        return text
+    return text.encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding)
 
 
 def is_terminal(stream):
@@ -45,16 +58,17 @@ def display_width(text):
     """Columns that a text takes: two for a wide character, none for a combining one."""
     if text.isascii():
         return len(text)
-    from unicodedata import combining, east_asian_width
-    return sum(0 if combining(char) or char in "\u200b\u200d\ufe0f" else 2 if east_asian_width(char) in "WF" else 1 for char in text)
+    from unicodedata import category, east_asian_width
+    return sum(0 if category(char) in ("Mn", "Me", "Cf") else 2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
 def fit(text, width):
     """A text cut to `width` columns, its end replaced by `…` if it is longer, and padded with spaces to that width."""
     if display_width(text) > width:
+        mark = "…" if knows_unicode() else "~"
         while text and display_width(text) > width - 1:
             text = text[:-max(1, (display_width(text) - width) // 2)]
-        text += "…"
+        text += mark if width > 0 else ""
     return text + " " * (width - display_width(text))
 
 
@@ -81,21 +95,25 @@ def when(moment, utc=False):
 
 def bar(part, whole, width=20):
     """A bar of `width` columns, filled by part of whole; in ASCII where stdout knows no other characters."""
-    full, empty = ("█", "░") if (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf") else ("#", ".")
+    full, empty = ("█", "░") if knows_unicode() else ("#", ".")
     filled = min(width, -(-width * part // whole)) if whole else 0
     return full * filled + empty * (width - filled)
 
 
 def table(headers, rows, color=False):
-    """Print rows of texts under headers. The last column takes what the window leaves; a cell that is a state is coloured. In a pipe:
-    tab-separated, without headers."""
+    """Print rows of texts under headers. The last column takes what the window leaves; a column STATE is coloured. In a pipe:
+    tab-separated, without headers, nothing shortened."""
+    state = headers.index("STATE") if color and "STATE" in headers else -1
     if not is_terminal(sys.stdout):
         for row in rows:
-            print("\t".join(printable(cell) for cell in row))
+            cells = [printable(cell) for cell in row]
+            if state >= 0:
+                cells[state] = paint_state(cells[state], row[state], color)
+            print("\t".join(cells))
         return
     from itertools import chain, islice
     rows = iter(rows)
-    measured = [[printable(cell) for cell in row] for row in islice(rows, _MEASURED_ROWS)]
+    measured = [[showable(cell) for cell in row] for row in islice(rows, _MEASURED_ROWS)]
     if not measured:
         return
     window = get_width()
@@ -104,11 +122,13 @@ def table(headers, rows, color=False):
     shown = list(range(len(headers)))
     while len(shown) > 2 and sum(widths[place] + 2 for place in shown[:-1]) + 8 > window:
         del shown[-2]  # a narrow window has no room for all
-    widths[-1] = max(4, window - sum(widths[place] + 2 for place in shown[:-1]))
-    for row in chain([headers], measured, ([printable(cell) for cell in row] for row in rows)):
+    if len(shown) == 2:
+        widths[0] = min(widths[0], max(1, window - 6))
+    widths[-1] = max(1, window - sum(widths[place] + 2 for place in shown[:-1]))
+    for row in chain([headers], measured, ([showable(cell) for cell in row] for row in rows)):
         cells = [fit(row[place], widths[place]) for place in shown]
-        if color:
-            cells = [paint(cell, _COLORS.get(row[place])) for cell, place in zip(cells, shown)]
+        if state in shown:
+            cells[shown.index(state)] = paint_state(cells[shown.index(state)], row[state], color)
         print("  ".join(cells).rstrip())
 
 
@@ -139,16 +159,19 @@ class Progress:
         done = self._most - left
         rate = (self._first[1] - left) / (now - self._first[0]) if now > self._first[0] and self._first[1] > left else 0
         filled = 20 * done // self._most
-        sys.stderr.write("\r\033[K[%s%s] %d of %d done%s" % ("#" * filled, "." * (20 - filled), done, self._most,
-                                                          ", %.1f a second" % rate if rate else ""))
-        sys.stderr.flush()
+        self._write("[%s%s] %d of %d done%s" % ("#" * filled, "." * (20 - filled), done, self._most,
+                                                ", %.1f a second" % rate if rate else ""))
 
     def say(self, text):
         """Say something else."""
         if self._shown:
             self._last = text
-            sys.stderr.write("\r\033[K" + text)
-            sys.stderr.flush()
+            self._write(text)
+
+    def _write(self, text):
+        width = os.get_terminal_size(sys.stderr.fileno()).columns
+        sys.stderr.write("\r\033[K" + text[:max(1, width - 1)])  # a line that wraps could not be taken back
+        sys.stderr.flush()
 
     def clear(self):
         """Leave nothing behind."""
@@ -171,6 +194,12 @@ def paint_state(text, state, color):
 def watch(lines, seconds):
     """Show what `lines()` gives, again every so many seconds, in place, until Ctrl+C; the screen is then as it was. In a pipe: one after
     another."""
+    import signal
+
+    def end(number, frame):
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
     screen = is_terminal(sys.stdout)
     if screen:
         sys.stdout.write("\033[?1049h\033[?25l")  # the other screen, no cursor

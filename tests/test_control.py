@@ -21,7 +21,6 @@ import process_tree
 import worker_manager
 from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, TIMEOUT, Outcome
 from job_manager import JobNotFound
-from tests.base import DEADLINE
 from tests.test_worker_manager import FOR_EVER, GATE, WorkerTest, is_alive
 
 ALL = os.environ.get("QUEUECTL_FAULTS") == "all"
@@ -566,7 +565,7 @@ class TestTrees(ControlTest):
             self.wait_for_state("x", DEAD)
             self.stop(worker)
 
-        self.settings(max_retries=0)
+        self.settings(max_retries=0, kill_grace=3600)  # TERM is to be enough
         for ending, last, fields, end in (("cancel", "wait", {}, cancel), ("stop --now", "wait", {}, stop_now), ("kill -9", "wait", {}, kill),
                                           ("failure", "while [ ! -e go ]; do sleep 0.05; done; exit 1", {}, wait),
                                           ("time-out", "wait", {"timeout": 1}, wait)):

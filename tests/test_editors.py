@@ -116,7 +116,7 @@ class TestSaves(EditorTest):
                    "path, sleep = sys.argv[1], time.sleep\n"
                    "content = open(path, 'rb').read()\n"
                    "def go_on(seconds):\n"
-                   "    open(path, 'wb').write(content)\n"
+                   "    if not os.path.getsize(path): open(path, 'wb').write(content)\n"
                    "    sleep(seconds)\n"
                    "time.sleep = go_on\n"
                    "open(path, 'wb').close()\n"

@@ -249,7 +249,7 @@ class ReadingTest(FormatTest):
     def test_counts_and_places_are_right_wherever_a_chunk_ends(self):
         content = self.mixed(12, 700)
         descriptor, end = self.open(content), len(content) - len(END)
-        expected = [place for place in places_of(content)[::4]]
+        expected = list(places_of(content)[::4])
         for size in range(1, 1200, 7):
             self.chunks_of(size)
             if [place for place, _ in pending_records(descriptor, end)] != expected or count_states(descriptor, end)[1] != 12:
