@@ -253,7 +253,7 @@ class _Help(RawDescriptionHelpFormatter):
 
     def __init__(self, prog):
         try:
-            width = os.get_terminal_size().columns
+            width = os.get_terminal_size().columns or 80
         except (OSError, ValueError):
             width = 80
         super().__init__(prog, max_help_position=30, width=min(width, 110) - 2)

@@ -117,8 +117,8 @@ class JobManager:
     def _check_unique(self, ids):
         wanted = set(ids)
         if len(wanted) != len(ids):
-            seen: set = set()
-            twice = next(job_id for job_id in ids if job_id in seen or seen.add(job_id))
+            ordered = sorted(ids)
+            twice = next(job_id for job_id, following in zip(ordered, ordered[1:]) if job_id == following)
             raise InvalidJob("the id %s is given twice; nothing was added" % encode_json(twice))
         with self._jobs.view(locked=True) as view:
             for job_id, _, _ in view.find_ids(wanted):

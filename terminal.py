@@ -169,7 +169,7 @@ class Progress:
             self._write(text)
 
     def _write(self, text):
-        width = os.get_terminal_size(sys.stderr.fileno()).columns
+        width = os.get_terminal_size(sys.stderr.fileno()).columns or 80  # 0: a terminal that nobody gave a size
         sys.stderr.write("\r\033[K" + text[:max(1, width - 1)])  # a line that wraps could not be taken back
         sys.stderr.flush()
 

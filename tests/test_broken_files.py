@@ -18,7 +18,9 @@ import unittest
 
 import doctor
 import job_file
+import job_format
 import main
+from file_lock import FileLock
 from helpers import QueueError, parse_time
 from job import COMPLETED, DEAD, FAILED, PENDING, PROCESSING, Outcome
 from job_format import COLUMNS, CorruptFile
@@ -159,7 +161,10 @@ class TestCut(BrokenFileTest):
                             {"id": "c", "command": "echo \"state\": pending"}], self.home, 1700000000)
         content, originals = self.read("jobs.json"), self.records()
         ends = [match.end() for match in re.finditer(rb'\n "state": [^\n]*?}', content)]
-        for size in range(len(b"[\n]"), len(content)):
+        self.addCleanup(setattr, job_format, "CHUNK", job_format.CHUNK)
+        for size, chunk in [(size, job_format.CHUNK) for size in range(len(b"[\n]"), len(content))] + [
+                (size, chunk) for size in range(len(b"[\n]"), len(content), 7) for chunk in (100, 700)]:
+            job_format.CHUNK = chunk
             self.write("jobs.json", content[:size])
             whole = sum(end <= size for end in ends)
             self.assertEqual([job.to_dict() for job in self.queue.jobs()], originals[:whole], size)
@@ -174,6 +179,36 @@ class TestCut(BrokenFileTest):
             self.assertEqual(len(self.notices), len(copies))
             self.forget_copies()
             self.notices.clear()
+
+    def test_a_torn_tail_of_megabytes_is_cut_off(self):
+        self.queue.enqueue([{"id": str(number), "command": ": " + "x" * 2000} for number in range(2000)], self.home, 1700000000)
+        content = self.read("jobs.json")
+        self.assertGreater(len(content), 4 * job_format.CHUNK)
+        self.write("jobs.json", content[:-100])
+        self.assertEqual(self.queue.count()[PENDING], 1999)
+        self.add()
+        self.assertEqual((len(self.records()), len(self.beside())), (2000, 1))
+
+    def test_an_append_that_was_killed_whose_undoing_was_killed_is_undone_by_the_next(self):
+        for before in (["a", "b"], []):
+            for left in (b"", b"\n", b"\n]"):
+                with self.subTest(before=before, left=left):
+                    self.queue.reset()
+                    if before:
+                        self.queue.enqueue([{"id": job_id, "command": "true"} for job_id in before], self.home, 1700000000)
+                    content = self.read("jobs.json")
+                    start = len(content) - len(b"\n]\n")
+                    lock = FileLock(self.path("run", "lock"))
+                    with lock:  # the note of an append, of which nothing is left but what undoing it has written
+                        hint = lock.read_hint(0)
+                        hint.intent, hint.intent_end = start, start + 2000
+                        lock.write_hint(0, hint)
+                    os.truncate(self.path("jobs.json"), start)
+                    with open(self.path("jobs.json"), "ab") as file:
+                        file.write(left)
+                    self.assertEqual(self.run_inside("status")[::2], (0, ""))
+                    self.assertEqual(self.run_inside("enqueue", "--id", "new", "--", "true")[::2], (0, ""))
+                    self.assertEqual([job["id"] for job in self.records()], before + ["new"])
 
     def test_less_than_an_empty_array_of_ours_is_refused_or_empty_and_never_in_the_way_for_ever(self):
         for content in (b"[", b"[\n"):

@@ -121,7 +121,7 @@ class TestCandidates(CompletionTest):
 class ShellTest(CompletionTest):
     """The scripts in a real shell, with a `queuectl` that is a link on the PATH."""
 
-    shell = None
+    shell = ""
 
     def setUp(self):
         super().setUp()

@@ -79,7 +79,7 @@ class ControlTest(WorkerTest):
         return entry
 
     def in_child(self, work):
-        """Run `work()` in a forked child, its stdout and stderr in the file `words-child`; the pid. The child exits with what it gives back."""
+        """Run `work()` in a forked child, its stderr in the file `words-child`; the pid. What it gives back is its exit code."""
         pid = os.fork()
         if pid:
             return pid
@@ -185,7 +185,7 @@ class TestTimeouts(ControlTest):
 
     def test_of_fifty_children_none_is_left(self):
         self.settings(max_retries=0, kill_grace=0.3)
-        self.add("x", "n=0; while [ $n -lt 50 ]; do %s & n=$((n+1)); done; touch forked; wait" % self.nap, timeout=1.5)
+        self.add("x", "n=0; while [ $n -lt 50 ]; do %s & n=$((n+1)); done; touch forked; wait" % self.nap, timeout=1)
         self.drain(code=1)
         self.assertTrue(os.path.exists(self.path("forked")))
         self.assertEqual((self.naps(), self.job("x").reason), ([], TIMEOUT))
@@ -294,7 +294,10 @@ class TestCancel(ControlTest):
     def test_one_that_is_brought_back_does_not_start_while_its_old_tree_runs(self):
         self.settings(kill_grace=3600)
         self.write("job.sh", "trap '' TERM\n"
-                             "if [ -e pid ]; then kill -0 $(cat pid) && ! grep -qs ') Z' /proc/$(cat pid)/stat && touch overlap; exit 0; fi\n"
+                             "if [ -e pid ]; then\n"
+                             "    kill -0 $(cat pid) && ! grep -qs ') Z' /proc/$(cat pid)/stat && touch overlap\n"
+                             "    exit 0\n"
+                             "fi\n"
                              "echo $$ > pid\n" + GATE)
         self.add("x", "sh job.sh")
         worker = self.worker("--count", "2")
@@ -378,8 +381,9 @@ class TestCancelRaces(ControlTest):
                     cancelled = []
                 ran = {b"-": "never", b"?": "taken away", b"+": "completed"}[os.read(ready[0], 1)]
                 job = self.job(name)
-                self.assertIn((cancelled, ran, job.state, job.reason), (
-                    ([PENDING], "never", DEAD, CANCELLED), ([PROCESSING], "taken away", DEAD, CANCELLED), ([], "completed", COMPLETED, None)))
+                self.assertIn((cancelled, ran, job.state, job.reason), (([PENDING], "never", DEAD, CANCELLED),
+                                                                        ([PROCESSING], "taken away", DEAD, CANCELLED),
+                                                                        ([], "completed", COMPLETED, None)))
         finally:
             for descriptor in go + ready:
                 os.close(descriptor)
@@ -566,9 +570,9 @@ class TestTrees(ControlTest):
             self.stop(worker)
 
         self.settings(max_retries=0, kill_grace=3600)  # TERM is to be enough
-        for ending, last, fields, end in (("cancel", "wait", {}, cancel), ("stop --now", "wait", {}, stop_now), ("kill -9", "wait", {}, kill),
-                                          ("failure", "while [ ! -e go ]; do sleep 0.05; done; exit 1", {}, wait),
-                                          ("time-out", "wait", {"timeout": 1}, wait)):
+        for ending, last, fields, end in (("cancel", "wait", {}, cancel), ("stop --now", "wait", {}, stop_now),
+                                          ("kill -9", "wait", {}, kill), ("time-out", "wait", {"timeout": 0.8}, wait),
+                                          ("failure", "while [ ! -e go ]; do sleep 0.05; done; exit 1", {}, wait)):
             with self.subTest(ending):
                 self.add("x", TREE % {"nap": self.nap} + last, **fields)
                 worker = self.worker()
@@ -584,7 +588,7 @@ class TestTrees(ControlTest):
     def test_what_ignores_term_and_has_cleared_its_environment_is_killed_too(self):
         self.settings(max_retries=0, kill_grace=0.3)
         stubborn = "(trap '' TERM; touch armed; exec env -i %s) & while [ ! -e armed ]; do sleep 0.05; done; rm armed; " % self.nap
-        for ending, last, fields in (("failure", "exit 1", {}), ("time-out", "wait", {"timeout": 1})):
+        for ending, last, fields in (("failure", "exit 1", {}), ("time-out", "wait", {"timeout": 0.6})):
             with self.subTest(ending):
                 self.add(ending, stubborn + last, **fields)
                 self.drain_impatiently(code=1)

@@ -1,6 +1,7 @@
 """jobs.json saved by an editor while real workers run: no worker breaks, no running job is started twice, no result is lost."""
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -8,6 +9,9 @@ import sys
 import time
 import unittest
 
+from file_lock import FileLock
+from job import job_from_record
+from job_file import JobFile, Replaced, open_files
 from job_format import COLUMNS
 from tests.base import DEADLINE, ROOT
 from tests.test_worker_manager import WorkerTest
@@ -126,6 +130,22 @@ class TestSaves(EditorTest):
         subprocess.run([sys.executable, "-c", program, self.path("jobs.json")], cwd=ROOT, check=True, timeout=DEADLINE)
         self.assertEqual([job.id for job in self.queue.jobs()], ["a", "b"])
 
+    def test_a_save_in_place_between_a_change_and_its_note_is_not_taken_for_what_was_changed(self):
+        self.add_job("a")
+        self.add_job("b")
+        saved = json.dumps([{"id": "x", "command": "true"}, {"id": "y", "command": "true"}, {"id": "z", "command": "true"}] * 9, indent=2)
+        lock = FileLock(self.path("run", "lock"))
+        file = JobFile(self.path("jobs.json"), lock, 0, job_from_record, self.notices.append)
+        place = next(self.queue.jobs()).place
+        with contextlib.suppress(Replaced), open_files(lock, file, change=True):
+            file.put(place, file.line2(place), file.line2(place))
+            self.save_in_place(saved.encode("utf-8"))
+            file.commit()
+        self.assertEqual([job.id for job in self.manager(fsync=False).jobs()], ["x", "y", "z"] * 9)
+        self.assertEqual(self.manager(fsync=False).count()["pending"], 27)
+        self.add_job("c")
+        self.assertEqual([record["id"] for record in self.records()], ["x", "y", "z"] * 9 + ["c"])
+
     def test_a_save_loses_no_result_of_a_running_job(self):
         workers = [self.worker(), self.worker()]
         for name, save in self.saves():
@@ -197,6 +217,19 @@ class TestHistoryUndone(EditorTest):
                 self.assertEqual(sorted(self.ran()), ["a", "a", "b"])
             self.reset_home()
         self.stop(*workers)
+
+    def test_the_line_of_a_running_job_that_is_copied_to_make_another_job_runs_too(self):
+        self.add_job("a", "go")
+        worker = self.worker("--drain", "--count", "2")
+        self.wait_for(lambda: self.ran() == ["a"])
+        records = self.records()
+        self.save_by_renaming(json.dumps(records + [dict(records[0], id="b"), dict(records[0], created_at=None)]).encode("utf-8"))
+        self.add("meanwhile", "sleep 1.5")  # until the worker has seen what there is
+        self.wait_for_state("meanwhile", "completed")
+        self.write("go", "")
+        self.wait_for(lambda: self.queue.count()["completed"] == 4, seconds=20)
+        self.assertEqual(self.text("doubled"), "")
+        self.assert_ended(worker)
 
     def test_an_empty_array_while_a_job_runs_ends_in_an_empty_queue_and_one_line_in_the_log(self):
         worker = self.worker()
