@@ -222,9 +222,14 @@ class JobFile:
             return key
         except FileNotFoundError:
             self._close()
+            self._refuse_link()
             return _MISSING
         except OSError as error:
             raise storage_fault("open", self.path, error) from None
+
+    def _refuse_link(self):
+        if os.path.islink(self.path):  # one that leads nowhere
+            raise storage_fault("open", self.path, OSError(errno.ELOOP, os.strerror(errno.ELOOP)))
 
     def _take_back(self, key):
         """Undo an append that was cut short. One that is whole (only its note was left) stays, and so does all that a note names
@@ -267,6 +272,7 @@ class JobFile:
         try:
             stat = os.stat(self.path)
         except FileNotFoundError:
+            self._refuse_link()
             return _MISSING, 0
         except OSError as error:
             raise storage_fault("read", self.path, error) from None
@@ -483,7 +489,7 @@ class JobFile:
             raise storage_fault("write", self.path, error) from None
         hint.intent = 0
         hint.last_created = max(hint.last_created, last_created)
-        self._note_state()
+        self._note_state(start + len(content))
 
     def commit(self):
         """Make known what `put` has changed. Raises Replaced if it went into a file that an editor has replaced meanwhile."""
@@ -495,7 +501,7 @@ class JobFile:
             self._hint.gen = new_gen()
         self._hint.ring_no += len(self._changed)
         self._changed = []
-        self._note_state()
+        self._note_state(self._hint.size)
 
     def _undo_append(self, start):
         """Back to what was there; if even that fails, the note of the intent stays for whoever comes next."""
@@ -547,15 +553,17 @@ class JobFile:
         self._hint.last_created = max(self._hint.last_created, last_created)
         self._note_state()
 
-    def _note_state(self):
-        """Note what the file is now. Raises Replaced if the path names another one by now: what was written is gone with it."""
+    def _note_state(self, size=None):
+        """Note what the file is now. Raises Replaced if the path names another one by now, or if its size is not `size`: an editor has
+        saved, and what was written is gone or may be."""
         hint = self._hint
         try:
-            hint.inode, hint.size, hint.mtime = _key(os.stat(self.path))
+            key = _key(os.stat(self.path))
         except FileNotFoundError:
             raise Replaced from None
-        if hint.inode != self._inode:
+        if key[0] != self._inode or (size is not None and key[1] != size):
             raise Replaced
+        hint.inode, hint.size, hint.mtime = key
         try:
             self._lock.write_hint(self._slot, hint)
         except OSError:
@@ -569,6 +577,10 @@ def _with_created_at(jobs, written, twins):
     seen = set()
     told_apart = []
     for job in jobs:
+        if job.worker is not None:
+            if job.worker in seen:  # the line of a running job, copied to make another one
+                job = job._replace(state=STATES[0], attempts=0, started_at=None, worker=None)
+            seen.add(job.worker)
         if not job.created_at or (job.key in seen and not twins):
             last += 1
             job = job._replace(created_at=format_time(last / 1e6))

@@ -247,16 +247,21 @@ def check_canonical(descriptor, size, decode):
         return None
     used = _without_zeros(descriptor, size)
     end, last_created = 1, ""
+    workers: set = set()
     for offset, block in blocks(descriptor, used):
-        lines = block.split(b"\n") + [b""]
+        lines = block.split(b"\n")
+        if lines[-1]:
+            lines.append(b"")  # a line 2 may be the last thing there is
         at = offset
         for number in range(0, len(lines) - 1, 2):
             line1, line2 = lines[number], lines[number + 1]
             place = at + len(line1) + 1
-            created = _check_lines(line1, line2, place, decode)
-            if created is None:
+            job = _check_lines(line1, line2, place, decode)
+            if job is None or job.worker in workers:  # two jobs of one worker: a line was copied
                 break
-            last_created = max(last_created, created)
+            if job.worker is not None:
+                workers.add(job.worker)
+            last_created = max(last_created, job.created_at)
             at = place + len(line2) + 1
             end = place + WIDTH
             if line2[WIDTH:] != b",":
@@ -273,7 +278,7 @@ def check_canonical(descriptor, size, decode):
 
 
 def _check_lines(line1, line2, place, decode):
-    """The created_at of a record in our layout, else None."""
+    """The job of a record in our layout, else None."""
     if len(line2) < WIDTH or place % PAGE + WIDTH > PAGE or line1[-1:] != b"," or line1[:1] != b"{":
         return None
     try:
@@ -281,7 +286,7 @@ def _check_lines(line1, line2, place, decode):
     except (QueueError, ValueError):
         return None
     same = encode_line2(job.standing()) == line2[:WIDTH] and encode_line1(job.fields()) == bare(line1)
-    return job.created_at if same else None
+    return job if same else None
 
 
 def parse_any(path, content, decode):

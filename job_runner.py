@@ -250,7 +250,7 @@ class Attempt:
         return self._strays()
 
     def _strays(self):
-        return [pid for pid, group in processes_of(self.job.worker, self.pid) if group != self.pid]
+        return [pid for pid, group in processes_of(self._home, self.job.worker, self.pid) if group != self.pid]
 
     def end(self, why, grace):
         """Ask the tree to end (TERM); `check` sends KILL once `grace` seconds have passed. The first reason counts."""

@@ -143,17 +143,19 @@ def _state_and_group(pid):
         return None  # it has just ended
 
 
-def processes_of(token, first=0):
-    """The live processes (pid, group) that carry an attempt's token in their environment, wherever they have gone, among those started
-    since the one with pid `first`. [] if the system has no /proc."""
+def processes_of(home, token, first=0):
+    """The live processes (pid, group) that carry an attempt's token, and the home of its queue, in their environment, wherever they have
+    gone, among those started since the one with pid `first`. [] if the system has no /proc. (A copy of a home has the same tokens.)"""
     found: list = []
     if WINDOWS or not HAS_PROC:
         return found
     wanted = b"QUEUECTL_WORKER=%s\0" % token.encode("ascii")
+    place = b"QUEUECTL_HOME=%s\0" % home.encode("utf-8", "surrogateescape")
     for pid in _pids_since(first):
         try:
             with open("/proc/%d/environ" % pid, "rb") as file:
-                if wanted in file.read():
+                environ = file.read()
+                if wanted in environ and place in environ:
                     found.append((pid, os.getpgid(pid)))
         except OSError:
             continue  # gone, or another user's
@@ -163,7 +165,8 @@ def processes_of(token, first=0):
 class LostTree:
     """What may still run of an attempt whose worker died. `group` is its process group, 0 if that was never noted."""
 
-    def __init__(self, token, group, log):
+    def __init__(self, home, token, group, log):
+        self._home = home
         self._token = token
         self._group = group
         self._log = log
@@ -184,7 +187,7 @@ class LostTree:
     def signal(self, number):
         """Signal the attempt's group, if it is provably ours. Gives back whether anything of the attempt still runs, and the pids of
         those of its processes that have left the group."""
-        processes = processes_of(self._token) if self._token else []
+        processes = processes_of(self._home, self._token) if self._token else []
         held = self._log_is_held()
         groups = {self._group} if self._group else {group for _, group in processes}
         if self._group in [group for _, group in processes] or (held and not HAS_PROC):

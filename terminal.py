@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from helpers import parse_time, printable
+from helpers import open_private, parse_time, printable
 
 _COLORS = {"pending": "33", "processing": "36", "completed": "32", "dead": "31"}
 _MEASURED_ROWS = 200  # rows looked at before the first is shown; the widths are theirs
@@ -243,7 +243,7 @@ class Follower:
             if self._file is None or os.stat(self._path).st_ino != os.fstat(self._file.fileno()).st_ino:
                 self._rest()
                 self.close()
-                self._file = open(self._path, "rb")
+                self._file = os.fdopen(open_private(self._path, os.O_RDONLY), "rb")
                 if lines is not None:
                     self._file.seek(_start_of_last(self._file, lines))
         except FileNotFoundError:

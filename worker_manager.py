@@ -71,10 +71,16 @@ def read_worker_file(descriptor, path):
     token = os.path.basename(path)[len("worker-"):-len(".json")]
     try:
         record = json.loads(pread(descriptor, 1 << 20, 0).decode("utf-8"))
-        running = [slot for slot in record["running"] if slot]
+        running = [slot for slot in record["running"] if _is_slot(slot)]
         return WorkerProcess(token, int(record["pid"]), int(record["count"]), str(record["started_at"]), running, path)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return WorkerProcess(token, 0, 0, "", [], path)
+
+
+def _is_slot(slot):
+    """Whether this is what `note` has written: above all, no number of a group that means something else to the system (0, 1, -1)."""
+    return (type(slot) is dict and type(slot.get("worker")) is str and slot["worker"].isascii() and type(slot.get("job")) is str
+            and type(slot.get("group")) is int and slot["group"] > 1)
 
 
 def worker_files(folder):
@@ -166,9 +172,10 @@ class DeadWorker:
 
     def _look(self, jobs):
         left = jobs.abandoned(self._runs)
-        groups = {slot.get("worker"): slot.get("group", 0) for slot in self.process.running}
-        trees = [(job, LostTree(job.worker, groups.pop(job.worker, 0), log_path(self._home, job, job.attempts))) for job in left]
-        return trees + [(None, LostTree(worker, group, "")) for worker, group in groups.items()]
+        groups = {slot["worker"]: slot["group"] for slot in self.process.running}
+        trees = [(job, LostTree(self._home, job.worker, groups.pop(job.worker, 0), log_path(self._home, job, job.attempts)))
+                 for job in left]
+        return trees + [(None, LostTree(self._home, worker, group, "")) for worker, group in groups.items()]
 
     def _return(self, jobs, job, ended):
         after = jobs.lose(job, time.time(), last_lines(log_path(self._home, job, job.attempts)))
@@ -261,6 +268,7 @@ def check_safe(paths):
     lives"): who can write them can run commands as this user."""
     if WINDOWS:
         return
+    from shlex import quote
     for path in paths:
         try:
             stat = os.stat(path)
@@ -269,7 +277,7 @@ def check_safe(paths):
                 continue
             raise NotAllowed("cannot look at %s: %s" % (path, error.strerror)) from None
         if stat.st_uid not in (os.geteuid(), 0):
-            raise NotAllowed("%s belongs to another user, who could run commands as you; 'chown %d %s', or choose a home of your own"
-                             % (path, os.geteuid(), path))
+            raise NotAllowed("%s belongs to another user, who could run commands as you; choose a home of your own, or: chown %d %s"
+                             % (path, os.geteuid(), quote(path)))
         if stat.st_mode & 0o002:
-            raise NotAllowed("%s can be written by everyone, who could run commands as you; 'chmod o-w %s' mends it" % (path, path))
+            raise NotAllowed("%s can be written by everyone, who could run commands as you; chmod o-w %s mends it" % (path, quote(path)))

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import traceback
 import unittest
@@ -19,7 +20,7 @@ import job_runner
 import main
 import process_tree
 import worker_manager
-from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, TIMEOUT, Outcome
+from job import CANCELLED, COMPLETED, DEAD, FAILED, PENDING, PROCESSING, TIMEOUT, Outcome
 from job_manager import JobNotFound
 from tests.test_worker_manager import FOR_EVER, GATE, WorkerTest, is_alive
 
@@ -406,21 +407,56 @@ class TestCancelRaces(ControlTest):
         self.assertEqual({(self.job(name).state, self.job(name).reason) for name in names}, {(DEAD, CANCELLED)})
         self.assertEqual([job["id"] for job in self.records("dlq.json")], names)
 
-    def test_an_attempt_that_is_to_end_before_it_has_started_gets_term(self):
-        self.add("x", "trap 'exit 7' TERM; %s & wait" % self.nap)
-        job = self.queue.claim("abc-1", time.time())
+
+class TestAttempt(ControlTest):
+    """One attempt in the hands of two threads: the worker's, which starts it and waits for it, and the main one, which may end it."""
+
+    def attempt(self, command):
+        """An Attempt of a claimed job with this command."""
+        self.add("x", command)
+        self.addCleanup(os.chdir, os.getcwd())  # it starts in the job's folder, and leaves the process there
         launch = process_tree.Launcher()
         self.addCleanup(launch.close)
         log = job_runner.LogFile()
-        attempt = job_runner.Attempt(self.home, job, job_runner.job_environ(os.environ, self.home), launch, log, None)
-        attempt.end(CANCELLED, 3600)  # as the main thread does, between the claim and the start
-        folder = os.getcwd()
-        self.addCleanup(os.chdir, folder)
-        attempt.start()
         self.addCleanup(log.end)
-        self.addCleanup(_reap, attempt.pid)
-        attempt.end(CANCELLED, 3600)  # as the worker's thread does once it has started
-        self.wait_for(lambda: not is_alive(attempt.pid), seconds=5)
+        attempt = job_runner.Attempt(self.home, self.queue.claim("abc-1", time.time()), job_runner.job_environ(os.environ, self.home),
+                                     launch, log, None)
+        self.addCleanup(_reap, attempt)
+        return attempt
+
+    def failing_with_stray(self):
+        """An attempt that has failed with exit code 1, whose stray is still waited for: (it, the thread that waits, its outcomes)."""
+        attempt = self.attempt("setsid sh -c 'touch away; exec %s' & while [ ! -e away ]; do sleep 0.05; done; exit 1" % self.nap)
+        attempt.start()
+        outcomes = []
+        waiting = threading.Thread(target=lambda: outcomes.append(attempt.wait(0.1)[0]))
+        waiting.start()
+        self.wait_for(lambda: not is_alive(attempt.pid))
+        return attempt, waiting, outcomes
+
+    def test_one_that_is_to_end_before_it_has_started_gets_term(self):
+        attempt = self.attempt("trap 'exit 7' TERM; %s & wait" % self.nap)
+        attempt.end(CANCELLED, 3600)  # by the main thread, between the claim and the start
+        attempt.start()
+        attempt.end(CANCELLED, 3600)  # by the worker's thread, once it has started
+        self.wait_for(lambda: not is_alive(attempt.pid), seconds=20)
+
+    def test_one_that_has_failed_does_not_time_out_while_its_strays_are_waited_for(self):
+        attempt, waiting, outcomes = self.failing_with_stray()
+        attempt.end(TIMEOUT, 3600)
+        self._wake_all()
+        waiting.join()
+        self.assertEqual(outcomes, [Outcome(1, FAILED)])
+
+    def test_while_its_strays_are_waited_for_there_is_nothing_to_check_without_a_pause(self):
+        attempt, waiting, _ = self.failing_with_stray()
+        attempt.end(CANCELLED, 0)
+        for _ in range(2):
+            attempt.check(0)
+        due = attempt.next_check()
+        self._wake_all()
+        waiting.join()
+        self.assertTrue(due is None or due > time.monotonic(), due)
 
 
 def spin(seconds):
@@ -430,12 +466,13 @@ def spin(seconds):
         pass
 
 
-def _reap(pid):
-    """End a child and the group that it leads."""
+def _reap(attempt):
+    """End and reap the leader of an attempt's process group, and what is in it, unless that has happened."""
     try:
-        os.killpg(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-    except (ProcessLookupError, ChildProcessError):
+        if attempt.pid and os.waitpid(attempt.pid, os.WNOHANG) == (0, 0):
+            os.killpg(attempt.pid, signal.SIGKILL)
+            os.waitpid(attempt.pid, 0)
+    except ChildProcessError:
         return
 
 

@@ -220,10 +220,10 @@ class TestHistoryUndone(EditorTest):
 
     def test_the_line_of_a_running_job_that_is_copied_to_make_another_job_runs_too(self):
         self.add_job("a", "go")
-        worker = self.worker("--drain", "--count", "2")
+        worker = self.worker("--drain", "--count", "4")
         self.wait_for(lambda: self.ran() == ["a"])
         records = self.records()
-        self.save_by_renaming(json.dumps(records + [dict(records[0], id="b"), dict(records[0], created_at=None)]).encode("utf-8"))
+        self.save_by_renaming(json.dumps(records + [dict(records[0], id="b"), dict(records[0], id="c", created_at=None)]).encode("utf-8"))
         self.add("meanwhile", "sleep 1.5")  # until the worker has seen what there is
         self.wait_for_state("meanwhile", "completed")
         self.write("go", "")

@@ -263,6 +263,11 @@ class ReadingTest(FormatTest):
         self.assertEqual([place for place, _ in pending_records(descriptor, end)], places_of(content)[::4])
         self.assertEqual(b"".join(block for _, block in blocks(descriptor, end)), content[2:end])
 
+    def test_file_of_several_real_chunks_is_known_as_ours(self):
+        content = self.mixed(900, 8000)
+        layout = check_canonical(self.open(content), len(content), job_from_record)
+        self.assertEqual((layout.end, layout.torn), (len(content) - len(END), False))
+
     def test_record_larger_than_a_chunk_is_read_whole(self):
         content = content_of([(line1("a", "x" * (2 * job_format.CHUNK + 5)), encode_line2(PENDING)), (line1("b"), encode_line2(PENDING))])
         descriptor, end = self.open(content), len(content) - len(END)

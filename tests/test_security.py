@@ -278,7 +278,7 @@ class TestOthers(WorkerTest):
                 os.chmod(path, os.stat(path).st_mode | 0o002)
                 said = self.refuse("worker", "start", "--drain", code=1)
                 self.assertFalse(os.path.exists(self.path("ran")))
-                command = re.search("'?(chmod o-w .*?)'? mends it", said)
+                command = re.search("(chmod o-w .*?)(?: mends it)?$", said)
                 self.assertIsNotNone(command, said)
                 subprocess.run(["sh", "-c", command.group(1)], cwd=os.path.dirname(self.home), stderr=subprocess.DEVNULL, check=False)
                 self.assertEqual(os.stat(path).st_mode & 0o002, 0, said)
