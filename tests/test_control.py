@@ -55,9 +55,9 @@ class ControlTest(WorkerTest):
     """A worker test whose jobs may sleep for ever: `nap` is a command that does, and that no other test runs."""
 
     def setUp(self):
-        super().setUp()
         self.nap = "sleep 987.%d%04d" % (os.getpid(), next(_serials))
-        self.addCleanup(self._wake_all)
+        self.addCleanup(self._wake_all)  # after the workers, which could start more, are ended
+        super().setUp()
 
     def _wake_all(self):
         for pid in self.naps():

@@ -219,17 +219,21 @@ class TestHistoryUndone(EditorTest):
         self.stop(*workers)
 
     def test_the_line_of_a_running_job_that_is_copied_to_make_another_job_runs_too(self):
-        self.add_job("a", "go")
-        worker = self.worker("--drain", "--count", "4")
-        self.wait_for(lambda: self.ran() == ["a"])
-        records = self.records()
-        self.save_by_renaming(json.dumps(records + [dict(records[0], id="b"), dict(records[0], id="c", created_at=None)]).encode("utf-8"))
-        self.add("meanwhile", "sleep 1.5")  # until the worker has seen what there is
-        self.wait_for_state("meanwhile", "completed")
-        self.write("go", "")
-        self.wait_for(lambda: self.queue.count()["completed"] == 4, seconds=20)
-        self.assertEqual(self.text("doubled"), "")
-        self.assert_ended(worker)
+        for name, place in (("behind it", 1), ("before it", 0)):
+            with self.subTest(name):
+                self.add_job("a", "go")
+                worker = self.worker("--drain", "--count", "4")
+                self.wait_for(lambda: self.ran() == ["a"])
+                records = self.records()
+                records[place:place] = [dict(records[0], id="b"), dict(records[0], id="c", created_at=None)]
+                self.save_by_renaming(json.dumps(records).encode("utf-8"))
+                self.add("meanwhile", "sleep 1.5")  # until the worker has seen what there is
+                self.wait_for_state("meanwhile", "completed")
+                self.write("go", "")
+                self.wait_for(lambda: self.queue.count()["completed"] == 4, seconds=20)
+                self.assertEqual((self.text("doubled"), set(self.ran())), ("", {"a", "b", "c"}))
+                self.assert_ended(worker)
+            self.reset_home()
 
     def test_an_empty_array_while_a_job_runs_ends_in_an_empty_queue_and_one_line_in_the_log(self):
         worker = self.worker()

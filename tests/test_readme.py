@@ -88,6 +88,13 @@ class ReadmeTest(HomeTest):
                      setting.meaning + (" (%s)" % setting.unit if setting.unit else "")) for setting in helpers.SETTINGS]
         self.assertEqual(rows, expected)
 
+    def test_the_tests_that_it_names_are_there(self):
+        names = set(re.findall(r"`(test_\w+)`", readme()))
+        self.assertGreater(len(names), 10)
+        there = "".join(open(os.path.join(ROOT, "tests", name), encoding="utf-8").read()
+                        for name in os.listdir(os.path.join(ROOT, "tests")) if name.endswith(".py"))
+        self.assertEqual([name for name in names if "def %s(" % name not in there], [])
+
     def test_the_config_that_comes_with_it_holds_the_defaults(self):
         with open(os.path.join(ROOT, "config.json"), encoding="utf-8") as file:
             self.assertEqual(helpers.Settings(**json.load(file)), helpers.DEFAULTS)
