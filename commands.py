@@ -353,6 +353,8 @@ def cmd_logs(args, queue):
     """Print what a job wrote, byte for byte."""
     from job_runner import log_path, logged_attempts
     job = queue.jobs.find(args.id)[-1] if args.id is not None else _latest(queue.jobs)
+    if args.follow and (args.attempt is not None or args.all):
+        raise UsageError("-f follows from the newest attempt on; it goes with neither --attempt nor --all")
     if args.follow:
         return _follow(args, queue, job)
     attempts = logged_attempts(queue.home, job)

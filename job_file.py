@@ -240,7 +240,7 @@ class JobFile:
         if inode != hint.inode or size < start or size >= hint.intent_end:
             return key
         seen = pread(self._descriptor, 4, start - 1)
-        if not (b"},\n{".startswith(seen) or b"[\n{".startswith(seen[:3])) or pread(self._descriptor, 3, size - 3) == END:
+        if not (b"},\n{".startswith(seen) or b"[\n{".startswith(seen[:3])) or pread(self._descriptor, 3, max(0, size - 3)) == END:
             return key
         try:
             os.ftruncate(self._descriptor, start)

@@ -415,6 +415,8 @@ class JobManager:
             cancelled += done
             left = {job.key for job in chosen} - {job.key for job in done}
             chosen = [job for job_id in ids for job in self.find(job_id) if job.key in left and job.state in (PENDING, PROCESSING)]
+        if not cancelled:
+            raise JobNotFound("job %r has just ended, and cannot be cancelled" % ids[0])
         return cancelled
 
     def abandoned(self, runs):

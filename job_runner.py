@@ -5,6 +5,7 @@ the null device and both streams to one log file. A file, not a pipe: a grandchi
 """
 from __future__ import annotations
 
+import errno
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ from job import FAILED, KILLED, TIMEOUT, UNSTARTABLE, Outcome
 from process_tree import HAS_PROC, KILL, TERM, group_runs, processes_of, signal_group
 
 _UNSAFE = re.compile(r"[^0-9A-Za-z_-]+")
+STOPPED = "stopped"  # why an attempt was ended that goes back to the queue
 PATIENCE = 10.0  # seconds to wait for processes that have left a tree on purpose
 _TAIL_BYTES = 4096
 _TAIL_LINES = 10
@@ -130,7 +132,9 @@ class LogFile:
             kept = pread(descriptor, limit // 2, size - limit // 2)
             os.ftruncate(descriptor, 0)
             self._dropped += size - len(kept)
-            os.write(descriptor, b"[queuectl: %d bytes were dropped here, since the output exceeds max_output]\n" % self._dropped + kept)
+            content = b"[queuectl: %d bytes were dropped here, since the output exceeds max_output]\n" % self._dropped + kept
+            if os.write(descriptor, content) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
 
     def end(self):
         """Let go of a log that holds something, or that someone may still write to; keep an empty one for the next attempt."""
@@ -182,6 +186,7 @@ class Attempt:
         self._environ = environ
         self._launch = launch
         self._running = False
+        self._over = False
         self._mutex = allocate_lock()  # guards _running: nothing is reaped while it is signalled
         self._deadline = None
         self._kill_at = None
@@ -222,6 +227,10 @@ class Attempt:
         """Wait for the end: (an Outcome, the pids of processes that have left the tree of a failed attempt and would not end). What a
         failed attempt leaves running is ended; a successful one may leave something."""
         failed = self._launch.wait_without_reaping(self.pid)
+        if failed is not None:
+            with self._mutex:
+                self._over = True  # how it ended is settled; what is left of it is ended below
+                self._running = False
         strays = []
         if (failed or self.ended) and HAS_PROC:
             strays = self._end_rest(grace)
@@ -246,7 +255,8 @@ class Attempt:
         if group_runs(self.pid):
             signal_group(self.pid, KILL)
             _wait_until(lambda: not group_runs(self.pid), 1.0)
-        _wait_until(lambda: not self._strays() and not self.log.is_held(), PATIENCE)
+        if self.ended != STOPPED:
+            _wait_until(lambda: not self._strays() and not self.log.is_held(), PATIENCE)
         return self._strays()
 
     def _strays(self):
@@ -255,7 +265,7 @@ class Attempt:
     def end(self, why, grace):
         """Ask the tree to end (TERM); `check` sends KILL once `grace` seconds have passed. The first reason counts."""
         with self._mutex:
-            if self._kill_at is None:
+            if self.ended is None and not self._over:
                 self.ended = why
                 self._kill_at = time.monotonic() + grace
                 if self._running:
@@ -316,6 +326,7 @@ class Announcer:
         self._environ = environ
         self._launch = launch
         self._queue = Queue(self._MOST)
+        self._pid = None  # of the command that runs
         self._thread = None
 
     def announce(self, command, job):
@@ -335,7 +346,9 @@ class Announcer:
         """Let the waiting commands finish, for some seconds at the most."""
         if self._thread is not None:
             self._queue.put((None, None))
-            self._thread.join(PATIENCE)
+            _wait_until(lambda: not self._thread.is_alive(), PATIENCE)
+            if self._pid is not None:
+                self._launch.signal(self._pid, KILL)
 
     def _work(self):
         from threading import Timer
@@ -352,8 +365,11 @@ class Announcer:
                 continue
             finally:
                 os.close(null)
+            self._pid = pid
             timer = Timer(self.LIMIT, self._launch.signal, (pid, KILL))
+            timer.daemon = True
             timer.start()
             self._launch.wait_without_reaping(pid)
             timer.cancel()
+            self._pid = None
             self._launch.reap(pid)

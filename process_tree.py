@@ -83,9 +83,10 @@ else:
                 return os.posix_spawn("/bin/sh", arguments, environ, file_actions=streams, setsigdef=self._signals, setpgroup=0)
 
         def wait_without_reaping(self, pid):
-            """Wait for the end of a command; whether it failed. It stays a zombie, and the number of its group ours, until `reap`."""
+            """Wait for the end of a command; whether it failed, or None where that cannot be waited for. It stays a zombie, and the number
+            of its group ours, until `reap`."""
             if not hasattr(os, "waitid"):
-                return False  # macOS before Python 3.13: `reap` waits
+                return None  # macOS before Python 3.13: `reap` waits
             ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
             return ended.si_code != os.CLD_EXITED or ended.si_status != 0
 

@@ -15,7 +15,7 @@ from itertools import count as count_up
 from file_lock import try_lock
 from helpers import WINDOWS, QueueError, load_settings, log, parse_time
 from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, ready_at, time_limit
-from job_runner import Announcer, Attempt, LogFile, job_environ, last_lines
+from job_runner import STOPPED, Announcer, Attempt, LogFile, job_environ, last_lines
 from process_tree import Launcher
 from worker_manager import DeadWorker, WorkerFile, WorkerProcess, all_workers, open_if_there, read_worker_file, worker_files
 
@@ -66,6 +66,37 @@ class Waker:
             os.close(self._descriptor)
 
 
+class StopFlag:
+    """Set once, and waited for by all threads. Not threading.Event, which waits by the wall clock on Python 3.8: a clock that is set back
+    by a day would make a wait of a second last a day."""
+
+    def __init__(self):
+        self._event = threading.Event()
+        self._pipe = None if WINDOWS else os.pipe()
+
+    def is_set(self):
+        """Whether it was set."""
+        return self._event.is_set()
+
+    def set(self):
+        """Set it, and end all waits."""
+        self._event.set()
+        if self._pipe is not None:
+            os.write(self._pipe[1], b"x")  # which nobody reads
+
+    def wait(self, seconds):
+        """Wait for it, but no longer than so many seconds."""
+        if self._pipe is None:
+            self._event.wait(seconds)
+        else:
+            select.select([self._pipe[0]], [], [], seconds)
+
+    def close(self):
+        """Give back the descriptors."""
+        for descriptor in self._pipe or ():
+            os.close(descriptor)
+
+
 class Supervisor:
     """A worker process from its start to its end. `run` is its life; everything else is called by it or by its threads."""
 
@@ -89,7 +120,7 @@ class Supervisor:
         self._serials = count_up(1)
         self._tokens = set()  # of the attempts that this process has claimed, or is about to
         self._scans = -1
-        self._stop = threading.Event()  # take no more jobs
+        self._stop = StopFlag()  # take no more jobs
         self._now = False  # and end those that run
         self._idle = threading.Condition()
         self._busy_threads = count
@@ -139,6 +170,7 @@ class Supervisor:
             for number, handler in self._former_handlers:
                 signal.signal(number, handler)
             self._waker.close()
+            self._stop.close()
             self._launch.close()
             if self._unrecorded:
                 log("%d results could not be recorded; those jobs run again" % self._unrecorded)
@@ -191,10 +223,13 @@ class Supervisor:
 
     def _trim_logs(self):
         for attempt in self._running():
-            try:
-                attempt.log.trim(self._jobs.settings.max_output)
-            except OSError as error:
-                self._fault("cannot shorten the output of %s: %s" % (attempt.job.id, error.strerror))
+            self._trim(attempt.job, attempt.log)
+
+    def _trim(self, job, log_file):
+        try:
+            log_file.trim(self._jobs.settings.max_output)
+        except OSError as error:
+            self._fault("cannot shorten the output of %s: %s" % (job.id, error.strerror))
 
     def _look_for_taken_away(self):
         """End the attempts whose job was cancelled: its token is gone from the file."""
@@ -263,7 +298,7 @@ class Supervisor:
                 log("ending the running jobs; they go back to the queue")
         if self._now:
             for attempt in self._running():
-                attempt.end("stopped", self._jobs.settings.kill_grace)
+                attempt.end(STOPPED, self._jobs.settings.kill_grace)
 
     def _begin_stop(self, message):
         if any(attempt is not None for attempt in self._attempts):
@@ -416,10 +451,11 @@ class Supervisor:
         started = time.monotonic()
         outcome, strays = self._attempt(number, attempt)
         self._attempts[number] = None
-        given_back = outcome is None or attempt.ended == "stopped"
+        given_back = outcome is None or attempt.ended == STOPPED
         in_place = self._jobs.settings.retry_in_place
         token = None if given_back or self._stop.is_set() or (outcome.reason and in_place) else self._token()
         output = last_lines(log_file.path) if outcome is not None and outcome.reason and attempt.has_output else ""
+        self._trim(job, log_file)
         log_file.end()
         after, following = self._record(job, None if given_back else outcome, output, token)
         self._tokens.discard(job.worker)
@@ -445,7 +481,7 @@ class Supervisor:
                 return outcome, []
             self._file.note(number, attempt)
             if self._now:
-                attempt.end("stopped", grace)
+                attempt.end(STOPPED, grace)
             if attempt.limit is not None:
                 self._waker.wake()
             return attempt.wait(grace)
