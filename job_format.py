@@ -28,7 +28,7 @@ WIDTH = len(_LINE2 % (("",) * len(COLUMNS)))
 COLUMN_AT = {name: (_LINE2 % tuple("\0" if name == other else "" for other, _ in COLUMNS)).index("\0") for name, _ in COLUMNS}
 
 PAGE = 4096
-_parse = json.JSONDecoder().decode
+_parse = json.JSONDecoder().raw_decode
 CHUNK = 1 << 20
 END = b"\n]\n"
 EMPTY = b"[\n]\n"
@@ -63,7 +63,7 @@ def encode_line1(fields):
 
 def parse_record(line1, line2):
     """The object that the two lines of a record hold, in a file that was checked when someone else had written it. Raises ValueError."""
-    return _parse((line1 + line2).decode("utf-8"))
+    return _parse((line1 + line2).decode("utf-8"))[0]
 
 
 def bare(line1):

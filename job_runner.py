@@ -125,22 +125,30 @@ class LogFile:
         """Keep only the last part of a log that has grown beyond `limit` bytes, and say in it how much was dropped. What the job writes
         in the same moment may be dropped too. Raises OSError."""
         with self._mutex:
-            descriptor = self._descriptor
-            size = os.fstat(descriptor).st_size if descriptor is not None else 0
-            if size <= limit:
-                return
-            kept = pread(descriptor, limit // 2, size - limit // 2)
-            os.ftruncate(descriptor, 0)
-            self._dropped += size - len(kept)
-            content = b"[queuectl: %d bytes were dropped here, since the output exceeds max_output]\n" % self._dropped + kept
-            if os.write(descriptor, content) != len(content):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
+            if self._descriptor is not None:
+                self._trim(os.fstat(self._descriptor).st_size, limit)
 
-    def end(self):
-        """Let go of a log that holds something, or that someone may still write to; keep an empty one for the next attempt."""
+    def _trim(self, size, limit):
+        if size <= limit:
+            return
+        kept = pread(self._descriptor, limit // 2, size - limit // 2)
+        os.ftruncate(self._descriptor, 0)
+        self._dropped += size - len(kept)
+        content = b"[queuectl: %d bytes were dropped here, since the output exceeds max_output]\n" % self._dropped + kept
+        if os.write(self._descriptor, content) != len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
+
+    def end(self, limit=None):
+        """Let go of a log that holds something, or that someone may still write to, shortened once more if there is a limit; keep an
+        empty one for the next attempt. Raises OSError."""
         with self._mutex:
-            if self._descriptor is not None and (os.fstat(self._descriptor).st_size or WINDOWS or self.is_held()):
-                self._close()
+            size = os.fstat(self._descriptor).st_size if self._descriptor is not None else 0
+            try:
+                if limit is not None:
+                    self._trim(size, limit)
+            finally:
+                if self._descriptor is not None and (size or WINDOWS or self.is_held()):
+                    self._close()
 
     def is_held(self):
         """Whether a process of the attempt, or one that it left behind, still has the log open."""

@@ -223,13 +223,10 @@ class Supervisor:
 
     def _trim_logs(self):
         for attempt in self._running():
-            self._trim(attempt.job, attempt.log)
-
-    def _trim(self, job, log_file):
-        try:
-            log_file.trim(self._jobs.settings.max_output)
-        except OSError as error:
-            self._fault("cannot shorten the output of %s: %s" % (job.id, error.strerror))
+            try:
+                attempt.log.trim(self._jobs.settings.max_output)
+            except OSError as error:
+                self._fault("cannot shorten the output of %s: %s" % (attempt.job.id, error.strerror))
 
     def _look_for_taken_away(self):
         """End the attempts whose job was cancelled: its token is gone from the file."""
@@ -455,8 +452,10 @@ class Supervisor:
         in_place = self._jobs.settings.retry_in_place
         token = None if given_back or self._stop.is_set() or (outcome.reason and in_place) else self._token()
         output = last_lines(log_file.path) if outcome is not None and outcome.reason and attempt.has_output else ""
-        self._trim(job, log_file)
-        log_file.end()
+        try:
+            log_file.end(self._jobs.settings.max_output)
+        except OSError as error:
+            self._fault("cannot shorten the output of %s: %s" % (job.id, error.strerror))
         after, following = self._record(job, None if given_back else outcome, output, token)
         self._tokens.discard(job.worker)
         if following is None:
