@@ -55,6 +55,7 @@ class JobManager:
         self._index = None
         self._busy = frozenset()
         self._unsynced = False
+        self._claimed_in = {}  # token: the generation of the file in which its job was claimed
 
     def _waiting(self):
         self._notice("waiting for %s: another queuectl process has held it for some seconds" % self._lock.path)
@@ -220,6 +221,7 @@ class JobManager:
                 return None
         job = claimed(job, token, now)
         self._put(place, lines[1], job)
+        self._claimed_in[token] = self._jobs.mark[0]
         return job
 
     def _scan(self, locked):
@@ -315,8 +317,10 @@ class JobManager:
     def _find(self, job):
         """Where a job is that runs under its token (or, without one, the job itself), as (place, line 2); (0, None) if nowhere."""
         line2 = self._jobs.line2(job.place)
-        if line2 is not None and column(line2, "worker") == job.worker and (job.worker or self._is_at(job)):
-            return job.place, line2
+        if line2 is not None and column(line2, "worker") == job.worker:
+            # Its own token would do, if people did not copy lines to make another job.
+            if self._claimed_in.get(job.worker) == self._jobs.mark[0] or self._is_at(job):
+                return job.place, line2
         with self._jobs.view(locked=True) as view:
             for place, record in view.records(containing=job.created_at.encode("ascii")):
                 if (record["id"], record["created_at"], record["worker"]) == (job.id, job.created_at, job.worker):
@@ -343,6 +347,7 @@ class JobManager:
             if after.state == DEAD:
                 self._bury([after], output)
             self._put(place, line2, after)
+            self._claimed_in.pop(job.worker, None)
             claims = token is not None and self._index is not None and not self.paused()
             following = self._next(token, now) if claims else None
             return after if place == job.place else after._replace(place=place), following

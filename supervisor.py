@@ -464,6 +464,8 @@ class Supervisor:
             log("%s: processes that left its tree still run (pid %s)" % (job.id, ", ".join(map(str, strays))))
         if after is not None:
             self._report(after, time.monotonic() - started)
+        else:
+            self._scans = -1  # its token may stand with a copy of its line now, which nobody runs
         if outcome is None:
             self._stop.wait(_TICK)
         if following is None:

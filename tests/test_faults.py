@@ -387,8 +387,8 @@ class FaultTest(HomeTest):
 class OrderTest(HomeTest):
     """A power cut cannot be tried here; the order of writes and fsyncs that survives one can be looked at."""
 
-    def traced(self, *arguments):
-        """The steps that a command takes, in a child: (operation, file) pairs, closed by ("say", what it printed)."""
+    def traced(self, *arguments, operation=None):
+        """The steps that a command (or an operation) takes, in a child: (operation, file) pairs, closed by ("say", what it printed)."""
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
@@ -399,7 +399,10 @@ class OrderTest(HomeTest):
                 said.reconfigure = lambda **options: None
                 write = said.write
                 said.write = lambda text: trace.steps.append(("say", text)) or write(text)
-                main.main(["--home", self.home] + list(arguments))
+                if operation is None:
+                    main.main(["--home", self.home] + list(arguments))
+                else:
+                    operation()
                 os.write(writer, json.dumps(trace.steps).encode("utf-8"))
             finally:
                 os._exit(0)
@@ -438,6 +441,14 @@ class OrderTest(HomeTest):
         steps = self.traced("retry", "a")
         self.assert_in_order(steps, ("pwrite", "jobs.json"), ("fsync", "dlq.json.new"), ("replace", "dlq.json"), ("fsync", "home"),
                              ("fsync", "jobs.json"), self.said(steps))
+
+    def test_a_job_dies_in_the_dead_letter_file_first(self):
+        manager = self.manager(max_retries=0)
+        manager.enqueue([{"id": "a", "command": "true"}, {"id": "b", "command": "true"}], "/", time.time())
+        manager.record(manager.claim("worker-1", time.time()), Outcome(3, FAILED), time.time())
+        job = manager.claim("worker-2", time.time())
+        steps = self.traced(operation=lambda: self.manager(max_retries=0).record(job, Outcome(3, FAILED), time.time()))
+        self.assertEqual([step for step in steps if step[1] in ("jobs.json", "dlq.json")], [("pwrite", "dlq.json"), ("pwrite", "jobs.json")])
 
     def test_without_the_setting_nothing_is_synced(self):
         self.write("config.json", '{"fsync": false}')
