@@ -335,6 +335,7 @@ class Announcer:
         self._launch = launch
         self._queue = Queue(self._MOST)
         self._pid = None  # of the command that runs
+        self._closed = False
         self._thread = None
 
     def announce(self, command, job):
@@ -355,14 +356,16 @@ class Announcer:
         if self._thread is not None:
             self._queue.put((None, None))
             _wait_until(lambda: not self._thread.is_alive(), PATIENCE)
+            self._closed = True
             if self._pid is not None:
                 self._launch.signal(self._pid, KILL)
+                _wait_until(lambda: not self._thread.is_alive(), 1.0)
 
     def _work(self):
         from threading import Timer
         while True:
             command, job = self._queue.get()
-            if command is None:
+            if command is None or self._closed:
                 return
             null = os.open(os.devnull, os.O_WRONLY)
             try:
