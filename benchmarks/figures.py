@@ -75,19 +75,31 @@ def claim(scale):
         return [_claim_row(scale, large, processes) for processes in (1, 2)]
 
 
-def _claim_row(scale, large, processes):
-    row = Row("claim", f"claim + finish, {scale.many:,} jobs, {processes} process{'es' * (processes > 1)}",
+def order(scale):
+    """The same where jobs have priorities, have been scheduled, or come after others."""
+    rows = []
+    for what, fields in (("priorities", lambda number: {"priority": number % 7 - 3}),
+                         ("schedules", lambda number: {"run_at": "2020-01-01T00:00:00Z"} if number % 3 else {}),
+                         ("dependencies", lambda number: {"after": ["job%d" % (number - 1)]} if number % 2 else {})):
+        with Home() as large:
+            large.fill(scale.many, fields)
+            rows.append(_claim_row(scale, large, 1, what, fields))
+    return rows
+
+
+def _claim_row(scale, large, processes, what="", fields=None):
+    row = Row("claim", f"claim + finish, {scale.many:,} jobs, {what or '%d process%s' % (processes, 'es' * (processes > 1))}",
               "the same with %d jobs" % scale.few, RATE, Target("ratio", 1.25))
     count = (scale.few - 20) // processes
     for ours, reference in in_turn(scale.short_rounds, lambda: _claims(large, count, processes),
-                                   lambda: _claims_in_small_file(scale, count, processes)):
+                                   lambda: _claims_in_small_file(scale, count, processes, fields)):
         row.add(ours, reference)
     return row
 
 
-def _claims_in_small_file(scale, count, processes):
+def _claims_in_small_file(scale, count, processes, fields=None):
     with Home() as small:
-        small.fill(scale.few)
+        small.fill(scale.few, fields)
         return _claims(small, count, processes)
 
 
@@ -268,4 +280,4 @@ def _read(path):
             pass
 
 
-FIGURES = {"drain": drain, "claim": claim, "add": add, "start": start, "memory": memory, "count": count}
+FIGURES = {"drain": drain, "claim": claim, "order": order, "add": add, "start": start, "memory": memory, "count": count}

@@ -123,9 +123,13 @@ class Home:
         """Run a command of the program in this home; what it printed. Raises CalledProcessError."""
         return run([MAIN] + list(arguments), environ=environ(QUEUECTL_HOME=self.path), **options)
 
-    def fill(self, count):
-        """Add `count` jobs that do nothing."""
-        self.run("enqueue", "-", content=job_lines(count))
+    def fill(self, count, fields=None):
+        """Add `count` jobs that do nothing; `fields(number)` gives what each has besides."""
+        content = job_lines(count)
+        if fields is not None:
+            jobs = [dict(json.loads(line), **fields(number)) for number, line in enumerate(content.splitlines())]
+            content = json.dumps(jobs).encode("utf-8")
+        self.run("enqueue", "-", content=content)
 
 
 def job_lines(count):

@@ -33,8 +33,8 @@ TIMES = ("created_at", "run_at", "started_at", "updated_at")
 DEFAULTS = dict({name: None for name, _ in COLUMNS}, state=PENDING, attempts=0)
 # Commands that look, and commands that change something.
 LOOKS = (["status"], ["list"], ["list", "--json"], ["show", "a"], ["logs", "a"], ["stats"], ["wait", "--timeout", "0"])
-CHANGES = (["enqueue", "--id", "new", "--", "true"], ["retry", "--all"], ["retry", "a"], ["dlq", "purge", "--all"], ["clean"], ["cancel", "a"],
-           ["reset", "--yes"], ["worker", "start", "--drain"])
+CHANGES = (["enqueue", "--id", "new", "--", "true"], ["retry", "--all"], ["retry", "a"], ["dlq", "purge", "--all"], ["clean"],
+           ["cancel", "a"], ["reset", "--yes"], ["worker", "start", "--drain"])
 
 
 class BrokenFileTest(HomeTest):
@@ -314,7 +314,8 @@ class TestFlips(BrokenFileTest):
                         continue
 
     def test_flips_in_config_json_are_refused_or_read(self):
-        content = json.dumps({"fsync": False, "max_retries": 2, "backoff_base": 1.5, "on_finish": "true", "own": "é"}, indent=2).encode("utf-8")
+        content = json.dumps({"fsync": False, "max_retries": 2, "backoff_base": 1.5, "on_finish": "true", "own": "é"},
+                             indent=2).encode("utf-8")
         for place, flipped in self.flips(content, FLIPS // 5):
             with self.subTest(place=place, now=flipped[place:place + 1]):
                 self.write("config.json", flipped)
@@ -381,21 +382,25 @@ REFUSED = (
     ("100,000 objects", b'[{"id": ' + b'{"a":' * 100000), ("100,000 levels that end", _with(', "x": ' + "[" * 100000 + "]" * 100000)),
     ("101 levels", _with(', "x": ' + "[" * 101 + "]" * 101)), ("an object", b'{"id": "a", "command": "true"}'), ("a number", b"5"),
     ("a text", b'"jobs"'), ("words", b"hello"), ("two arrays", b"[] []"), ("a comma too many", _with("").replace(b"}]", b"},]")),
-    ("a comma too few", _with("").replace(b"},", b"} ")), ("a line of its own", b"\n".join([_with(""), b"x"])), ("a comment", b"// jobs\n[]"),
+    ("a comma too few", _with("").replace(b"},", b"} ")), ("a line of its own", b"\n".join([_with(""), b"x"])),
+    ("a comment", b"// jobs\n[]"),
     ("single quotes", b"[{'id': 'a'}]"), ("a raw line end in a text", b'[{"id": "a", "command": "x\ny"}]'),
-    ("JSON Lines", b'{"id": "a", "command": "true"}\n{"id": "b", "command": "true"}\n'), ("null as a job", b"[null]"), ("a list as a job", b"[[]]"),
+    ("JSON Lines", b'{"id": "a", "command": "true"}\n{"id": "b", "command": "true"}\n'), ("null as a job", b"[null]"),
+    ("a list as a job", b"[[]]"),
     ("no id", b'[{"command": "true"}]'), ("no command", b'[{"id": "a"}]'), ("a conflict of git", b"<<<<<<< HEAD\n" + _with("")),
 ) + tuple((text, _with(", " + text)) for text in (
     '"state": "running"', '"state": "Pending"', '"state": 1', '"state": []', '"attempts": "1"', '"attempts": -1', '"attempts": 1.5',
     '"attempts": true', '"attempts": 10000000', '"exit_code": "0"', '"exit_code": 1e3', '"exit_code": 99999999999', '"reason": 5',
     '"reason": "Two Words"', '"reason": "' + "x" * 99 + '"', '"worker": {}', '"worker": "\\u001b"', '"run_at": 5', '"run_at": "soon"',
     '"run_at": "2026-13-45T00:00:00.000000Z"', '"run_at": "2026-02-30T00:00:00.000000Z"', '"run_at": "2026-01-01T25:00:00.000000Z"',
-    '"created_at": "2026-13-45T00:00:00.000000Z"', '"created_at": "0000-01-01T00:00:00.000000Z"', '"created_at": "9999-12-31T23:59:59.999999Z"',
+    '"created_at": "2026-13-45T00:00:00.000000Z"', '"created_at": "0000-01-01T00:00:00.000000Z"',
+    '"created_at": "9999-12-31T23:59:59.999999Z"',
     '"started_at": false', '"updated_at": "2026-01-01"', '"timeout": "1"', '"timeout": 0', '"cwd": 1', '"cwd": ""', '"env": []',
     '"env": {"A": 1}', '"env": {"A=B": "x"}', '"after": "a"', '"after": [1]', '"priority": "high"', '"priority": 1e9', '"max_retries": -1',
     '"backoff_base": "2"', '"backoff_max": null, "backoff_base": -1')) + tuple(
     (text, ("[%s]" % text).encode("utf-8")) for text in (
-        '{"id": "", "command": "true"}', '{"id": null, "command": "true"}', '{"id": true, "command": "true"}', '{"id": ["a"], "command": "true"}',
+        '{"id": "", "command": "true"}', '{"id": null, "command": "true"}', '{"id": true, "command": "true"}',
+        '{"id": ["a"], "command": "true"}',
         '{"id": "%s", "command": "true"}' % ("x" * 201), '{"id": "a\\nb", "command": "true"}', '{"id": "a\\u001b[31m", "command": "true"}',
         '{"id": "a", "command": ""}', '{"id": "a", "command": " "}', '{"id": "a", "command": 5}', '{"id": "a", "command": "a\\u0000b"}'))
 
@@ -430,7 +435,8 @@ class TestContents(BrokenFileTest):
                 ("zeros in place of the end", ours[:-3] + b"\0" * 300, None), ("a byte order mark", b"\xef\xbb\xbf" + ours, None),
                 ("line ends of Windows", ours.replace(b"\n", b"\r\n"), None), ("blank lines at the end", ours + b"\n \n\t\n", None),
                 ("a byte order mark, typed by hand", b"\xef\xbb\xbf" + _with(""), both), ("nothing", b"", []), ("[]", b"[]", []),
-                ("a byte order mark alone", b"\xef\xbb\xbf", []), ("blanks", b" \n\t\r\n", []), ("100 levels", _with(', "x": ' + "[" * 99 + "]" * 99), both),
+                ("a byte order mark alone", b"\xef\xbb\xbf", []), ("blanks", b" \n\t\r\n", []),
+                ("100 levels", _with(', "x": ' + "[" * 99 + "]" * 99), both),
                 ("1,000 digits", _with(', "x": ' + "7" * 1000), both), ("a pair", _with(', "x": "\\ud83d\\ude00"'), both),
                 ("escaped keys", b'[{"\\u0069d": "a", "command": "true"}, {"id": "b", "comm\\u0061nd": "true"}]', both),
                 ("nulls", _with(', "state": null, "attempts": null, "run_at": null, "timeout": null, "created_at": null'), both)):
@@ -625,9 +631,11 @@ class TestDoctor(DoctorTest):
 class TestRepair(DoctorTest):
     """What is saved of broken job files."""
 
-    GOOD = ({"id": "a", "command": "echo {\"id\": 1}", "own": [1, {"x": "]"}]}, {"id": "é", "command": "false", "state": "dead", "attempts": 4},
+    GOOD = ({"id": "a", "command": "echo {\"id\": 1}", "own": [1, {"x": "]"}]},
+            {"id": "é", "command": "false", "state": "dead", "attempts": 4},
             {"id": "c", "command": "true", "state": "completed", "exit_code": 0}, {"id": "d", "command": "true", "attempts": 2})
-    BAD = ('{"id": "bad", "command": ?}', '{"id": "bad"}', '{"id": "bad", "command": "x", "state": "gone"}', '{"id": "bad", "command": "x",,}',
+    BAD = ('{"id": "bad", "command": ?}', '{"id": "bad"}', '{"id": "bad", "command": "x", "state": "gone"}',
+           '{"id": "bad", "command": "x",,}',
            '{"id": "bad", "id": "bad", "command": "x"}', '{"id": "bad", "command": 1e999}', "oops", '"a text"', '["a", "list"]',
            '{"id": "bad", "command": "x" "own": 1}', '{"id": "bad", "command": "x\\q"}')
 
@@ -656,7 +664,7 @@ class TestRepair(DoctorTest):
 
     def test_what_is_lost_is_named_by_its_line(self):
         good = json.dumps(self.GOOD[0])
-        self.write("jobs.json", "[\n%s,\n%s,\nnot a job at all,\n%s,\n{\"id\": \"bad\",\n \"command\": 5},\n%s\n]" % (good, good, good, good))
+        self.write("jobs.json", "[\n%s,\n%s,\nnot a job at all,\n%s,\n{\"id\": \"bad\",\n \"command\": 5},\n%s\n]" % ((good,) * 4))
         ids, lost = self.repair()
         self.assertEqual(len(ids), 4)
         self.assertEqual(len(lost), 2, lost)

@@ -146,6 +146,27 @@ class TestSaves(EditorTest):
         self.add_job("c")
         self.assertEqual([record["id"] for record in self.records()], ["x", "y", "z"] * 9 + ["c"])
 
+    def test_a_save_while_the_file_is_rewritten_is_not_overwritten(self):
+        for name, save in self.saves():
+            with self.subTest(name):
+                self.add_job("a")
+                self.add_job("b")
+                saved = self.edited("a", own="a remark")
+
+                def rows():
+                    with file.view(locked=True) as view:
+                        for number, (_, row) in enumerate(view.rows()):
+                            if number:
+                                save(saved)
+                            yield row
+
+                lock = FileLock(self.path("run", "lock"))
+                file = JobFile(self.path("jobs.json"), lock, 0, job_from_record, self.notices.append)
+                with contextlib.suppress(Replaced), open_files(lock, file, change=True):
+                    file.rewrite(rows())
+                self.assertEqual([job.options.get("own") for job in self.manager(fsync=False).jobs()], ["a remark", None])
+            self.reset_home()
+
     def test_a_save_loses_no_result_of_a_running_job(self):
         workers = [self.worker(), self.worker()]
         for name, save in self.saves():

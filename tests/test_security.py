@@ -14,7 +14,7 @@ import unittest
 
 from job import FAILED, Outcome
 from job_runner import log_path
-from tests.base import HomeTest
+from tests.base import MAIN, HomeTest
 from tests.test_broken_files import BrokenFileTest
 from tests.test_worker_manager import GATE, WorkerTest, is_alive
 
@@ -23,9 +23,9 @@ POSIX = os.name != "nt"
 RAW = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 HOSTILE = "\x1b[31m\x1b]0;title\x07\x9b31m\x7f\r\t\u202e\u2028\u200b"
 # Ids that are allowed.
-IDS = ("../x", "../../etc/passwd", "/etc/passwd", "a/b", "..", ".", "a\\b", "CON", "con.txt", "NUL", "COM1", "LPT1.log", "-rf", "--help", "--home",
-       " ", "a b", "*", "?", "a:b", "~", "~root", "$(touch owned)", "`touch owned`", "'; touch owned; '", '"; touch owned; "', "%s%n%x", "{}", "\\x1b",
-       "🚀" * 200, "x" * 200, "é", "e\u0301", "\u202egnp.exe", "\u2066a\u2069", "\u200b", "\ufeff", "A", "a", "..\u2215x", "CON ", "a.", "0")
+IDS = ("../x", "../../etc/passwd", "/etc/passwd", "a/b", "..", ".", "a\\b", "CON", "con.txt", "NUL", "COM1", "LPT1.log", "-rf", "--help",
+       "--home", " ", "a b", "*", "?", "a:b", "~", "~root", "$(touch owned)", "`touch owned`", "'; touch owned; '", '"; touch owned; "', "%s%n%x",
+       "{}", "\\x1b", "🚀" * 200, "x" * 200, "é", "e\u0301", "\u202egnp.exe", "\u2066a\u2069", "\u200b", "\ufeff", "A", "a", "..\u2215x", "CON ", "a.", "0")
 REFUSED_IDS = ("", "a\nb", "\n", "a\rb", "a\tb", "\x1b[31m", "\x9b31m", "a\x00b", "\x7f", "a\u2028b", "a\u2029b", "x" * 201, "🚀" * 201)
 
 
@@ -50,7 +50,8 @@ class TestModes(WorkerTest):
                 self.wait_for(lambda: os.path.isdir(os.path.join(home, "logs")) and len(os.listdir(os.path.join(home, "logs"))) == 3)
                 self.succeed("pause", **options)
                 self.run_program("worker", "stop", "--timeout", "0", **options)
-                self.assert_private(home, "paused", "dlq.json", "run/lock", "run/worker.log", "run/*.json", "run/*.stop", "run/*.wake", "logs/*.log")
+                self.assert_private(home, "paused", "dlq.json", "run/lock", "run/worker.log", "run/*.json", "run/*.stop", "run/*.wake",
+                                    "logs/*.log")
                 self.write("go", "")
                 self.wait_for(lambda: not is_alive(worker))
                 with open(os.path.join(home, "jobs.json"), "r+b") as file:
@@ -116,15 +117,16 @@ class TestLinks(BrokenFileTest):
                         os.unlink(self.path(name))
 
     def test_the_lock_is_not_followed(self):
-        self.assert_not_followed(os.path.join("run", "lock"), ["status"], ["list"], ["enqueue", "--id", "x", "--", "true"], ["retry", "--all"],
-                                 ["worker", "start", "--drain"], ["config", "set", "max_retries", "2"], ["pause"], refused=True)
+        self.assert_not_followed(os.path.join("run", "lock"), ["status"], ["list"], ["enqueue", "--id", "x", "--", "true"],
+                                 ["retry", "--all"], ["worker", "start", "--drain"], ["config", "set", "max_retries", "2"], ["pause"], refused=True)
 
     def test_the_job_file_is_not_followed(self):
         self.assert_not_followed("jobs.json", ["list"], ["enqueue", "--id", "x", "--", "true"], ["clean"], ["worker", "start", "--drain"],
                                  refused=True)
 
     def test_the_dead_letter_file_is_not_followed(self):
-        self.assert_not_followed("dlq.json", ["dlq", "list"], ["retry", "dead"], ["dlq", "purge", "--all"], ["cancel", "last"], refused=True)
+        self.assert_not_followed("dlq.json", ["dlq", "list"], ["retry", "dead"], ["dlq", "purge", "--all"], ["cancel", "last"],
+                                 refused=True)
 
     def test_temporary_files_are_not_followed_and_stand_in_nobodys_way(self):
         self.assert_not_followed("jobs.json.new", ["clean"], ["reset", "--yes"], ["dlq", "purge", "--all"], refused=False)
@@ -197,15 +199,15 @@ class TestIds(BrokenFileTest):
 
     def test_no_command_prints_ids_commands_or_broken_text_raw(self):
         ids = [job_id for job_id in IDS if not job_id.startswith("-") and len(job_id) < 200]
-        self.manager(fsync=False).enqueue([{"id": job_id, "command": "echo # " + HOSTILE, HOSTILE: [HOSTILE], "after": [job_id + "x"]}
-                                           for job_id in ids] + [{"id": job_id + "x", "command": "true"} for job_id in ids], "/", time.time())
+        jobs = [{"id": job_id, "command": "echo # " + HOSTILE, HOSTILE: [HOSTILE], "after": [job_id + "x"]} for job_id in ids]
+        self.manager(fsync=False).enqueue(jobs + [{"id": job_id + "x", "command": "true"} for job_id in ids], "/", time.time())
         manager = self.manager(fsync=False, max_retries=0)
         for number in range(6):
             job = manager.claim("test-%d" % number, time.time())
             if number % 3:
                 manager.record(job, Outcome(number % 2, FAILED if number % 2 else None), time.time(), HOSTILE)
-        for words in (["list"], ["list", "--json"], ["list", "--jsonl"], ["list", "-q"], ["status"], ["status", "--json"], ["stats"], ["dlq", "list"],
-                      ["dlq", "list", "--json"], ["worker", "list"], ["doctor"], ["completion", "--words", "show", ""],
+        for words in (["list"], ["list", "--json"], ["list", "--jsonl"], ["list", "-q"], ["status"], ["status", "--json"], ["stats"],
+                      ["dlq", "list"], ["dlq", "list", "--json"], ["worker", "list"], ["doctor"], ["completion", "--words", "show", ""],
                       ["completion", "--words", "cancel", ""], ["completion", "--words", "retry", ""], ["wait", "--timeout", "0"],
                       ["config", "get", HOSTILE], [HOSTILE], ["--home=" + self.path(HOSTILE), "status"]):
             with self.subTest(words):
@@ -215,9 +217,11 @@ class TestIds(BrokenFileTest):
                 for words in (["show", job_id], ["wait", job_id, "--timeout", "0"], ["cancel", job_id], ["retry", job_id], ["logs", job_id],
                               ["logs", "--all", job_id], ["enqueue", "--unique", "--id", job_id, "--", "true"], ["dlq", "purge", job_id],
                               ["enqueue", json.dumps({"id": "b", "command": "true", "after": [job_id + HOSTILE]})],
-                              ["enqueue", "-q", "--id", job_id, "--", "true"], ["enqueue", "--id", job_id, "--", "true"], ["clean", job_id]):
+                              ["enqueue", "-q", "--id", job_id, "--", "true"], ["enqueue", "--id", job_id, "--", "true"],
+                              ["clean", job_id]):
                     self.assert_tame(*words)
-        self.write("jobs.json", '[{"id": "a", "command": "true"}, "%s", {"id": "%s", "command": "true", "state": "%s"}]' % (("x" + HOSTILE,) * 3))
+        text = "x" + HOSTILE
+        self.write("jobs.json", '[{"id": "a", "command": "true"}, "%s", {"id": "%s", "command": "true", "state": "%s"}]' % (text, text, text))
         for words in (["list"], ["doctor"], ["doctor", "--repair"]):
             with self.subTest(words):
                 self.assert_tame(*words)
@@ -230,14 +234,15 @@ class TestIds(BrokenFileTest):
     def test_hostile_ids_do_not_leave_logs_nor_reach_a_shell_and_each_has_its_own_output(self):
         inside = self.path("deep", "home")
         ids = list(IDS) + [job_id + " dies" for job_id in IDS if len(job_id) <= 195]
-        self.write("jobs", json.dumps([{"id": job_id, "command": 'printf "%s\\n" "$QUEUECTL_JOB_ID"; case "$QUEUECTL_JOB_ID" in *dies) exit 1; esac',
-                                        "max_retries": 0} for job_id in ids]))
+        command = 'printf "%s\\n" "$QUEUECTL_JOB_ID"; case "$QUEUECTL_JOB_ID" in *dies) exit 1; esac'
+        self.write("jobs", json.dumps([{"id": job_id, "command": command, "max_retries": 0} for job_id in ids]))
         env = self.environ(QUEUECTL_HOME=inside, PYTHONUTF8="1")
         self.assertEqual(self.run_program("enqueue", "--file", self.path("jobs"), env=env).returncode, 0)
-        self.assertEqual(self.run_program("config", "set", "on_finish", 'printf "%s\\n" "$QUEUECTL_JOB_ID" >> finished', env=env).returncode, 0)
+        self.assertEqual(self.run_program("config", "set", "on_finish", 'printf "%s\\n" "$QUEUECTL_JOB_ID" >> finished',
+                                          env=env).returncode, 0)
         before = self.outside(inside)
-        done = subprocess.run([sys.executable, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "main.py"), "worker", "start",
-                               "--drain", "--count", "2"], env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.home)
+        done = subprocess.run([sys.executable, MAIN, "worker", "start", "--drain", "--count", "2"], env=env, cwd=self.home,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         said = (done.stdout + done.stderr).decode("utf-8")
         self.assertEqual((done.returncode, RAW.findall(said)), (1, []))
         self.assertEqual(said.count(": completed"), len(IDS))
@@ -344,16 +349,20 @@ class TestInnocents(WorkerTest):
 
     def test_numbers_that_mean_something_else_to_the_system_signal_nobody(self):
         innocent = self.innocent()
-        for group in (0, 1, -1, os.getpgid(0), os.getpid(), -innocent.pid, 2 ** 31, 2 ** 70, 1.5, True, None, str(innocent.pid), [innocent.pid], {}):
+        for group in (0, 1, -1, os.getpgid(0), os.getpid(), -innocent.pid, 2 ** 31, 2 ** 70, 1.5, True, None, str(innocent.pid),
+                      [innocent.pid], {}):
             with self.subTest(group=group):
                 self.forge(self.worker_file(worker="dead-1", group=group, job="0" * 16))
                 self.assert_innocents_live(innocent)
 
     def test_worker_files_that_do_not_read_right_harm_nobody_and_are_cleared_away(self):
         innocent = self.innocent()
-        for text in ("", "garbage", "\0" * 300, "[]", "[1]", "null", "{}", '{"running": 1}', '{"running": [1]}', '{"pid": "x", "running": []}', "[" * 100000,
-                     '{"pid": 1, "count": 1, "started_at": 1, "running": ["x", 5, [], {}]}', '{"pid": 1, "count": 1, "started_at": "", "running": {"a": 1}}',
-                     '{"pid": 1e400, "count": 1, "started_at": "", "running": []}', '{"pid": 1, "count": 1, "started_at": "", "running": [{"job": []}]}',
+        for text in ("", "garbage", "\0" * 300, "[]", "[1]", "null", "{}", '{"running": 1}', '{"running": [1]}',
+                     '{"pid": "x", "running": []}', "[" * 100000,
+                     '{"pid": 1, "count": 1, "started_at": 1, "running": ["x", 5, [], {}]}',
+                     '{"pid": 1, "count": 1, "started_at": "", "running": {"a": 1}}',
+                     '{"pid": 1e400, "count": 1, "started_at": "", "running": []}',
+                     '{"pid": 1, "count": 1, "started_at": "", "running": [{"job": []}]}',
                      '{"pid": 1, "count": 1, "started_at": "", "running": [{"worker": {}, "group": [], "job": {}}]}',
                      self.worker_file(worker="dead-1", group=innocent.pid, job="0" * 16)[:-1]):
             with self.subTest(text[:60]):
@@ -366,7 +375,7 @@ class TestInnocents(WorkerTest):
         self.add("held", GATE)
         worker = self.worker()
         self.wait_for_file("here-held")
-        shutil.copytree(self.home, self.path("copy"), ignore=lambda folder, names: [name for name in names if name.endswith(".wake") or name == "copy"])
+        shutil.copytree(self.home, self.path("copy"), ignore=shutil.ignore_patterns("*.wake", "copy"))
         environ = self.environ(QUEUECTL_HOME=self.path("copy"))
         other = self.start("worker", "start", env=environ)
         self.wait_for(lambda: json.loads(self.run_program("show", "held", env=environ).stdout)["attempts"] == 2)
@@ -385,7 +394,8 @@ class TestInnocents(WorkerTest):
         self.assertTrue(is_alive(innocent.pid))
 
     def test_what_an_attempt_left_is_ended_and_what_stands_beside_it_is_not(self):
-        self.write("job.sh", 'echo $$ > pid; while [ -d "$QUEUECTL_HOME" ] && [ "$QUEUECTL_ATTEMPT" = 1 ]; do sleep 0.05; done; echo ran >> ran')
+        self.write("job.sh",
+                   'echo $$ > pid; while [ -d "$QUEUECTL_HOME" ] && [ "$QUEUECTL_ATTEMPT" = 1 ]; do sleep 0.05; done; echo ran >> ran')
         self.add("lost", "sh job.sh")
         innocent = self.innocent()
         worker = self.worker()
@@ -402,7 +412,8 @@ class TestQuoting(HomeTest):
 
     @unittest.skipUnless(POSIX, "the jobs are written for sh")
     def test_words_reach_the_command_as_they_are(self):
-        words = ["printf", "%s\n", "$(touch owned)", "`touch owned`", "; touch owned", "' ; touch owned ; '", '"', "\\", "*", "~", "a  b", "é"]
+        words = ["printf", "%s\n", "$(touch owned)", "`touch owned`", "; touch owned", "' ; touch owned ; '", '"', "\\", "*", "~", "a  b",
+                 "é"]
         self.succeed("enqueue", "--id", "x", "--", *words, cwd=self.home)
         self.drain()
         self.assertEqual(self.succeed("logs", "x").splitlines(), words[2:])
