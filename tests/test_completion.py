@@ -142,7 +142,7 @@ class ShellTest(CompletionTest):
 
     def check(self, ask, cases):
         """Ask for each (typed words, wanted) in one shell; `ask(words)` is a piece of script that prints the candidates."""
-        text = "".join("%s\necho =====\n" % ask(words) for words, _ in cases)
+        text = "".join("%s\necho '====='\n" % ask(words) for words, _ in cases)
         found = self.run_shell(self.BEGIN + text).split("=====\n")
         for (words, wanted), told in zip(cases, found):
             with self.subTest(words=words):
