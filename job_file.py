@@ -180,6 +180,7 @@ class JobFile:
         self._warn = warn
         self._descriptor = None  # stays open between operations; its inode cannot be used again meanwhile
         self._inode = 0
+        self._seen = _MISSING  # the file's key when it was opened, or last changed by us
         self._hint = None
         self._checked = None  # (key, Layout) of the last check of a file that someone else wrote
         self._foreign = None  # the Layout of the open file where it is not ours
@@ -219,10 +220,12 @@ class JobFile:
                 self._descriptor = open_private(self.path, os.O_RDWR)
                 key = _key(os.fstat(self._descriptor))
                 self._inode = key[0]
+            self._seen = key
             return key
         except FileNotFoundError:
             self._close()
             self._refuse_link()
+            self._seen = _MISSING
             return _MISSING
         except OSError as error:
             raise storage_fault("open", self.path, error) from None
@@ -517,7 +520,7 @@ class JobFile:
     def rewrite(self, rows, last_created=0):
         """Replace the whole file by these records (rows as `lay_out` takes them): all or nothing. Raises Replaced, StorageFault."""
         temporary = self.path + ".new"
-        former = self._inode if self._descriptor is not None else 0
+        former = self._seen
         try:
             remove_file(temporary)
             descriptor = open_private(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
@@ -528,8 +531,8 @@ class JobFile:
                 inode = os.fstat(descriptor).st_ino
             finally:
                 os.close(descriptor)
-            if self._look()[0][0] != former:
-                raise Replaced
+            if self._look()[0] != former:
+                raise Replaced  # an editor has saved meanwhile, perhaps in place
             self._close()  # Windows replaces no open file
             replace(temporary, self.path)
             if self.durable:
@@ -563,7 +566,7 @@ class JobFile:
             raise Replaced from None
         if key[0] != self._inode or (size is not None and key[1] != size):
             raise Replaced
-        hint.inode, hint.size, hint.mtime = key
+        hint.inode, hint.size, hint.mtime = self._seen = key
         try:
             self._lock.write_hint(self._slot, hint)
         except OSError:
