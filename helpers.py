@@ -491,10 +491,11 @@ def _time_of_day(second):
     return time.strftime("%H:%M:%S", time.localtime(second))
 
 
-def log(message):
-    """One line to stderr with the time of day. A worker must outlive its terminal, so a stderr that is gone is no fault."""
+def log(*messages):
+    """Lines to stderr with the time of day. A worker must outlive its terminal, so a stderr that is gone is no fault."""
     try:
-        sys.stderr.write("%s %s\n" % (_time_of_day(int(time.time())), printable(message)))
+        clock = _time_of_day(int(time.time()))
+        sys.stderr.write("".join(["%s %s\n" % (clock, printable(message)) for message in messages]))
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):
         return

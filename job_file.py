@@ -343,6 +343,15 @@ class JobFile:
         return (self._hint.gen, self._hint.ring_no + len(self._changed), self.end)
 
     @property
+    def gen(self):
+        """The generation: another one once places may have moved."""
+        return self._hint.gen
+
+    def mark_behind(self, mark):
+        """That mark, which was the mark when the file was opened, behind the changes that were made since with `put`."""
+        return (mark[0], self._hint.ring_no, mark[2])
+
+    @property
     def last_created(self):
         """The greatest created_at so far, in microseconds since the epoch."""
         return self._hint.last_created

@@ -18,13 +18,18 @@ from job import (CANCELLED, COMPLETED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSI
                  claimed, find_cycle, first_run_at, given_back, given_up, job_from_checked, job_from_record, new_job_fields, ready_at,
                  retried, time_limit)
 from job_format import STATES, column, encode_line1, encode_line2, parse_record
-from job_file import JobFile, NotConfirmed, Replaced, open_files, storage_fault
+from job_file import JobFile, NotConfirmed, Replaced, StorageFault, open_files, storage_fault
 
 # What an entry of dlq.json says besides the job itself.
 BURIED = ("failed_at", "output", "timed_out_after")
 
 # What `retry`, `purge` and `clean` choose: these ids (None: all), last changed before this time (as `format_time` makes it; None: any).
 Choice = namedtuple("Choice", "ids before")
+
+
+# How a claimed job ended at `now` (seconds since the epoch) after so many seconds: its Outcome, or None if it goes back and that attempt
+# is not counted, and its last lines, which go into dlq.json if it dies.
+Ended = namedtuple("Ended", "job outcome now output seconds")
 
 
 class JobNotFound(QueueError):
@@ -76,6 +81,8 @@ class JobManager:
                     result = operation()
                     for file in files:
                         file.commit()
+                    if self._index is not None:
+                        self._index.mark = self._jobs.mark_behind(self._index.mark)
                     return result
             except Replaced:
                 continue
@@ -112,7 +119,7 @@ class JobManager:
         while True:
             descriptor, created_at = self._change(add, self._jobs)
             if self._confirmed(descriptor, created_at):
-                self._wake_workers()
+                self.wake_workers()
                 return ids
 
     def _check_unique(self, ids):
@@ -140,7 +147,7 @@ class JobManager:
         if circle:
             raise InvalidJob("\"after\" makes jobs wait for each other in a circle: %s; nothing was added" % " after ".join(circle))
 
-    def _wake_workers(self):
+    def wake_workers(self):
         """Let idle workers look at once."""
         folder = os.path.dirname(self._lock.path)
         for name in os.listdir(folder):
@@ -221,7 +228,7 @@ class JobManager:
                 return None
         job = claimed(job, token, now)
         self._put(place, lines[1], job)
-        self._claimed_in[token] = self._jobs.mark[0]
+        self._claimed_in[token] = self._jobs.gen
         return job
 
     def _scan(self, locked):
@@ -309,7 +316,6 @@ class JobManager:
         self._jobs.put(place, line2, encode_line2(job.standing()))
         self._unsynced = True
         if self._index is not None:
-            self._index.mark = self._jobs.mark
             self._index.changed(place, job.state)
             if job.state == PENDING:
                 self._expect(self._index, job, place, self._index.now)
@@ -319,7 +325,7 @@ class JobManager:
         line2 = self._jobs.line2(job.place)
         if line2 is not None and column(line2, "worker") == job.worker:
             # Its own token would do, if people did not copy lines to make another job.
-            if self._claimed_in.get(job.worker) == self._jobs.mark[0] or self._is_at(job):
+            if self._claimed_in.get(job.worker) == self._jobs.gen or self._is_at(job):
                 return job.place, line2
         with self._jobs.view(locked=True) as view:
             for place, record in view.records(containing=job.created_at.encode("ascii")):
@@ -332,28 +338,58 @@ class JobManager:
         return (record["id"], record["created_at"]) == job.key
 
     def record(self, job, outcome, now, output="", token=None):
-        """Record how the attempt of a claimed job ended: (the job as it is now, the next job).
+        """Record how the attempt of one job ended, as `record_all` does: (the job as it is now, the next job, claimed under `token`)."""
+        ended, following = self.record_all([Ended(job, outcome, now, output, 0.0)], now, () if token is None else (token,))
+        return ended[0], following[0] if following else None
 
-        The job is None if it was taken away from its worker (cleared, or set back by an editor), so that the outcome counts for
-        nothing. `outcome` None gives the job back: that attempt is not counted. `output` goes into dlq.json if the job dies. With
-        `token` the next job is claimed at once; it may be None also while there are some, so `claim` has the last word.
+    def record_all(self, ended, now, tokens=()):
+        """Record how the attempts of claimed jobs ended (`Ended` each), and claim the next ones at once: (what became of them, the next
+        jobs). Of both lists the rest may be missing: `ended` is to be recorded again from there on, and `claim` has the last word.
+
+        A job is None now if it was taken away from its worker (cancelled, cleared, or set back by an editor), so that its outcome counts
+        for nothing. At most one job is claimed for each of `tokens`.
         """
-        after = given_back(job, now) if outcome is None else after_attempt(job, outcome, self.settings, now)
+        afters = [given_back(job, at) if outcome is None else after_attempt(job, outcome, self.settings, at)
+                  for job, outcome, at, _, _ in ended]
 
         def move():
-            place, line2 = self._find(job)
-            if line2 is None:
-                return None, None
-            if after.state == DEAD:
-                self._bury([after], output)
-            self._put(place, line2, after)
-            self._claimed_in.pop(job.worker, None)
-            claims = token is not None and self._index is not None and not self.paused()
-            following = self._next(token, now) if claims else None
-            return after if place == job.place else after._replace(place=place), following
+            results = []
+            for (job, _, _, output, _), after in zip(ended, afters):
+                try:
+                    results.append(self._move(job, after, output))
+                except StorageFault:
+                    if not results:
+                        raise
+                    return results, []
+            return results, self._claim_some(tokens, now)
 
         self._bury_doomed(now)  # before, so that nothing is recorded or claimed if that fails
-        return self._change(move, *((self._jobs, self._dlq) if after.state == DEAD else (self._jobs,)))
+        dies = any(after.state == DEAD for after in afters)
+        return self._change(move, *((self._jobs, self._dlq) if dies else (self._jobs,)))
+
+    def _claim_some(self, tokens, now):
+        """The jobs that come next, one for each of these tokens if there are so many."""
+        following = []
+        try:
+            for token in tokens if self._index is not None and not self.paused() else ():
+                job = self._next(token, now)
+                if job is None:
+                    break
+                following.append(job)
+        except StorageFault:  # `claim` will tell; the index does not know that job's place any more
+            self._index = None
+        return following
+
+    def _move(self, job, after, output):
+        """Change a job that a worker holds into what it is `after`, or give back None if the worker does not hold it any more."""
+        place, line2 = self._find(job)
+        if line2 is None:
+            return None
+        if after.state == DEAD:
+            self._bury([after], output)
+        self._put(place, line2, after)
+        self._claimed_in.pop(job.worker, None)
+        return after if place == job.place else after._replace(place=place)
 
     def _bury(self, jobs, output):
         rows = []
@@ -492,7 +528,7 @@ class JobManager:
                 self._jobs.rewrite(row if at == place else old for at, old in view.rows())
 
         self._change(replace, self._jobs)
-        self._wake_workers()
+        self.wake_workers()
         return changed
 
     def examine(self, name):
@@ -594,7 +630,7 @@ class JobManager:
 
         ids, descriptor = self._change(bring_back, self._jobs, self._dlq)
         self._synced(descriptor)
-        self._wake_workers()
+        self.wake_workers()
         return ids
 
     def _chosen_dead(self, choice):

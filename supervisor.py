@@ -2,6 +2,9 @@
 
 Each worker is a thread that claims a job, runs it, records how it ended and claims the next. The main thread supervises: it looks for
 requests, for what a dead worker left and for an edited config.json, and wakes an idle worker; a worker that gets a job wakes the next.
+
+What the threads do between two commands they do one at a time (`_turn`): Python would let them take turns at each system call, and with
+eight of them the turns would cost more than the work.
 """
 from __future__ import annotations
 
@@ -10,16 +13,21 @@ import select
 import signal
 import threading
 import time
+from collections import deque
 from itertools import count as count_up
 
 from file_lock import try_lock
-from helpers import WINDOWS, QueueError, load_settings, log, parse_time
+from helpers import WINDOWS, QueueError, format_time, load_settings, log, parse_time
 from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, ready_at, time_limit
+from job_manager import Ended
 from job_runner import STOPPED, Announcer, Attempt, LogFile, job_environ, last_lines
 from process_tree import Launcher
 from worker_manager import DeadWorker, WorkerFile, WorkerProcess, all_workers, open_if_there, read_worker_file, worker_files
 
 _TICK = 1.0  # seconds between two looks at requests and at dead workers
+_MOST_AHEAD = 8  # jobs that a worker claims at once
+_AHEAD = 0.02  # seconds that they should take, by the last one
+_STALE = 0.05  # seconds after which an end must be recorded, and a claimed job must have been started
 
 
 _INSIDE = b"i"
@@ -97,6 +105,70 @@ class StopFlag:
             os.close(descriptor)
 
 
+class Released:
+    """`with` it a lock that one holds is let go of for a while."""
+
+    def __init__(self, lock):
+        self._lock = lock
+
+    def __enter__(self):
+        self._lock.release()
+
+    def __exit__(self, *exception):
+        self._lock.acquire()
+
+
+class Batch:
+    """What one worker has claimed and not recorded yet, beside the job that it runs.
+
+    To record an end and to claim the next job costs half as much as a command of a millisecond itself, so a worker whose jobs take
+    milliseconds does it for several jobs at once. Nothing stays here for longer than _STALE seconds: the worker looks at the age after
+    each job, and the supervisor takes everything away from one whose job takes longer.
+    """
+
+    def __init__(self):
+        self._mutex = threading.Lock()
+        self._ended = []
+        self._ahead = deque()  # claimed, but not started
+        self._since = 0.0
+
+    def __bool__(self):
+        return bool(self._ended or self._ahead)
+
+    def begin(self, jobs, moment):
+        """Jobs were claimed at that `moment` of the monotonic clock: the one that is to run now; None if there are none."""
+        with self._mutex:
+            self._ahead.extend(jobs[1:])
+            self._since = moment
+        return jobs[0] if jobs else None
+
+    def put_off(self, ended, moment):
+        """The job that is to run next while an end waits to be recorded; None if there is none, or that must be recorded now."""
+        with self._mutex:
+            if not self._ahead or self.is_stale(moment):
+                return None
+            self._ended.append(ended)
+            return self._ahead.popleft()._replace(started_at=format_time(ended.now))
+
+    def take(self):
+        """All that is to be recorded: what has ended, and what is to be given back."""
+        with self._mutex:
+            ended, ahead = self._ended, self._ahead
+            self._ended, self._ahead = [], deque()
+        return [Ended(job, None, time.time(), None, 0.0) for job in ahead] + ended
+
+    def put_back(self, ended, moment):
+        """What could not be recorded now; it is stale again in a second."""
+        with self._mutex:
+            self._ended[:0] = ended
+            if ended:
+                self._since = moment + _TICK - _STALE
+
+    def is_stale(self, moment):
+        """Whether what is here must be recorded now."""
+        return moment - self._since > _STALE
+
+
 class Supervisor:
     """A worker process from its start to its end. `run` is its life; everything else is called by it or by its threads."""
 
@@ -116,6 +188,10 @@ class Supervisor:
         self._count = count
         self._drain = drain
         self._attempts: list = [None] * count  # what each thread runs
+        self._turn = threading.Lock()  # held by the thread that works; not while it waits for a command, for the queue or for time
+        self._others_turn = Released(self._turn)
+        self._batches = [Batch() for _ in range(count)]
+        self._batches_watched = False  # by the supervisor, which looks for stale ones
         self._looked_at = None  # the state of the job file when it was last looked at for cancelled jobs
         self._serials = count_up(1)
         self._tokens = set()  # of the attempts that this process has claimed, or is about to
@@ -154,16 +230,21 @@ class Supervisor:
                     with self._idle:
                         self._idle.notify()
                     next_poll = now + self._jobs.settings.poll_interval
+                self._flush_batches()
                 self._finish_if_drained()
                 for attempt in self._running():
                     attempt.check(self._jobs.settings.kill_grace)
                 checks = [attempt.next_check() for attempt in self._running()]
                 due = now + self._until_due()
-                wake_at = min([next_tick, next_poll, due] + [check for check in checks if check is not None])
+                stale = now + (_STALE if self._batches_watched else _TICK)
+                wake_at = min([next_tick, next_poll, due, stale] + [check for check in checks if check is not None])
                 if self._waker.wait(wake_at - time.monotonic()) or time.monotonic() >= due:
                     next_poll = next_look = 0.0
             for thread in threads[:self._count]:
                 thread.join()
+            with self._turn:
+                for batch in self._batches:
+                    self._record(batch.take(), batch, 0)
             self._sync()
             self._announcer.close()
         finally:
@@ -377,18 +458,20 @@ class Supervisor:
         waiting_for = None
         log_file = LogFile()
         try:
-            while not self._stop.is_set():
-                if waiting_for is not None and self._wait_for_retry(waiting_for):
-                    continue
-                job = self._claim(waiting_for)
-                waiting_for = None
-                if job is None:
-                    self._be_idle()
-                while job is not None:
-                    with self._idle:
-                        self._idle.notify()
-                    job, waiting_for = self._run_job(number, job, log_file)
-                log_file.discard()
+            with self._turn:
+                while not self._stop.is_set():
+                    if waiting_for is not None and self._wait_for_retry(waiting_for):
+                        continue
+                    job = self._claim(waiting_for)
+                    waiting_for = None
+                    if job is None:
+                        self._be_idle()
+                    while job is not None:
+                        if self._busy_threads < self._count:
+                            with self._idle:
+                                self._idle.notify()
+                        job, waiting_for = self._run_job(number, job, log_file)
+                    log_file.discard()
         except BaseException:
             self._bug = True
             raise
@@ -406,7 +489,7 @@ class Supervisor:
         delay = ready_at(job, self._jobs.settings, now) - now
         if delay <= 0:
             return False
-        self._stop.wait(min(delay, _TICK))
+        self._sleep(min(delay, _TICK))
         try:
             present = self._jobs.refresh(job) if delay > _TICK else job
         except QueueError as error:
@@ -432,7 +515,7 @@ class Supervisor:
         return job
 
     def _be_idle(self):
-        with self._idle:
+        with self._others_turn, self._idle:
             self._busy_threads -= 1
             if self._drain and not self._busy_threads:
                 self._waker.wake()  # to see whether that was all
@@ -440,38 +523,46 @@ class Supervisor:
                 self._idle.wait()
             self._busy_threads += 1
 
+    def _sleep(self, seconds):
+        """Let the others work for so long, or until they are to stop."""
+        with self._others_turn:
+            self._stop.wait(seconds)
+
     def _run_job(self, number, job, log_file):
         """Run one attempt and record how it ended: (the next job, the job whose retry this worker is to wait for)."""
-        settings = self._jobs.settings
-        attempt = Attempt(self._home, job, self._environ, self._launch, log_file, time_limit(job, settings))
+        batch = self._batches[number]
+        attempt = Attempt(self._home, job, self._environ, self._launch, log_file, time_limit(job, self._jobs.settings))
         self._attempts[number] = attempt
         started = time.monotonic()
         outcome, strays = self._attempt(number, attempt)
         self._attempts[number] = None
+        ended = time.monotonic()
         given_back = outcome is None or attempt.ended == STOPPED
-        in_place = self._jobs.settings.retry_in_place
-        token = None if given_back or self._stop.is_set() or (outcome.reason and in_place) else self._token()
         output = last_lines(log_file.path) if outcome is not None and outcome.reason and attempt.has_output else ""
         try:
             log_file.end(self._jobs.settings.max_output)
         except OSError as error:
             self._fault("cannot shorten the output of %s: %s" % (job.id, error.strerror))
-        after, following = self._record(job, None if given_back else outcome, output, token)
-        self._tokens.discard(job.worker)
-        if following is None:
-            self._tokens.discard(token)
         if strays:
             log("%s: processes that left its tree still run (pid %s)" % (job.id, ", ".join(map(str, strays))))
-        if after is not None:
-            self._report(after, time.monotonic() - started)
-        else:
+        succeeded = not given_back and outcome.reason is None
+        end = Ended(job, None if given_back else outcome, time.time(), output, ended - started)
+        following = batch.put_off(end, ended) if succeeded and not self._stop.is_set() else None
+        if following is not None:
+            return following, None
+        in_place = self._jobs.settings.retry_in_place
+        waits = not succeeded and (given_back or in_place)
+        wanted = 0 if waits or self._stop.is_set() else _how_many(end.seconds) if succeeded else 1
+        after, following = self._record(batch.take() + [end], batch, wanted)
+        if after is None:
             self._scans = -1  # its token may stand with a copy of its line now, which nobody runs
         if outcome is None:
-            self._stop.wait(_TICK)
+            self._sleep(_TICK)
         if following is None:
             self._file.note(number)
-        waits = after is not None and after.run_at is not None and in_place
-        return following, after if waits else None
+        elif batch and not self._batches_watched:
+            self._waker.wake()
+        return following, after if after is not None and after.run_at is not None and in_place else None
 
     def _attempt(self, number, attempt):
         """Run an attempt to its end: (its Outcome, or None if it could not be tried; the pids of what has left its tree)."""
@@ -485,28 +576,69 @@ class Supervisor:
                 attempt.end(STOPPED, grace)
             if attempt.limit is not None:
                 self._waker.wake()
-            return attempt.wait(grace)
+            with self._others_turn:
+                return attempt.wait(grace)
         except OSError as error:
             self._fault("cannot run %s: %s: %s" % (attempt.job.id, error.filename, error.strerror))
             return None, []
 
-    def _record(self, job, outcome, output, token):
-        """Record an outcome (None: give the job back) and claim the next job, trying each second for as long as the job file is broken
-        or the disk full. The result is kept in memory meanwhile; a stop waits for it for some seconds."""
-        now, patience = time.time(), 5
-        while True:
+    def _record(self, ended, batch, wanted):
+        """Record how jobs ended and claim `wanted` others: (the last of them as it is now, the next job). It is tried each second for as
+        long as the job file is broken or the disk full. The results are kept in memory meanwhile; a stop waits for them for some seconds.
+        """
+        patience, after, following = 5, None, []
+        while ended:
+            tokens = [self._token() for _ in range(wanted)]
             try:
-                after, following = self._jobs.record(job, outcome, now, output, token)
-                if after is None:
-                    log("%s: it was cancelled, or the queue was cleared or edited; how it ended counts for nothing" % job.id)
-                return after, following
+                results, following = self._jobs.record_all(ended, time.time(), tokens)
             except QueueError as error:
-                self._fault("%s: its result waits to be recorded: %s" % (job.id, error))
+                self._fault("%s: its result waits to be recorded: %s" % (ended[0].job.id, error))
+                results = ()
                 patience -= self._stop.is_set()
-                if patience < 0:
-                    self._unrecorded += 1
-                    return None, None
-                self._stop.wait(_TICK) if not self._stop.is_set() else time.sleep(_TICK)
+            self._tokens.difference_update(tokens[len(following):])
+            if results:
+                after = results[-1]
+                self._settle(ended, results)
+                ended = ended[len(results):]
+            elif patience < 0:
+                self._unrecorded += len(ended)
+                return None, None
+            else:
+                with self._others_turn:
+                    self._stop.wait(_TICK) if not self._stop.is_set() else time.sleep(_TICK)
+        return after, batch.begin(following, time.monotonic())
+
+    def _settle(self, ended, results):
+        """Tell of jobs whose end was recorded."""
+        lines = []
+        for (job, _, _, output, seconds), after in zip(ended, results):
+            self._tokens.discard(job.worker)
+            if output is None:
+                continue  # it was never started
+            if after is not None:
+                self._note_end(after)
+                lines.append(_report(after, seconds))
+            else:
+                lines.append("%s: it was cancelled, or the queue was cleared or edited; how it ended counts for nothing" % job.id)
+        if lines:
+            log(*lines)
+
+    def _flush_batches(self):
+        """Record what was put off for too long, and give back the jobs that are not started: their worker has met a longer one."""
+        self._batches_watched = False
+        for batch in self._batches:
+            ended = batch.take() if batch.is_stale(time.monotonic()) else ()
+            if ended:
+                results = ()
+                try:
+                    results = self._jobs.record_all(ended, time.time())[0]
+                except QueueError as error:
+                    self._fault("%d results wait to be recorded: %s" % (len(ended), error))
+                batch.put_back(ended[len(results):], time.monotonic())
+                self._settle(ended, results)
+                self._jobs.wake_workers()
+        if any(self._batches):
+            self._batches_watched = True
 
     def _note_end(self, job):
         """What is to be done about a job that may have ended."""
@@ -515,14 +647,19 @@ class Supervisor:
         if command and job.state in (COMPLETED, DEAD) and not self._announcer.announce(command, job):
             self._fault("on_finish is too slow: it was not run for some jobs")
 
-    def _report(self, job, seconds):
-        self._note_end(job)
-        if job.state == DEAD:
-            log("%s: %s, attempt %d; moved to the dead letter queue" % (job.id, job.ending, job.attempts))
-        elif job.state == COMPLETED:
-            log("%s: completed in %.2f s" % (job.id, seconds))
-        elif job.run_at is None:
-            log("%s: back in the queue" % job.id)
-        else:
-            wait = parse_time(job.run_at) - parse_time(job.updated_at)
-            log("%s: %s, attempt %d; again in %g s" % (job.id, job.ending, job.attempts, round(wait, 2)))
+
+def _how_many(seconds):
+    """How many jobs to claim at once after one that took so long."""
+    return min(_MOST_AHEAD, max(1, int(_AHEAD / seconds))) if seconds > 0 else 1
+
+
+def _report(job, seconds):
+    """How the attempt of a job ended that is recorded now, as a line for the log."""
+    if job.state == DEAD:
+        return "%s: %s, attempt %d; moved to the dead letter queue" % (job.id, job.ending, job.attempts)
+    if job.state == COMPLETED:
+        return "%s: completed in %.2f s" % (job.id, seconds)
+    if job.run_at is None:
+        return "%s: back in the queue" % job.id
+    wait = parse_time(job.run_at) - parse_time(job.updated_at)
+    return "%s: %s, attempt %d; again in %g s" % (job.id, job.ending, job.attempts, round(wait, 2))

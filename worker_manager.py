@@ -144,6 +144,7 @@ class DeadWorker:
         self._home = home
         self._since = time.monotonic()
         self._left = None  # (job, LostTree) pairs; the job None for a tree whose job was taken away
+        self._noted = frozenset()  # the tokens of the attempts that were noted to run
 
     def step(self, jobs, ended=None):
         """End what still runs of its attempts, and return its jobs once nothing does; False while there is more to do. `ended(job)` is
@@ -173,12 +174,17 @@ class DeadWorker:
     def _look(self, jobs):
         left = jobs.abandoned(self._runs)
         groups = {slot["worker"]: slot["group"] for slot in self.process.running}
+        self._noted = frozenset(groups)
         trees = [(job, LostTree(self._home, job.worker, groups.pop(job.worker, 0), log_path(self._home, job, job.attempts)))
                  for job in left]
         return trees + [(None, LostTree(self._home, worker, group, "")) for worker, group in groups.items()]
 
     def _return(self, jobs, job, ended):
-        after = jobs.lose(job, time.time(), last_lines(log_path(self._home, job, job.attempts)))
+        path = log_path(self._home, job, job.attempts)
+        if self.process.pid and job.worker not in self._noted and not os.path.exists(path):
+            jobs.record(job, None, time.time())  # claimed ahead, and never started
+            return
+        after = jobs.lose(job, time.time(), last_lines(path))
         if after is not None:
             log("%s: its worker%s died; %s" % (job.id, " (pid %d)" % self.process.pid if self.process.pid else "",
                                                "it runs again" if after.state == PENDING else "moved to the dead letter queue"))

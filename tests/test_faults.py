@@ -20,7 +20,8 @@ import file_lock
 import helpers
 import job_file
 import main
-from job import DEAD, FAILED, PENDING, PROCESSING, Outcome
+from job import COMPLETED, DEAD, FAILED, PENDING, PROCESSING, Outcome
+from job_manager import Ended
 from tests.base import HomeTest
 from worker_manager import DeadWorker, WorkerProcess
 
@@ -291,6 +292,47 @@ class FaultTest(HomeTest):
 
     def test_a_job_moves_to_the_dlq_whole_or_not_at_all(self):
         self.outcome(Outcome(3, FAILED), (PROCESSING, DEAD), max_retries=0)
+
+    def test_of_several_jobs_each_is_recorded_or_still_running_and_the_next_are_found(self):
+        held = []
+
+        def prepare():
+            self.add("a", "b", "c", "d", "e", "f")
+            manager = self.manager()
+            held[:] = [manager.claim("worker-%d" % number, time.time()) for number in range(3)]
+
+        def operation():
+            manager = self.manager(max_retries=0)
+            now = time.time()
+            ends = [Ended(job, outcome, now, "", 0.0) for job, outcome in zip(held, (Outcome(0, None), Outcome(3, FAILED), None))]
+            first = manager.claim("worker-3", now)
+            print("claimed", first.id)
+            results, following = manager.record_all(ends, now, ("worker-4", "worker-5"))
+            for job, after in zip(held, results):
+                print("recorded", job.id, after.state)
+            for job in following:
+                print("claimed", job.id)
+            while True:
+                job = manager.claim("worker-9", now)
+                if job is None:
+                    print("no more")
+                    return
+                print("claimed", job.id)
+
+        def check(stdout, stderr):
+            self.assertEqual(self.ids(), list("abcdef"))
+            for job_id, states in (("a", (PROCESSING, COMPLETED)), ("b", (PROCESSING, DEAD)), ("f", (PENDING, PROCESSING))):
+                self.assertIn(self.state(job_id), states)
+            said = [line.split() for line in stdout.splitlines()]
+            for line in said:
+                if line[0] == "recorded" and line[1] != "c":
+                    self.assertEqual(self.state(line[1]), line[2])
+            claimed = sorted(line[1] for line in said if line[0] == "claimed")
+            self.assertEqual(len(set(claimed)), len(claimed))
+            if ["no", "more"] in said:
+                self.assertLessEqual(set("def"), set(claimed))
+
+        self.sweep(prepare, operation, check)
 
     def bury(self, *ids):
         """Let jobs die, unfaulted."""

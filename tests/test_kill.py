@@ -73,7 +73,7 @@ class TestKill(WorkerTest):
                 command = "exit 3"
             else:
                 command = LONG if self.chance.random() < 0.1 else ":"
-            jobs.append({"id": "job-%d" % self.serial, "command": command})
+            jobs.append({"id": "job-%d" % self.serial, "command": command, "cwd": self.home})
         return jobs
 
     def enqueue_one(self):

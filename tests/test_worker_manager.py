@@ -10,7 +10,10 @@ import sys
 import time
 import unittest
 
+import supervisor
 import worker_manager
+from job import Outcome, job_from_record
+from job_manager import Ended
 from tests.base import DEADLINE, HomeTest
 
 # Runs until the file go-ID (or go) appears. It ends with the home too, lest a test that failed leaves it behind.
@@ -624,6 +627,102 @@ class TestKilled(WorkerTest):
         self.assertEqual((job.state, job.attempts, job.reason), ("dead", 2, "lost"))
         entry, = self.records("dlq.json")
         self.assertEqual((entry["id"], entry["output"]), ("killer", "last words"))
+
+
+    def test_jobs_that_were_claimed_with_one_that_kills_its_worker_are_not_blamed(self):
+        self.settings(max_retries=1)
+        for number in range(30):
+            self.add("before-%d" % number, ":")
+        self.add("killer", "kill -9 $PPID; sleep 1")
+        for number in range(30):
+            self.add("behind-%d" % number, ":")
+        for _ in range(2):
+            self.assertEqual(self.run_program("worker", "start", "--drain").returncode, -signal.SIGKILL)
+        self.drain(code=1)
+        ends = {job.id: (job.state, job.attempts) for job in self.queue.jobs()}
+        self.assertEqual(ends.pop("killer"), ("dead", 2))
+        self.assertEqual(set(ends.values()), {("completed", 1)})
+
+
+# ---------------------------------------------------------------- several jobs at once
+
+class TestBatch(unittest.TestCase):
+    """What a worker has claimed and not yet recorded."""
+
+    def setUp(self):
+        self.jobs = [job_from_record({"id": name, "command": ":"}) for name in "abc"]
+        self.batch = supervisor.Batch()
+
+    def ended(self, job):
+        return Ended(job, Outcome(0, None), 1700000000.0, "", 0.001)
+
+    def test_jobs_run_in_order_and_are_recorded_together(self):
+        self.assertEqual(self.batch.begin(self.jobs, 10.0), self.jobs[0])
+        second = self.batch.put_off(self.ended(self.jobs[0]), 10.001)
+        third = self.batch.put_off(self.ended(second), 10.002)
+        self.assertEqual([second.id, third.id], ["b", "c"])
+        self.assertEqual(second.started_at, "2023-11-14T22:13:20.000000Z")
+        self.assertIsNone(self.batch.put_off(self.ended(third), 10.003))
+        self.assertEqual([ended.job.id for ended in self.batch.take()], ["a", "b"])
+        self.assertFalse(self.batch)
+
+    def test_what_was_not_started_is_given_back(self):
+        self.batch.begin(self.jobs, 10.0)
+        self.batch.put_off(self.ended(self.jobs[0]), 10.001)
+        self.assertTrue(self.batch)
+        self.assertEqual([(ended.job.id, ended.outcome is None) for ended in self.batch.take()], [("c", True), ("a", False)])
+
+    def test_nothing_is_put_off_for_long(self):
+        self.batch.begin(self.jobs, 10.0)
+        self.assertFalse(self.batch.is_stale(10.04))
+        self.assertTrue(self.batch.is_stale(10.06))
+        self.assertIsNone(self.batch.put_off(self.ended(self.jobs[0]), 10.06))
+
+    def test_what_could_not_be_recorded_is_tried_again_a_second_later(self):
+        self.batch.begin(self.jobs, 10.0)
+        ended = self.batch.take()
+        self.batch.put_back(ended, 10.1)
+        self.assertFalse(self.batch.is_stale(11.0))
+        self.assertTrue(self.batch.is_stale(11.2))
+        self.assertEqual(self.batch.take(), ended)
+
+
+class TestSeveralAtOnce(WorkerTest):
+    """Short jobs, which a worker claims and records several at a time."""
+
+    def test_a_long_one_among_them_holds_up_neither_the_ends_before_it_nor_the_jobs_behind_it(self):
+        for number in range(40):
+            self.add("before-%d" % number, ":")
+        self.add("long", GATE)
+        for number in range(10):
+            self.add("behind-%d" % number, ":")
+        worker = self.worker()
+        self.wait_for_file("here-long")
+        self.wait_for(lambda: self.queue.count() == {"pending": 10, "processing": 1, "completed": 40, "dead": 0})
+        self.assertEqual({job.attempts for job in self.queue.jobs(("pending",))}, {0})
+        other = self.worker()
+        self.wait_for(lambda: self.queue.count()["completed"] == 50)
+        self.write("go", "")
+        self.wait_for_state("long", "completed")
+        self.stop(worker, other)
+        self.assertEqual({job.attempts for job in self.queue.jobs()}, {1})
+
+    def test_a_stop_gives_back_what_was_not_started(self):
+        self.queue.enqueue([{"id": "job-%d" % number, "command": ":"} for number in range(3000)], self.home, time.time())
+        worker = self.worker("--count", "3")
+        self.wait_for(lambda: self.queue.count()["completed"] > 50)
+        self.stop(worker)
+        counts = self.queue.count()
+        self.assertEqual((counts["processing"], counts["dead"]), (0, 0))
+        self.assertEqual({(job.state, job.attempts) for job in self.queue.jobs()} - {("completed", 1), ("pending", 0)}, set())
+
+    def test_times_are_those_of_each_job_itself(self):
+        for number in range(60):
+            self.add("job-%d" % number, ":")
+        self.drain()
+        jobs = list(self.queue.jobs())
+        self.assertTrue(all(job.started_at <= job.updated_at for job in jobs))
+        self.assertTrue(all(first.updated_at <= second.started_at for first, second in zip(jobs, jobs[1:])))
 
 
 # ---------------------------------------------------------------- files that change meanwhile
