@@ -98,18 +98,20 @@ class View:
             states = [record["state"] for record in self._parsed]
             return {state: states.count(state) for state in STATES}
         counts = [0] * len(STATES)
-        for _, block in self._sound_blocks():
-            counts = [known + more for known, more in zip(counts, count_block(block)[0])]
+        for _, _, of_block in self._sound_blocks():
+            counts = [known + more for known, more in zip(counts, of_block)]
         return dict(zip(STATES, counts))
 
     def _sound_blocks(self):
-        """The blocks of the file; one in which a record was caught in the middle of a change is read again while no one changes it."""
+        """The blocks of the file as (offset, bytes, the counts of states); one in which a record was caught in the middle of a change is
+        read again while no one changes it."""
         for offset, block in blocks(self._descriptor, self._end):
             counts, total = count_block(block)
             if sum(counts) != total and self._lock is not None:
                 with self._lock:
                     block = pread(self._descriptor, len(block), offset)
-            yield offset, block
+                counts = count_block(block)[0]
+            yield offset, block, counts
 
     def rows(self):
         """All records as (place, row), the row as `lay_out` takes it, without parsing them. The file must be in our layout."""
@@ -137,7 +139,7 @@ class View:
                     yield 0, dict(record)
             return
         wanted = re.compile(b'\n "state": "(?:%s)"' % "|".join(states).encode("ascii"))
-        for offset, block in self._sound_blocks():
+        for offset, block, _ in self._sound_blocks():
             if containing not in block:
                 continue
             for match in wanted.finditer(block):

@@ -253,16 +253,12 @@ class JobManager:
         from time import time
         with view:
             for place, record in view.pending():
-                self._remember(index, place, record, time())
+                if record is None:
+                    index.add(place)
+                else:
+                    self._expect(index, job_from_checked(record), place, time())
             if index.unknown:
                 index.learn(view.find_ids(index.unknown))
-
-    def _remember(self, index, place, record, now):
-        """Let the index know a pending job; `record` None for one that may run at any time and in its turn."""
-        if record is None:
-            index.add(place)
-            return
-        self._expect(index, job_from_checked(record), place, now)
 
     def _expect(self, index, job, place, now):
         """Let the index know a pending job."""
@@ -286,11 +282,14 @@ class JobManager:
             line2 = jobs.line2(place)
             state = column(line2, "state") if line2 is not None else None
             if state == PENDING:
-                self._remember(index, place, parse_record(*jobs.lines(place)), index.now)
+                self._expect(index, job_from_checked(parse_record(*jobs.lines(place))), place, index.now)
             elif state is not None:
                 index.changed(place, state)
         for place, record in jobs.pending_since(index.mark, index.has_blocked):
-            self._remember(index, place, record, index.now)
+            if record is None:
+                index.add(place)
+            else:
+                self._expect(index, job_from_checked(record), place, index.now)
         if index.unknown:
             with jobs.view(locked=True) as view:
                 index.learn(view.find_ids(index.unknown))

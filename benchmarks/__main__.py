@@ -9,8 +9,10 @@ import sys
 import tempfile
 import time
 
-from benchmarks.figures import FIGURES
+from benchmarks import figures, large, peers
 from benchmarks.measure import FULL, QUICK, spread
+
+FIGURES = dict(figures.FIGURES, **large.FIGURES, **peers.FIGURES)
 
 
 def _arguments(argv):

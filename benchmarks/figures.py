@@ -22,7 +22,7 @@ numbers, last, command = count(), int(sys.argv[1]), sys.argv[2]
 def loop():
     while next(numbers) < last:
         subprocess.run(command, shell=True)
-threads = [threading.Thread(target=loop) for _ in range(2)]
+threads = [threading.Thread(target=loop) for _ in range(int(sys.argv[3]))]
 started = time.perf_counter()
 for thread in threads:
     thread.start()
@@ -33,21 +33,34 @@ print(time.perf_counter() - started)
 
 
 def drain(scale):
-    """Jobs that do nothing, run by two threads, against two threads that run the same command without a queue."""
-    against = "two threads around subprocess.run(%r, shell=True)" % NOTHING
-    inner = Row("drain", "%d jobs, first start to last end" % scale.drain_jobs, against, RATE)
-    whole = Row("drain", "%d jobs, the whole process" % scale.drain_jobs, against, RATE)
-    for (ours, ours_whole), (bare, bare_whole) in in_turn(scale.rounds, lambda: _drain(scale), lambda: _bare_loop(scale)):
+    """Jobs that do nothing, run by two threads, against two threads that run the same command without a queue; then by more."""
+    return (_drain_rows(scale, 1, 2, Target("ratio", 1 / 0.95)) + _drain_rows(scale, 1, 8) + _drain_rows(scale, 2, 2))
+
+
+def _drain_rows(scale, processes, threads, target=None):
+    together = processes * threads
+    against = "%d threads around subprocess.run(%r, shell=True)" % (together, NOTHING)
+    what = "%d jobs, %s%d threads, " % (scale.drain_jobs, "%d x " % processes if processes > 1 else "", threads)
+    inner = Row("drain", what + "first start to last end", against, RATE, target)
+    whole = Row("drain", what + "whole processes", against, RATE)
+    for (ours, ours_whole), (bare, bare_whole) in in_turn(scale.rounds, lambda: _drain(scale, processes, threads),
+                                                          lambda: _bare_loop(scale, together)):
         inner.add(ours, bare)
         whole.add(ours_whole, bare_whole)
     return [inner, whole]
 
 
-def _drain(scale):
-    """Jobs a second of a worker process that drains a queue with the durable defaults: by the times in jobs.json, and from outside."""
+def _drain(scale, processes, threads):
+    """Jobs a second of worker processes that drain a queue with the durable defaults: by the times in jobs.json, and from outside."""
     with Home() as home:
         home.fill(scale.drain_jobs)
-        whole = seconds(lambda: home.run("worker", "start", "--count", "2", "--drain", output=subprocess.DEVNULL))
+        started = time.perf_counter()
+        workers = [subprocess.Popen([sys.executable, MAIN, "worker", "start", "--count", str(threads), "--drain"],
+                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                    env=environ(QUEUECTL_HOME=home.path)) for _ in range(processes)]
+        for worker in workers:
+            worker.wait()
+        whole = time.perf_counter() - started
         records = read_records(home.file("jobs.json"))
     if [record["state"] for record in records] != ["completed"] * scale.drain_jobs:
         raise RuntimeError("not every job was completed")
@@ -60,9 +73,9 @@ def _moment(text):
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _bare_loop(scale):
+def _bare_loop(scale, threads):
     started = time.perf_counter()
-    inner = float(run(["-c", _BARE_LOOP, str(scale.drain_jobs), NOTHING], environ=environ()))
+    inner = float(run(["-c", _BARE_LOOP, str(scale.drain_jobs), NOTHING, str(threads)], environ=environ()))
     return scale.drain_jobs / inner, scale.drain_jobs / (time.perf_counter() - started)
 
 
@@ -71,7 +84,7 @@ def _bare_loop(scale):
 def claim(scale):
     """Claim and finish through the JobManager, in a large file against a small one, by one process and by two at once."""
     with Home() as large:
-        large.fill(scale.many)
+        large.fill(scale.huge)
         return [_claim_row(scale, large, processes) for processes in (1, 2)]
 
 
@@ -88,8 +101,9 @@ def order(scale):
 
 
 def _claim_row(scale, large, processes, what="", fields=None):
-    row = Row("claim", f"claim + finish, {scale.many:,} jobs, {what or '%d process%s' % (processes, 'es' * (processes > 1))}",
-              "the same with %d jobs" % scale.few, RATE, Target("ratio", 1.25))
+    row = Row("claim", f"claim + finish, {scale.many if what else scale.huge:,} jobs, "
+              f"{what or '%d process%s' % (processes, 'es' * (processes > 1))}", "the same with %d jobs" % scale.few, RATE,
+              Target("ratio", 1.15))
     count = (scale.few - 20) // processes
     for ours, reference in in_turn(scale.short_rounds, lambda: _claims(large, count, processes),
                                    lambda: _claims_in_small_file(scale, count, processes, fields)):
@@ -106,7 +120,7 @@ def _claims_in_small_file(scale, count, processes, fields=None):
 def _claims(home, count, processes):
     """Jobs a second that are claimed and finished, `count` by each process. Every process knows the file before the clock starts."""
     others = [_start_claimer(home, count) for _ in range(processes - 1)]
-    jobs = _manager(home.path)
+    jobs = manager(home.path)
     _claim_and_finish(jobs, 1)
     for other in others:
         other.stdout.readline()
@@ -133,7 +147,7 @@ def _start_claimer(home, count):
 
 def be_claimer(home, count):
     """The other process: get ready, say so, wait for a line, claim and finish `count` jobs, say so."""
-    jobs = _manager(home)
+    jobs = manager(home)
     _claim_and_finish(jobs, 1)
     print("ready", flush=True)
     sys.stdin.readline()
@@ -141,8 +155,9 @@ def be_claimer(home, count):
     print("done", flush=True)
 
 
-def _manager(home):
-    return JobManager(home, DEFAULTS, lambda message: None)
+def manager(home, **settings):
+    """A JobManager of a home, with the defaults but for these settings."""
+    return JobManager(home, DEFAULTS._replace(**settings), lambda message: None)
 
 
 def _claim_and_finish(jobs, count):
@@ -167,7 +182,7 @@ with open(sys.argv[1], "w", encoding="utf-8") as file:
 def add(scale):
     """Many jobs from standard input, against a script that reads each line, writes it out again and syncs; whole processes."""
     content = job_lines(scale.many)
-    row = Row("add", f"enqueue - with {scale.many:,} lines", "json.loads, json.dumps, write, fsync", RATE, Target("ours", 50000))
+    row = Row("add", f"enqueue - with {scale.many:,} lines", "json.loads, json.dumps, write, fsync", RATE, Target("ours", 100000))
 
     def ours():
         with Home() as home:
@@ -184,7 +199,7 @@ def add(scale):
 
 def start(scale):
     """One enqueue process, against Python with the two modules that any such program needs; both without site."""
-    row = Row("start", "one enqueue process (fsync included)", "python -S -c 'import argparse, json'", "ms", Target("ratio", 1.5))
+    row = Row("start", "one enqueue process (fsync included)", "python -S -c 'import argparse, json'", "ms", Target("ratio", 1.25))
     with Home() as home:
         mine = ["-S", MAIN, "--home", home.path, "enqueue", json.dumps({"id": "job", "command": NOTHING})]
         bare = ["-S", "-c", "import argparse, json"]
@@ -255,7 +270,7 @@ def _peak(fill):
 
 # ---------------------------------------------------------------- counting
 
-_READ = "import sys\nfile = open(sys.argv[1], 'rb', buffering=0)\nwhile file.read(1 << 20):\n    pass"
+READ = "import sys\nfile = open(sys.argv[1], 'rb', buffering=0)\nwhile file.read(1 << 20):\n    pass"
 
 
 def count(scale):
@@ -265,11 +280,11 @@ def count(scale):
     with Home() as home:
         home.fill(scale.many)
         path = home.file("jobs.json")
-        jobs = _manager(home.path)
+        jobs = manager(home.path)
         for ours, reference in in_turn(scale.short_rounds, lambda: seconds(jobs.count), lambda: seconds(lambda: _read(path))):
             inner.add(1000 * ours, 1000 * reference)
         for ours, reference in in_turn(scale.short_rounds, lambda: seconds(lambda: home.run("status")),
-                                       lambda: seconds(lambda: run(["-c", _READ, path], environ=environ()))):
+                                       lambda: seconds(lambda: run(["-c", READ, path], environ=environ()))):
             whole.add(1000 * ours, 1000 * reference)
     return [inner, whole]
 

@@ -20,9 +20,9 @@ MAIN = os.path.join(ROOT, "main.py")
 NOTHING = "rem" if os.name == "nt" else "true"  # the shell command that does nothing
 
 # How much work a run does; `quick` is for trying that it works.
-Scale = namedtuple("Scale", "drain_jobs many few rounds short_rounds process_rounds")
-FULL = Scale(drain_jobs=2000, many=200000, few=500, rounds=5, short_rounds=15, process_rounds=40)
-QUICK = Scale(drain_jobs=200, many=20000, few=500, rounds=2, short_rounds=3, process_rounds=5)
+Scale = namedtuple("Scale", "drain_jobs many huge few outage rounds short_rounds process_rounds")
+FULL = Scale(drain_jobs=2000, many=200000, huge=1000000, few=1000, outage=100000, rounds=5, short_rounds=15, process_rounds=40)
+QUICK = Scale(drain_jobs=200, many=20000, huge=30000, few=200, outage=2000, rounds=2, short_rounds=3, process_rounds=5)
 
 # What a figure should reach: the median of `quantity` ("ratio", or "ours" in the row's unit) at most, or for a rate at least, `limit`.
 Target = namedtuple("Target", "quantity limit")
@@ -68,8 +68,8 @@ class Row:
         if self.target is None:
             return "-"
         if self.target.quantity == "ratio":
-            return "ratio <= %g" % self.target.limit
-        return f"{'>=' if self.unit == RATE else '<'} {self.target.limit:,} {self.unit}"
+            return "ratio <= %.3g" % self.target.limit
+        return f"{'>=' if self.unit == RATE else '<'} {self.target.limit:,} {self.unit}".rstrip()
 
     def to_dict(self):
         """All of the row, for --json."""

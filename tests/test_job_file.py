@@ -271,7 +271,7 @@ class ChangeTest(JobFileTest):
         place, content = self.places()[1], self.read("jobs.json")
         looks = (("records", lambda view: [record["id"] for _, record in view.records()], ["a", "b", "c"]),
                  ("a count", lambda view: view.count()["pending"], 3))
-        for column_name, torn in (("state", b"\"procending\""), ("updated_at", b"\"2026-null ")):
+        for column_name, torn in (("state", b"\"procing\"   "), ("updated_at", b"\"2026-null ")):
             for name, look, expected in looks:
                 with self.subTest(name, torn=column_name):
                     waits, found = [], []

@@ -1,0 +1,215 @@
+"""What must not depend on the number of jobs, or on time: a million jobs in the file, an idle worker, an outage."""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+from benchmarks.figures import READ, manager
+from benchmarks.measure import MAIN, NOTHING, RATE, Home, Row, Target, environ, in_turn, run, seconds
+from helpers import DEFAULTS
+from job import FAILED, Outcome
+
+
+def large(scale):
+    """With very many jobs in the file: one enqueue, status, and a worker's start."""
+    with Home() as home:
+        home.fill(scale.huge)
+        return [_enqueue_row(scale, home)] + _status_rows(scale, home) + _worker_rows(scale, home)
+
+
+def _enqueue_row(scale, home):
+    row = Row("large", f"one enqueue process, {scale.huge:,} jobs", "the same with none", "ms", Target("ratio", 1.15))
+    job = json.dumps({"id": "one more", "command": NOTHING})
+
+    def into_an_empty_one():
+        with Home() as empty:
+            return seconds(lambda: empty.run("enqueue", job))
+
+    for ours, reference in in_turn(scale.short_rounds, lambda: seconds(lambda: home.run("enqueue", job)), into_an_empty_one):
+        row.add(1000 * ours, 1000 * reference)
+    return row
+
+
+def _status_rows(scale, home):
+    path = home.file("jobs.json")
+    wc = shutil.which("wc")
+    row = Row("large", f"status, {scale.huge:,} jobs", "wc -l of the file" if wc else "a process that reads the file once", "ms",
+              Target("ratio", 2))
+    read = (lambda: subprocess.run([wc, "-l", path], stdout=subprocess.DEVNULL, check=True)) if wc \
+        else lambda: run(["-c", READ, path], environ=environ())
+    for ours, reference in in_turn(scale.rounds, lambda: seconds(lambda: home.run("status")), lambda: seconds(read)):
+        row.add(1000 * ours, 1000 * reference)
+    memory = Row("large", f"the memory of status, {scale.huge:,} jobs", "with none", "MiB", Target("ours", 40))
+    with Home() as empty:
+        _compare(memory, lambda: _peak_of_command(home, "status"), lambda: _peak_of_command(empty, "status"), 2)
+    return [row, memory]
+
+
+def _compare(row, ours, reference, rounds):
+    """Add rounds of two measurements that may give None, where the system does not tell."""
+    for pair in in_turn(rounds, ours, reference):
+        if None in pair:
+            row.skipped = "the system does not tell"
+            return
+        row.add(*pair)
+
+
+def _peak_of_command(home, *arguments):
+    """The most memory that a command took, in MiB; None where the system does not tell."""
+    program = ("import runpy, sys\n"
+               "sys.argv = sys.argv[1:]\n"
+               "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+               "except SystemExit:\n    sys.stderr.write(open('/proc/self/status').read())\n")
+    if not os.path.exists("/proc/self/status"):
+        return None
+    done = subprocess.run([sys.executable, "-c", program, MAIN, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, env=environ(QUEUECTL_HOME=home.path), universal_newlines=True, check=True)
+    return _most_memory(done.stderr)
+
+
+def _most_memory(status):
+    """VmHWM in MiB, from the text of /proc/PID/status."""
+    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+
+
+def _worker_rows(scale, home):
+    """A worker process on a large file: until its first job ends, and the memory it takes then and after some thousand jobs more."""
+    until = Row("large", f"worker start, {scale.huge:,} pending, until a job is done", "the same with one job", "s", Target("ours", 3))
+    with Home() as small:
+        small.fill(1)
+        for ours, reference in in_turn(2, lambda: _until_first(home), lambda: _until_first(small)):
+            until.add(ours[0], reference[0])
+            small.run("enqueue", json.dumps({"id": "again", "command": NOTHING}))
+    memory = Row("large", f"a worker's memory, {scale.huge:,} pending", "the same worker at the start", "MiB", Target("ours", 80))
+    _compare(memory, lambda: _until_first(home, scale.drain_jobs)[1], lambda: _until_first(home)[1], 2)
+    return [until, memory]
+
+
+def _until_first(home, more=1):
+    """Start a worker process and stop it once so many jobs are done: (seconds until then, the most memory in MiB, None if unknown)."""
+    jobs = manager(home.path)
+    before = jobs.count()["completed"]
+    started = time.perf_counter()
+    worker = subprocess.Popen([sys.executable, MAIN, "worker", "start"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, env=environ(QUEUECTL_HOME=home.path))
+    try:
+        for _ in range(more):
+            worker.stderr.readline()  # a line a job
+        elapsed = time.perf_counter() - started
+        peak = _peak(worker.pid)
+        home.run("worker", "stop")
+    finally:
+        worker.kill()
+        worker.communicate()
+    if jobs.count()["completed"] <= before:
+        raise RuntimeError("no job was completed")
+    return elapsed, peak
+
+
+def _peak(pid):
+    try:
+        with open("/proc/%d/status" % pid, encoding="ascii", errors="replace") as file:
+            return _most_memory(file.read())
+    except FileNotFoundError:
+        return None
+
+
+# ---------------------------------------------------------------- an idle worker
+
+def latency(scale):
+    """From the moment that a job is acknowledged to the start of its command, with a worker that is idle."""
+    row = Row("latency", "from an acknowledged job to its start, idle worker", "poll_interval", "ms", Target("ours", 50))
+    if shutil.which("date") is None or os.name == "nt":
+        row.skipped = "needs date(1)"
+        return [row]
+    with Home() as home, _Idle(home):
+        jobs, path = manager(home.path), home.file("stamp")
+        command = "date +%%s.%%N > %s.new; mv %s.new %s" % (path, path, path)
+        for _ in range(scale.process_rounds):
+            jobs.enqueue([{"id": "job", "command": command}], home.path, time.time())
+            added = time.time()
+            while not os.path.exists(path):
+                time.sleep(0.001)
+            with open(path, encoding="ascii") as file:
+                row.add(1000 * (float(file.read()) - added), 1000 * DEFAULTS.poll_interval)
+            os.unlink(path)
+    return [row]
+
+
+def idle(scale):
+    """What a worker process does while there is nothing to do."""
+    wakeups = Row("idle", "wake-ups a second of an idle worker process", "2", "", Target("ours", 2.05))
+    cpu = Row("idle", "percent of a core for an idle worker process", "0.3", "%", Target("ours", 0.3))
+    with Home() as home, _Idle(home) as pid:
+        try:
+            before, clock = _effort(pid), time.monotonic()
+            for _ in range(2 if scale.few < 500 else 3):
+                time.sleep(10)
+                after, now = _effort(pid), time.monotonic()
+                wakeups.add((after[0] - before[0]) / (now - clock), 2)
+                cpu.add(100 * (after[1] - before[1]) / (now - clock), 0.3)
+                before, clock = after, now
+        except FileNotFoundError:
+            wakeups.skipped = cpu.skipped = "there is no /proc"
+    return [wakeups, cpu]
+
+
+def _effort(pid):
+    """(how often the threads of a process went to sleep, seconds of processor time it took)."""
+    switches = 0
+    for task in os.listdir("/proc/%d/task" % pid):
+        with open("/proc/%d/task/%s/status" % (pid, task), encoding="ascii", errors="replace") as file:
+            switches += next(int(line.split()[1]) for line in file if line.startswith("voluntary_ctxt_switches"))
+    with open("/proc/%d/stat" % pid, encoding="utf-8", errors="replace") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return switches, (int(fields[11]) + int(fields[12])) / 100  # USER_HZ
+
+
+class _Idle:
+    """A worker process that has nothing to do, for `with`: its pid."""
+
+    def __init__(self, home):
+        self._home = home
+
+    def __enter__(self):
+        self._worker = subprocess.Popen([sys.executable, MAIN, "worker", "start", "--count", "4"], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environ(QUEUECTL_HOME=self._home.path))
+        while json.loads(self._home.run("worker", "list", "--json")) == []:
+            time.sleep(0.05)
+        time.sleep(1)
+        return self._worker.pid
+
+    def __exit__(self, *exception):
+        self._home.run("worker", "stop")
+        self._worker.wait()
+
+
+# ---------------------------------------------------------------- an outage
+
+def outage(scale):
+    """Every job fails and goes to the dead letter queue: a job at the end against one at the start."""
+    part = scale.outage // 10
+    row = Row("outage", f"the last {part:,} of {scale.outage:,} jobs that die", f"the first {part:,}", RATE, Target("ratio", 1.15))
+    with Home() as home:
+        home.fill(scale.outage)
+        jobs = manager(home.path, max_retries=0)
+        rates = []
+        for start in range(10):
+            rates.append(part / seconds(lambda start=start: _die(jobs, part, start * part)))
+        row.add(rates[-1], rates[0])
+        if sum(1 for _ in jobs.dead()) != scale.outage:
+            raise RuntimeError("not every job died")
+    return [row]
+
+
+def _die(jobs, count, first):
+    failed = Outcome(1, FAILED)
+    for number in range(first, first + count):
+        jobs.record(jobs.claim("bench-%d" % number, time.time()), failed, time.time(), "the last line")
+
+
+FIGURES = {"large": large, "latency": latency, "idle": idle, "outage": outage}
