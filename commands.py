@@ -439,11 +439,16 @@ def _latest(jobs):
 
 def cmd_worker_start(args, queue):
     """Be a worker process, or start one in the background."""
+    from file_lock import remote_file_system
     from worker_manager import check_safe
     check_safe([queue.home, queue.path("jobs.json"), queue.config_path])
     if args.drain and queue.jobs.paused():
         raise QueueError("the queue is paused, so that nothing would be drained; 'queuectl resume' first")
     queue.jobs.count()  # what is broken is better said now than by a worker that waits for its repair
+    remote = remote_file_system(queue.home)
+    if remote:
+        notice("warning: %s is on a file system of another machine (%s), where locks may not hold; run workers and commands on one machine "
+               "alone, better with --home on a disk of its own" % (queue.home, remote))
     workers = _counted(args.count, "worker")
     if args.detach:
         program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")

@@ -8,6 +8,7 @@ import os
 import re
 from collections import namedtuple
 
+from file_lock import remote_file_system
 from helpers import QueueError, decode_json, decode_json_at, load_settings
 from job import job_from_record
 from job_file import keep_beside
@@ -66,6 +67,10 @@ def _examine_folder(home, name, ending, text):
 
 def _examine_run(home, workers):
     finding = _examine_folder(home, "run", ".json", "%d worker files")
+    remote = remote_file_system(home)
+    if finding.sound and remote:
+        return Finding("run", True, "is on a file system of another machine (%s), where locks may not hold; use the queue from one machine "
+                       "alone" % remote, False)
     dead = len(workers.left_behind()) if finding.sound else 0
     if dead:
         return Finding("run", True, "holds %d file%s of worker processes that died; the next 'queuectl worker start' returns their jobs"

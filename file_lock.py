@@ -80,6 +80,32 @@ else:
         finally:
             timer.cancel()
 
+# File systems of other machines, by Linux's names: whether a lock there keeps out a process on another one, and whether it ends with its
+# process, depends on servers and mount options.
+_REMOTE = frozenset(("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ncpfs", "ceph", "lustre", "glusterfs", "virtiofs", "fuse.sshfs",
+                     "fuse.glusterfs", "fuse.s3fs", "fuse.rclone", "fuse.ceph-fuse", "fuse.davfs", "davfs"))
+
+
+def remote_file_system(path, mounts="/proc/self/mounts"):
+    """The kind of file system of another machine that a folder is on, or None if it is on none, or the system does not tell. `mounts` is a
+    table as in fstab(5)."""
+    path = os.path.realpath(path)
+    if WINDOWS:
+        return "network drive" if path.startswith("\\\\") and not path.startswith("\\\\?\\") else None
+    try:
+        with open(mounts, encoding="utf-8", errors="surrogateescape") as file:
+            rows = [line.split(" ") for line in file]
+    except OSError:
+        return None
+    kind, longest = None, -1
+    for row in rows:
+        # Spaces and the like are written as octal numbers there.
+        place = row[1].replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\").rstrip("/")
+        if (path == place or path.startswith(place + "/")) and len(place) >= longest:
+            kind, longest = row[2], len(place)
+    return kind if kind in _REMOTE else None
+
+
 NOTICE_AFTER = 3.0  # seconds of waiting before the user is told
 
 
