@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from argparse import REMAINDER, SUPPRESS, ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 
-from helpers import UsageError, did_you_mean, parse_duration
+from helpers import UsageError, check_setting, did_you_mean, parse_duration, setting_named, split_words
 from job_format import STATES
 
 
@@ -55,6 +55,11 @@ def _seconds(text):
     return value
 
 
+def _runner(text):
+    """`nice -n5` as a list of words. Raises UsageError."""
+    return check_setting(setting_named("runner"), split_words(text))
+
+
 def _positive(text):
     """A whole number from 1 on. Raises ArgumentTypeError."""
     if text.isascii() and text.isdigit() and 0 < int(text) < 1000000:
@@ -79,6 +84,7 @@ def _enqueue(parser):
     parser.add_argument("--backoff-max", type=_number, metavar="S", help="see the settings")
     parser.add_argument("--cwd", metavar="DIR", help="the folder to run it in; default: this one")
     parser.add_argument("--env", "-e", action="append", metavar="NAME[=VALUE]", help="a variable for it; without a value, as it is here")
+    parser.add_argument("--runner", type=_runner, metavar="WORDS", help="what it is run with, like 'srun -n1'; '': nothing, plainly")
     parser.add_argument("--quiet", "-q", action="store_true", help="print the ids alone")
 
 
@@ -134,6 +140,7 @@ def _worker_start(parser):
     parser.add_argument("--count", "-c", type=_positive, default=1, metavar="N", help="how many workers (threads); default 1")
     parser.add_argument("--drain", action="store_true", help="end when nothing is left to run; exit code 1 if a job died meanwhile")
     parser.add_argument("--detach", "-d", action="store_true", help="run in the background, with its log in run/worker.log")
+    parser.add_argument("--runner", type=_runner, metavar="WORDS", help="what jobs are run with that do not say so: 'srun -n1'")
 
 
 def _worker_stop(parser):

@@ -7,7 +7,7 @@ import time
 
 from helpers import (DEFAULTS, SETTINGS, JsonError, QueueError, UsageError, check_setting, decode_json, decode_json_at, decode_utf8,
                      encode_json, format_time, load_settings, parse_time, printable, printable_json, read_config, save_setting,
-                     setting_named, settings_from, skip_whitespace)
+                     setting_named, settings_from, skip_whitespace, split_words)
 from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, InvalidJob, given_up
 from job_format import STATES, CorruptFile
 from job_manager import Choice, JobManager
@@ -192,7 +192,8 @@ def _from_words(args):
 def _options(args):
     """The fields that options ask for; they hold for the jobs that do not name them themselves."""
     fields = {"priority": args.priority, "timeout": args.timeout, "run_at": args.at, "delay": args.delay, "after": args.after,
-              "max_retries": args.max_retries, "backoff_base": args.backoff_base, "backoff_max": args.backoff_max, "cwd": args.cwd}
+              "max_retries": args.max_retries, "backoff_base": args.backoff_base, "backoff_max": args.backoff_max, "cwd": args.cwd,
+              "runner": args.runner}
     if args.cwd is not None:
         fields["cwd"] = os.path.abspath(args.cwd)
     if args.env:
@@ -453,12 +454,13 @@ def cmd_worker_start(args, queue):
     if args.detach:
         program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
         command = [sys.executable, program, "--home", queue.home, "worker", "start", "--count", str(args.count)]
+        command += [] if args.runner is None else ["--runner", encode_json(args.runner)]
         pid = queue.workers.detach(command + ["--drain"] * args.drain, _without_job(os.environ))
         print("Worker process %d started: %s, home %s, log %s" % (pid, workers, queue.home, queue.path(os.path.join("run", "worker.log"))))
         return 0
     print("Worker process %d: %s, home %s. Ctrl+C or 'queuectl worker stop' ends it." % (os.getpid(), workers, printable(queue.home)))
     sys.stdout.flush()
-    return queue.workers.start(queue.jobs, args.count, args.drain, os.environ)
+    return queue.workers.start(queue.jobs, args.count, args.drain, os.environ, args.runner)
 
 
 def _without_job(environ):
@@ -696,6 +698,8 @@ def _config_set(args, queue):
         value = args.value
     if setting.type is str and value is not None and type(value) is not str:
         value = args.value
+    elif setting.type is list and type(value) is str:
+        value = split_words(value)
     check_setting(setting, value)
     with queue.jobs.locked():
         save_setting(queue.config_path, setting, value)

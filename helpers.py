@@ -367,11 +367,13 @@ SETTINGS = (
     Setting("fsync", bool, True, None, None, "", "what is said to be stored survives a power cut; false: a crash of the machine may "
             "lose the last seconds"),
     Setting("on_finish", str, None, None, None, "", "a command that a worker runs when a job is completed or dead; null: none"),
+    Setting("runner", list, None, None, None, "", "a list of words put before each job's command: it is run as RUNNER… sh -c COMMAND; "
+            "{id}, {attempt} and {cwd} in them are filled in; null: none"),
 )
 Settings = namedtuple("Settings", ("max_retries", "backoff_base", "backoff_max", "retry_in_place", "poll_interval", "timeout", "kill_grace",
-                                   "save_output", "max_output", "unique_ids", "fsync", "on_finish"))  # in the order of the table
+                                   "save_output", "max_output", "unique_ids", "fsync", "on_finish", "runner"))  # in this order
 DEFAULTS = Settings(*[setting.default for setting in SETTINGS])
-_TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list: "a list of texts like [\"nice\", \"-n5\"]"}
 
 
 def setting_named(key):
@@ -396,7 +398,23 @@ def check_value(value, kind, low, high):
         return "must be %s" % _TYPE_NAMES[kind]
     if low is not None and not low <= value <= high:
         return "must be between %s and %s" % (low, high)
+    if kind is list and (value[:1] == [""] or not all(type(word) is str and "\0" not in word for word in value)):
+        return "must be %s" % _TYPE_NAMES[kind]
     return None
+
+
+def split_words(text):
+    """The words of a command line, split as a shell does (on Windows a backslash is a letter), or those of a JSON list. Raises
+    UsageError."""
+    from shlex import shlex
+    if text.lstrip().startswith("["):
+        return decode_json(text)
+    lexer = shlex(text, posix=True)
+    lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", "" if WINDOWS else lexer.escape
+    try:
+        return list(lexer)
+    except ValueError as error:
+        raise UsageError("cannot split %s into words: %s" % (encode_json(text), str(error).lower())) from None
 
 
 def check_setting(setting, value):

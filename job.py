@@ -157,7 +157,8 @@ def _as_setting(name):
 _OPTIONS = (("cwd", _check_cwd), ("after", _check_after), ("env", _check_env),
             ("priority", lambda value: check_value(value, int, -MAX_PRIORITY, MAX_PRIORITY)),
             ("timeout", _as_setting("timeout")), ("max_retries", _as_setting("max_retries")),
-            ("backoff_base", _as_setting("backoff_base")), ("backoff_max", _as_setting("backoff_max")))
+            ("backoff_base", _as_setting("backoff_base")), ("backoff_max", _as_setting("backoff_max")),
+            ("runner", _as_setting("runner")))
 
 
 def new_job_fields(record, cwd):
@@ -275,6 +276,17 @@ def time_limit(job, settings):
 def _option(job, name, settings):
     value = job.options.get(name)
     return getattr(settings, name) if value is None else value
+
+
+def runner_words(job, settings, folder):
+    """The words that are put before its command, with {id}, {attempt} and {cwd} filled in, and nothing else; [] for none. Raises
+    InvalidJob if they are none: nobody has looked at the field if the job was added before it meant something."""
+    words = _option(job, "runner", settings)
+    if not words:
+        return []
+    check_fields({"id": job.id, "command": job.command, "runner": words})
+    values = {"{id}": job.id, "{attempt}": str(job.attempts), "{cwd}": folder}
+    return ["".join(values.get(part, part) for part in re.split(r"(\{(?:id|attempt|cwd)\})", word)) for word in words]
 
 
 def backoff_delay(job, settings):

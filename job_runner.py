@@ -14,7 +14,7 @@ from _thread import allocate_lock
 
 from file_lock import try_lock, unlock
 from helpers import WINDOWS, make_folder, open_private, pread, remove_file
-from job import FAILED, KILLED, TIMEOUT, UNSTARTABLE, Outcome
+from job import FAILED, KILLED, TIMEOUT, UNSTARTABLE, InvalidJob, Outcome, runner_words, time_limit
 from process_tree import HAS_PROC, KILL, TERM, group_runs, processes_of, signal_group
 
 _UNSAFE = re.compile(r"[^0-9A-Za-z_-]+")
@@ -181,7 +181,7 @@ def _wait_until(condition, seconds):
 class Attempt:
     """An attempt of a claimed job: `start`, then `wait` in the worker's thread; `end` and `check` from any other one."""
 
-    def __init__(self, home, job, environ, launch, log, limit):
+    def __init__(self, home, job, environ, launch, log, settings):
         self.job = job
         self.pid = 0
         self.digest = job.digest
@@ -189,7 +189,8 @@ class Attempt:
         self.ended = None  # why someone called `end`: TIMEOUT, or another word
         self.seen = False  # someone has looked whether the job is still ours
         self.has_output = False
-        self.limit = limit  # seconds that it may run, or None
+        self.limit = time_limit(job, settings)  # seconds that it may run, or None
+        self._settings = settings
         self._home = home
         self._environ = environ
         self._launch = launch
@@ -216,7 +217,7 @@ class Attempt:
         environ[b"QUEUECTL_WORKER"] = job.worker.encode("ascii")
         folder = job.options.get("cwd") or self._home
         try:
-            self.pid = self._launch.start(job.command, folder, environ, output)
+            self.pid = self._launch.start(job.command, folder, environ, output, runner_words(job, self._settings, folder))
             with self._mutex:
                 self._running = True
                 if self._kill_at is not None:  # `end` was called meanwhile
@@ -224,7 +225,7 @@ class Attempt:
             if self.limit is not None:
                 self._deadline = time.monotonic() + self.limit
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, InvalidJob) as error:
             if keep_output:
                 self.log.write("queuectl: cannot start this command in %s: %s\n" % (folder, getattr(error, "strerror", None) or error))
             return Outcome(None, UNSTARTABLE)

@@ -26,10 +26,12 @@ if WINDOWS:
         def __init__(self):
             self._processes = {}
 
-        def start(self, command, folder, environ, log):
-            """Start a command; its pid. Raises OSError."""
+        def start(self, command, folder, environ, log, runner=()):
+            """Start a command, or a runner (words) with `cmd /c` and the command behind it; its pid. Raises OSError."""
             text = {key.decode("utf-8"): value.decode("utf-8") for key, value in environ.items()}
-            process = subprocess.Popen(command, shell=True, cwd=folder, env=text, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            if runner:
+                command = "%s cmd /c %s" % (subprocess.list2cmdline(runner), command)
+            process = subprocess.Popen(command, shell=not runner, cwd=folder, env=text, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0))
             self._processes[process.pid] = process
             return process.pid
@@ -69,18 +71,21 @@ else:
                 except OSError:
                     continue
 
-        def start(self, command, folder, environ, log):
-            """Start a command; its pid. Raises OSError."""
+        def start(self, command, folder, environ, log, runner=()):
+            """Start a command, or a runner (words) with `sh -c` and the command behind it; its pid. Raises OSError."""
             streams = [(os.POSIX_SPAWN_DUP2, self._null, 0), (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
-            arguments = (b"sh", b"-c", command.encode("utf-8"))
+            program, arguments = "/bin/sh", [b"sh", b"-c", command.encode("utf-8")]
             with self._mutex:
                 os.chdir(folder)
+                if runner:
+                    program = _find_program(runner[0], environ)
+                    arguments = [word.encode("utf-8", "surrogateescape") for word in runner] + arguments
                 if self._sessions:
                     try:
-                        return os.posix_spawn("/bin/sh", arguments, environ, file_actions=streams, setsigdef=self._signals, setsid=True)
+                        return os.posix_spawn(program, arguments, environ, file_actions=streams, setsigdef=self._signals, setsid=True)
                     except NotImplementedError:  # a C library that knows no sessions here; a group keeps Ctrl+C away as well
                         self._sessions = False
-                return os.posix_spawn("/bin/sh", arguments, environ, file_actions=streams, setsigdef=self._signals, setpgroup=0)
+                return os.posix_spawn(program, arguments, environ, file_actions=streams, setsigdef=self._signals, setpgroup=0)
 
         def wait_without_reaping(self, pid):
             """Wait for the end of a command; whether it failed, or None where that cannot be waited for. It stays a zombie, and the number
@@ -102,6 +107,16 @@ else:
         def close(self):
             """Give back the descriptor."""
             os.close(self._null)
+
+
+def _find_program(name, environ):
+    """Where a runner is, by the PATH that it is to have, as a shell in the job's place would look for it (posix_spawnp looks along our
+    own PATH). Raises OSError."""
+    from shutil import which
+    path = which(name, path=os.fsdecode(environ.get(b"PATH", os.defpath)))
+    if path is None:
+        raise FileNotFoundError(errno.ENOENT, "there is no program %r to run it with" % name)
+    return path
 
 
 def signal_group(group, number):

@@ -18,7 +18,7 @@ from itertools import count as count_up
 
 from file_lock import try_lock
 from helpers import WINDOWS, QueueError, format_time, load_settings, log, parse_time
-from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, ready_at, time_limit
+from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, ready_at
 from job_manager import Ended
 from job_runner import STOPPED, Announcer, Attempt, LogFile, job_environ, last_lines
 from process_tree import Launcher
@@ -172,11 +172,13 @@ class Batch:
 class Supervisor:
     """A worker process from its start to its end. `run` is its life; everything else is called by it or by its threads."""
 
-    def __init__(self, home, jobs, config_path, environ, count, drain):
+    def __init__(self, home, jobs, config_path, environ, count, drain, runner=None):
         self._home = home
         self._jobs = jobs
         self._config_path = config_path
         self._config_key = None
+        self._own_settings = {} if runner is None else {"runner": runner}
+        jobs.settings = jobs.settings._replace(**self._own_settings)
         self._environ = job_environ(environ, home)
         self._launch = Launcher()
         self._announcer = Announcer(home, self._environ, self._launch)
@@ -350,7 +352,7 @@ class Supervisor:
             return
         first, self._config_key = self._config_key is None, key
         try:
-            settings = load_settings(self._config_path)
+            settings = load_settings(self._config_path)._replace(**self._own_settings)
         except QueueError as error:
             log("%s; going on with the settings as they were" % error)
             return
@@ -531,7 +533,7 @@ class Supervisor:
     def _run_job(self, number, job, log_file):
         """Run one attempt and record how it ended: (the next job, the job whose retry this worker is to wait for)."""
         batch = self._batches[number]
-        attempt = Attempt(self._home, job, self._environ, self._launch, log_file, time_limit(job, self._jobs.settings))
+        attempt = Attempt(self._home, job, self._environ, self._launch, log_file, self._jobs.settings)
         self._attempts[number] = attempt
         started = time.monotonic()
         outcome, strays = self._attempt(number, attempt)

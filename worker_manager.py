@@ -202,11 +202,12 @@ class WorkerManager:
         self._config_path = config_path
         self._folder = os.path.join(home, "run")
 
-    def start(self, jobs, count, drain, environ):
+    def start(self, jobs, count, drain, environ, runner=None):
         """Be a worker process for a JobManager, with `count` workers, until stopped; with `drain`, until nothing is left that could run.
+        `runner` (words) takes the setting's place.
         The exit code: 0, or 1 if a job died while draining, or if a result could not be recorded."""
         from supervisor import Supervisor
-        return Supervisor(self._home, jobs, self._config_path, environ, count, drain).run()
+        return Supervisor(self._home, jobs, self._config_path, environ, count, drain, runner).run()
 
     def detach(self, command, environ):
         """Start a worker process in the background by running `command`; its pid once it is up. Raises NotAllowed if it is not."""

@@ -16,6 +16,7 @@ import time
 import traceback
 import unittest
 
+import helpers
 import job_runner
 import main
 import process_tree
@@ -420,7 +421,7 @@ class TestAttempt(ControlTest):
         log = job_runner.LogFile()
         self.addCleanup(log.end)
         attempt = job_runner.Attempt(self.home, self.queue.claim("abc-1", time.time()), job_runner.job_environ(os.environ, self.home),
-                                     launch, log, None)
+                                     launch, log, helpers.DEFAULTS)
         self.addCleanup(_reap, attempt)
         return attempt
 
