@@ -373,7 +373,7 @@ SETTINGS = (
 Settings = namedtuple("Settings", ("max_retries", "backoff_base", "backoff_max", "retry_in_place", "poll_interval", "timeout", "kill_grace",
                                    "save_output", "max_output", "unique_ids", "fsync", "on_finish", "runner"))  # in this order
 DEFAULTS = Settings(*[setting.default for setting in SETTINGS])
-_TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list: "a list of texts like [\"nice\", \"-n5\"]"}
+_TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list: "a list of texts like [\"srun\"]"}
 
 
 def setting_named(key):
