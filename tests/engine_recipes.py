@@ -21,5 +21,5 @@ ON_HOST = """\
 host=$1 line="stty -opost; exec"
 shift
 for word; do line="$line '$(printf %s "$word" | sed "s/'/'\\\\\\\\''/g")'"; done
-exec ssh -tt -o BatchMode=yes -o LogLevel=ERROR "$host" "$line"
+exec ssh -tt -o BatchMode=yes -o LogLevel=ERROR "$host" "$line </dev/null"
 """

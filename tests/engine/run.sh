@@ -89,6 +89,7 @@ SelectTypeParameters=CR_CPU
 ReturnToService=2
 SlurmdTimeout=5
 InactiveLimit=5
+SchedulerParameters=sched_min_interval=0,batch_sched_delay=0
 StateSaveLocation=$ENGINE/state
 SlurmdSpoolDir=$ENGINE/spool/%n
 SlurmctldPidFile=$ENGINE/run/slurmctld.pid
