@@ -18,11 +18,11 @@ from job_manager import JobManager
 _BARE_LOOP = """
 import subprocess, sys, threading, time
 from itertools import count
-numbers, last, command = count(), int(sys.argv[1]), sys.argv[2]
+numbers, last, command, at_once = count(), int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 def loop():
     while next(numbers) < last:
         subprocess.run(command, shell=True)
-threads = [threading.Thread(target=loop) for _ in range(int(sys.argv[3]))]
+threads = [threading.Thread(target=loop) for _ in range(at_once)]
 started = time.perf_counter()
 for thread in threads:
     thread.start()
@@ -43,40 +43,73 @@ def _drain_rows(scale, processes, threads, target=None):
     what = "%d jobs, %s%d threads, " % (scale.drain_jobs, "%d x " % processes if processes > 1 else "", threads)
     inner = Row("drain", what + "first start to last end", against, RATE, target)
     whole = Row("drain", what + "whole processes", against, RATE)
-    for (ours, ours_whole), (bare, bare_whole) in in_turn(scale.rounds, lambda: _drain(scale, processes, threads),
-                                                          lambda: _bare_loop(scale, together)):
+    for (ours, ours_whole), (bare, bare_whole) in in_turn(scale.rounds, lambda: _drain(scale.drain_jobs, processes, threads),
+                                                          lambda: _bare_loop(scale.drain_jobs, together)):
         inner.add(ours, bare)
         whole.add(ours_whole, bare_whole)
     return [inner, whole]
 
 
-def _drain(scale, processes, threads):
+def _drain(count, processes, threads, runner=""):
     """Jobs a second of worker processes that drain a queue with the durable defaults: by the times in jobs.json, and from outside."""
     with Home() as home:
-        home.fill(scale.drain_jobs)
+        home.fill(count)
         started = time.perf_counter()
-        workers = [subprocess.Popen([sys.executable, MAIN, "worker", "start", "--count", str(threads), "--drain"],
+        workers = [subprocess.Popen([sys.executable, MAIN, "worker", "start", "--count", str(threads), "--drain", "--runner", runner],
                                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                                     env=environ(QUEUECTL_HOME=home.path)) for _ in range(processes)]
         for worker in workers:
             worker.wait()
         whole = time.perf_counter() - started
         records = read_records(home.file("jobs.json"))
-    if [record["state"] for record in records] != ["completed"] * scale.drain_jobs:
+    if [record["state"] for record in records] != ["completed"] * count:
         raise RuntimeError("not every job was completed")
     first = min(_moment(record["started_at"]) for record in records)
     last = max(_moment(record["updated_at"]) for record in records)
-    return scale.drain_jobs / (last - first).total_seconds(), scale.drain_jobs / whole
+    return count / (last - first).total_seconds(), count / whole
 
 
 def _moment(text):
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _bare_loop(scale, threads):
+def _bare_loop(count, threads, command=NOTHING):
     started = time.perf_counter()
-    inner = float(run(["-c", _BARE_LOOP, str(scale.drain_jobs), NOTHING, str(threads)], environ=environ()))
-    return scale.drain_jobs / inner, scale.drain_jobs / (time.perf_counter() - started)
+    inner = float(run(["-c", _BARE_LOOP, str(count), command, str(threads)], environ=environ()))
+    return count / inner, count / (time.perf_counter() - started)
+
+
+def runner(scale):
+    """Jobs that do nothing on a Slurm, against srun called as often, and as many at a time, without a queue; and what a runner costs."""
+    return [_slurm_row(scale, 4), _env_row(scale)]
+
+
+_SRUN = "srun -n1 --quiet"
+
+
+def _slurm_row(scale, at_once):
+    count = scale.drain_jobs // 10
+    row = Row("runner", "%d jobs with the runner '%s', %d at a time" % (count, _SRUN, at_once),
+              "%d threads around subprocess.run(\"%s true\", shell=True)" % (at_once, _SRUN), RATE, Target("ratio", 1 / 0.9))
+    try:
+        subprocess.run(_SRUN.split() + ["true"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        row.skipped = "no Slurm is up (tests/engine/run.sh -- COMMAND runs a command with one)"
+        return row
+    for (ours, _), (bare, _) in in_turn(scale.rounds, lambda: _drain(count, 1, at_once, _SRUN),
+                                        lambda: _bare_loop(count, at_once, _SRUN + " true")):
+        row.add(ours, bare)
+    return row
+
+
+def _env_row(scale):
+    row = Row("runner", "%d jobs with the runner 'env', two at a time" % scale.drain_jobs, "the same without a runner", RATE)
+    if os.name == "nt":
+        row.skipped = "there is no env"
+        return row
+    for (ours, _), (bare, _) in in_turn(scale.rounds, lambda: _drain(scale.drain_jobs, 1, 2, "env"), lambda: _drain(scale.drain_jobs, 1, 2)):
+        row.add(ours, bare)
+    return row
 
 
 # ---------------------------------------------------------------- claiming and finishing
@@ -295,4 +328,4 @@ def _read(path):
             pass
 
 
-FIGURES = {"drain": drain, "claim": claim, "order": order, "add": add, "start": start, "memory": memory, "count": count}
+FIGURES = {"drain": drain, "runner": runner, "claim": claim, "order": order, "add": add, "start": start, "memory": memory, "count": count}

@@ -1,7 +1,8 @@
 """Scripts of the README's recipes for runners, as the tests run them."""
 from __future__ import annotations
 
-# Runs a job in Slurm, and takes it back for certain: srun can miss a TERM that comes while it starts.
+# Runs a job in Slurm, and knows three things better than srun: that can miss a TERM that comes while it starts; it leaves its job behind
+# when it is killed then; and it calls a job a success whose node died.
 ON_SLURM = """\
 #!/bin/sh
 name="queuectl-$QUEUECTL_WORKER"
@@ -12,6 +13,7 @@ wait $srun
 code=$?
 while [ "$ended" ] && kill $srun 2>/dev/null; do scancel --quiet --name="$name"; sleep 0.2; done
 [ -z "$ended" ] || scancel --quiet --name="$name"
+[ $code != 0 ] || [ -z "$(squeue -h -t NODE_FAIL --name="$name")" ] || code=1
 exit $code
 """
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs tests/engine/test_*.py against real engines on this machine: a Slurm of three nodes and an sshd, both in a temporary folder, both
 # listening on loopback alone, both gone afterwards. The packages they come from are installed where apt-get can. PYTHON chooses the
-# interpreter; arguments go to unittest, after `discover`.
+# interpreter; arguments go to unittest, after `discover`. `run.sh -- COMMAND…` runs a command there instead of the tests.
 #
 # The exit code is that of unittest; 77 if the engines cannot be had here, with one line that says why.
 set -euo pipefail
@@ -143,4 +143,8 @@ until_true 30 "$ENGINE/bin/ssh" -o BatchMode=yes build1 true || skip "sshd does 
 
 # ---------------------------------------------------------------- the tests
 
+if [ "${1:-}" = -- ]; then
+    "${@:2}"
+    exit
+fi
 PYTHONPATH="$PWD" "${PYTHON:-python3}" -m unittest discover -s tests/engine "$@" </dev/null

@@ -38,6 +38,7 @@ class TestSlurm(ControlTest):
     """A worker whose jobs run in Slurm, by srun itself or by the script of the README."""
 
     def setUp(self):
+        self.addCleanup(slurm, "scancel", "--user", str(os.getuid()))  # last, when no worker starts more
         super().setUp()
         self.settings(max_retries=0)
         self.on_slurm = self.path("on-slurm")
@@ -75,9 +76,9 @@ class TestSlurm(ControlTest):
         for number in range(12):
             self.add("j%d" % number, 'echo "$SLURMD_NODENAME" >> "on-$QUEUECTL_JOB_ID"; while [ ! -e go ]; do sleep 0.05; done; '
                      'echo "$QUEUECTL_JOB_ID" >> ended')
-        worker = self.worker("--drain", "--count", "6", "--runner", PLAIN)
-        self.wait_for(lambda: sum(name.startswith("on-") for name in os.listdir(self.home)) == 6)
-        hit = [name[3:] for name in os.listdir(self.home) if name.startswith("on-") and self.text(name) == "n2\n"]
+        worker = self.worker("--drain", "--count", "6", "--runner", self.on_slurm)
+        self.wait_for(lambda: sum(bool(self.text("on-j%d" % number)) for number in range(12)) == 6)
+        hit = ["j%d" % number for number in range(12) if self.text("on-j%d" % number) == "n2\n"]
         self.assertEqual(len(hit), 2)
         self.kill_node("n2")
         self.write("go", "")
@@ -117,53 +118,58 @@ class TestSlurm(ControlTest):
                        stderr=subprocess.DEVNULL, check=True, timeout=60)
         self.wait_for(lambda: slurm("sinfo", "-h", "-t", "idle", "-o", "%D").strip() == "3")
 
-    def each_runner(self):
-        """The ways to run a job, one after another, each from an empty Slurm to an empty Slurm."""
-        for runner in (PLAIN, self.on_slurm):
-            with self.subTest(runner=runner.split()[0]):
-                yield runner, os.path.basename(runner.split()[0])
-                self.wait_for_nothing()
+    def runners(self):
+        """The ways to run a job: (a runner, a name for it)."""
+        return (PLAIN, "srun"), (self.on_slurm, "on-slurm")
 
     def test_a_time_out_leaves_nothing_running(self):
-        for runner, name in self.each_runner():
-            self.add(name, self.nap, timeout=2)
-            self.drain("--runner", runner, code=1)
-            self.assertEqual((self.job(name).reason, self.job(name).exit_code), (TIMEOUT, None))
+        for runner, name in self.runners():
+            with self.subTest(name):
+                self.add(name, self.nap, timeout=2)
+                self.drain("--runner", runner, code=1)
+                self.assertEqual((self.job(name).reason, self.job(name).exit_code), (TIMEOUT, None))
+                self.wait_for_nothing()
 
     def test_cancel_leaves_nothing_running_and_nothing_waiting_for_a_node(self):
-        for runner, name in self.each_runner():
-            for number in range(8):  # two more than there are processors
-                self.add("%s-%d" % (name, number), self.nap)
-            worker = self.worker("--count", "8", "--runner", runner)
-            self.wait_for_naps(6)
-            self.wait_for(lambda: len(slurm("squeue", "-h").splitlines()) == 8)
-            self.succeed("cancel", *["%s-%d" % (name, number) for number in range(8)])
-            self.wait_for_nothing()
-            self.assertIn("No worker is running" if worker.poll() is not None else "Stopped", self.succeed("worker", "stop"))
+        for runner, name in self.runners():
+            with self.subTest(name):
+                for number in range(8):  # two more than there are processors
+                    self.add("%s-%d" % (name, number), self.nap)
+                self.worker("--count", "8", "--runner", runner)
+                self.wait_for_naps(6)
+                self.wait_for(lambda: len(slurm("squeue", "-h").splitlines()) == 8)
+                self.succeed("cancel", *["%s-%d" % (name, number) for number in range(8)])
+                self.wait_for_nothing()
+                self.assertEqual(self.succeed("worker", "stop"), "Stopped 1 worker process.\n")
+                self.wait_for_nothing()
 
     def test_stop_now_leaves_nothing_running(self):
-        for runner, name in self.each_runner():
-            for number in range(8):
-                self.add("%s-%d" % (name, number), self.nap)
-            worker = self.worker("--count", "8", "--runner", runner)
-            self.wait_for_naps(6)
-            self.succeed("worker", "stop", "--now")
-            self.assertEqual(worker.wait(60), 0)
-            states = [(job.state, job.attempts) for job in self.queue.jobs()]
-            self.assertEqual(states, [(PENDING, 0)] * 8)
-            self.queue.reset()
+        for runner, name in self.runners():
+            with self.subTest(name):
+                for number in range(8):
+                    self.add("%s-%d" % (name, number), self.nap)
+                worker = self.worker("--count", "8", "--runner", runner)
+                self.wait_for_naps(6)
+                self.succeed("worker", "stop", "--now")
+                self.assertEqual(worker.wait(60), 0)
+                states = [(job.state, job.attempts) for job in self.queue.jobs()]
+                self.assertEqual(states, [(PENDING, 0)] * 8)
+                self.queue.reset()
+                self.wait_for_nothing()
 
     def test_a_killed_worker_is_followed_by_one_that_ends_what_it_left_and_runs_it_again(self):
         self.settings(max_retries=3)
-        for runner, name in self.each_runner():
-            self.add(name, '[ "$QUEUECTL_ATTEMPT" = 2 ] || ' + self.nap)
-            worker = self.worker("--runner", runner)
-            self.wait_for_naps(1)
-            worker.kill()
-            worker.wait()
-            self.assertEqual((len(self.naps()), self.job(name).state), (1, PROCESSING))
-            self.drain("--runner", runner)
-            self.assertEqual((self.job(name).state, self.job(name).attempts), (COMPLETED, 2))
+        for runner, name in self.runners():
+            with self.subTest(name):
+                self.add(name, '[ "$QUEUECTL_ATTEMPT" = 2 ] || ' + self.nap)
+                worker = self.worker("--runner", runner)
+                self.wait_for_naps(1)
+                worker.kill()
+                worker.wait()
+                self.assertEqual((len(self.naps()), self.job(name).state), (1, PROCESSING))
+                self.drain("--runner", runner)
+                self.assertEqual((self.job(name).state, self.job(name).attempts), (COMPLETED, 2))
+                self.wait_for_nothing()
 
     def test_200_jobs_wait_for_a_node_under_one_worker_process(self):
         for number in range(200):
