@@ -366,12 +366,12 @@ SETTINGS = (
     Setting("unique_ids", bool, False, None, None, "", "a job is refused whose id is in the queue already"),
     Setting("fsync", bool, True, None, None, "", "what is said to be stored survives a power cut; false: a crash of the machine may "
             "lose the last seconds"),
-    Setting("on_finish", str, None, None, None, "", "a command that a worker runs when a job is completed or dead; null: none"),
     Setting("runner", list, None, None, None, "", "a list of words put before each job's command: it is run as RUNNER… sh -c COMMAND; "
             "{id}, {attempt} and {cwd} in them are filled in; null: none"),
+    Setting("on_finish", str, None, None, None, "", "a command that a worker runs when a job is completed or dead; null: none"),
 )
 Settings = namedtuple("Settings", ("max_retries", "backoff_base", "backoff_max", "retry_in_place", "poll_interval", "timeout", "kill_grace",
-                                   "save_output", "max_output", "unique_ids", "fsync", "on_finish", "runner"))  # in this order
+                                   "save_output", "max_output", "unique_ids", "fsync", "runner", "on_finish"))  # in this order
 DEFAULTS = Settings(*[setting.default for setting in SETTINGS])
 _TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list: "a list of texts like [\"srun\"]"}
 
