@@ -1,7 +1,8 @@
 """One attempt of one job: its process tree, its output, and how it ended. Knows nothing of the queue.
 
-The command runs through the shell, in a session of its own (so that Ctrl+C in the worker's terminal does not reach it), with stdin from
-the null device and both streams to one log file. A file, not a pipe: a grandchild that keeps it open must not hang the worker.
+The command runs through the shell, behind its runner if it has one, in a session of its own (so that Ctrl+C in the worker's terminal does
+not reach it), with stdin from the null device and both streams to one log file. A file, not a pipe: a grandchild that keeps it open must
+not hang the worker.
 """
 from __future__ import annotations
 

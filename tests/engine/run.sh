@@ -34,6 +34,7 @@ export ENGINE
 export SLURM_CONF="$ENGINE/slurm.conf"
 
 clean_up() {
+    timeout 20 scancel --user "$(id -u)" >/dev/null 2>&1 || true
     timeout 20 scontrol shutdown >/dev/null 2>&1 || true
     local file pid
     for file in "$ENGINE"/run/*.pid; do
