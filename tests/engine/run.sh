@@ -24,7 +24,7 @@ missing() {
 [ -d /proc/self ] || skip "the nodes of one machine need Linux"
 if [ -n "$(missing)" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     export DEBIAN_FRONTEND=noninteractive
-    { apt-get update && apt-get install -y --no-install-recommends "${PACKAGES[@]}"; } </dev/null >/dev/null 2>&1 || true
+    { timeout 60 apt-get update && timeout 180 apt-get install -y --no-install-recommends "${PACKAGES[@]}"; } </dev/null >/dev/null 2>&1 || true
 fi
 [ -z "$(missing)" ] || skip "not installed, and not to be had by apt-get as root: $(missing)"
 [ "$(id -u)" = 0 ] || skip "a slurmd that starts jobs must be root"
