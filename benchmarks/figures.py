@@ -107,7 +107,8 @@ def _env_row(scale):
     if os.name == "nt":
         row.skipped = "there is no env"
         return row
-    for (ours, _), (bare, _) in in_turn(scale.rounds, lambda: _drain(scale.drain_jobs, 1, 2, "env"), lambda: _drain(scale.drain_jobs, 1, 2)):
+    for (ours, _), (bare, _) in in_turn(scale.rounds, lambda: _drain(scale.drain_jobs, 1, 2, "env"),
+                                        lambda: _drain(scale.drain_jobs, 1, 2)):
         row.add(ours, bare)
     return row
 
