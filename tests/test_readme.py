@@ -1,6 +1,7 @@
 """The README tells the truth: its commands are run in a copy of the repository, and its tables are compared with the code."""
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import unittest
 import arguments
 import helpers
 from tests.base import ROOT, HomeTest
+from tests.engine_recipes import ON_HOST, ON_SLURM
 
 
 def readme():
@@ -68,6 +70,9 @@ class ReadmeTest(HomeTest):
         self.assertEqual(second, "python3 -m unittest")
         self.assertTrue(self.shell(first).endswith("\nHello\n"))
 
+    def test_the_scripts_for_engines_are_those_that_are_tested_there(self):
+        self.assertEqual(blocks("sh")[1:], [ON_SLURM, ON_HOST])
+
     def test_every_command_of_the_tour_prints_what_the_readme_says(self):
         seen = 0
         for block in blocks("console"):
@@ -91,9 +96,11 @@ class ReadmeTest(HomeTest):
     def test_the_tests_that_it_names_are_there(self):
         names = set(re.findall(r"`(test_\w+)`", readme()))
         self.assertGreater(len(names), 10)
-        there = "".join(open(os.path.join(ROOT, "tests", name), encoding="utf-8").read()
-                        for name in os.listdir(os.path.join(ROOT, "tests")) if name.endswith(".py"))
-        self.assertEqual([name for name in names if "def %s(" % name not in there], [])
+        there = set()
+        for path in glob.glob(os.path.join(ROOT, "tests", "*.py")):
+            with open(path, encoding="utf-8") as file:
+                there.update(re.findall(r"def (test_\w+)\(", file.read()))
+        self.assertEqual(names - there, set())
 
     def test_the_config_that_comes_with_it_holds_the_defaults(self):
         with open(os.path.join(ROOT, "config.json"), encoding="utf-8") as file:
