@@ -6,8 +6,8 @@ import sys
 import time
 
 from helpers import (DEFAULTS, SETTINGS, JsonError, QueueError, UsageError, check_setting, decode_json, decode_json_at, decode_utf8,
-                     encode_json, format_time, load_settings, parse_time, printable, printable_json, read_config, save_setting,
-                     setting_named, settings_from, skip_whitespace, split_words)
+                     encode_json, format_time, load_settings, parse_time, printable, printable_json, quote_words, read_config,
+                     save_setting, setting_named, settings_from, skip_whitespace, split_words)
 from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, InvalidJob, given_up
 from job_format import STATES, CorruptFile
 from job_manager import Choice, JobManager
@@ -180,12 +180,7 @@ def _requested(args, progress):
 def _from_words(args):
     command = args.words[0]
     if len(args.words) > 1:
-        if os.name == "nt":
-            from subprocess import list2cmdline
-            command = list2cmdline(args.words)
-        else:
-            from shlex import quote
-            command = " ".join(quote(word) for word in args.words)
+        command = quote_words(args.words)
     return {"id": os.urandom(4).hex() if args.id is None else args.id, "command": command}
 
 
@@ -509,10 +504,9 @@ def cmd_edit(args, queue):
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ("notepad" if os.name == "nt" else "vi")
     text = json_text(dict(job.fields(), run_at=job.run_at)) + "\n"
     descriptor, path = tempfile.mkstemp(prefix="queuectl-", suffix=".json")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    quoted = '"%s"' % path if os.name == "nt" else "'%s'" % path.replace("'", "'\\''")
-    if subprocess.run("%s %s" % (editor, quoted), shell=True, check=False).returncode:
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(text.encode("utf-8"))
+    if subprocess.run("%s %s" % (editor, quote_words([path])), shell=True, check=False).returncode:
         raise QueueError("the editor (%s) failed; nothing was changed, the text is in %s" % (editor, path))
     with open(path, "rb") as file:
         content = file.read()

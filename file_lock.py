@@ -24,28 +24,46 @@ from _thread import allocate_lock
 from helpers import WINDOWS, QueueError, make_folder, open_private, pread, pwrite
 
 if WINDOWS:
+    import _winapi
     import msvcrt
 
     _FAR = 1 << 40
 
-    def try_lock(descriptor):
-        """Lock an open file for its description alone; False if another one holds it."""
+    def _locking(descriptor, mode):
+        position = os.lseek(descriptor, 0, os.SEEK_CUR)
         os.lseek(descriptor, _FAR, os.SEEK_SET)
         try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
+            msvcrt.locking(descriptor, mode, 1)
+        finally:
+            os.lseek(descriptor, position, os.SEEK_SET)  # or a job that inherits it would write there
+
+    def try_lock(descriptor):
+        """Lock an open file for its description alone; False if another one holds it."""
+        try:
+            _locking(descriptor, msvcrt.LK_NBLCK)
+        except OSError:  # EACCES, but Wine sets no number, so that it is that of some earlier fault
             return False
         return True
 
     def unlock(descriptor):
         """Give up the lock."""
-        os.lseek(descriptor, _FAR, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+        _locking(descriptor, msvcrt.LK_UNLCK)
+
+    def is_held(path):
+        """Whether a process has a file open to write to it. (A lock would not tell: it ends with the process that took it, whoever has
+        inherited the file.)"""
+        try:  # to read it, and to let nobody write meanwhile
+            _winapi.CloseHandle(_winapi.CreateFile(path, _winapi.GENERIC_READ, 1, 0, _winapi.OPEN_EXISTING, 0, 0))
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def _wait_for(descriptor, notice):
         started = time.monotonic()
         while not try_lock(descriptor):
-            time.sleep(0.01)
+            time.sleep(0.001)  # nobody queues here: who asks seldom does not get it from those who take it all the time
             if notice and time.monotonic() - started > NOTICE_AFTER:
                 notice()
                 notice = None
@@ -65,6 +83,17 @@ else:
     def unlock(descriptor):
         """Give up the lock."""
         fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def is_held(path):
+        """Whether a process still has, or has inherited, a descriptor of a file that is locked."""
+        try:
+            descriptor = open_private(path, os.O_RDONLY)
+        except OSError as error:
+            return error.errno in (errno.EACCES, errno.EPERM)
+        try:
+            return not try_lock(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _wait_for(descriptor, notice):
         for _ in range(20):  # most holders are done within a fraction of a millisecond

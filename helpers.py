@@ -185,7 +185,11 @@ def decode_utf8(content):
 
 @lru_cache(maxsize=4)
 def _format_second(second):
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+    try:
+        return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+    except OSError:  # Windows knows no year after 3000
+        from datetime import datetime, timedelta
+        return (datetime(1970, 1, 1) + timedelta(seconds=second)).isoformat()
 
 
 def format_time(seconds):
@@ -288,17 +292,19 @@ def sync_folder(path):
         os.close(descriptor)
 
 
-def replace(source, target):
-    """os.replace, tried for about 2 s on Windows, where it is refused while a reader has the target open. Raises OSError."""
-    for attempt in range(40 if WINDOWS else 1):
-        if attempt:
-            time.sleep(0.05)
+def _patiently(operation, *paths):
+    """Do it; on Windows, where it is refused while a reader has such a file open, it is tried for about 2 s. Raises OSError."""
+    for _ in range(40 if WINDOWS else 0):
         try:
-            os.replace(source, target)
-            return
+            return operation(*paths)
         except PermissionError:
-            if not WINDOWS or attempt == 39:
-                raise
+            time.sleep(0.05)
+    return operation(*paths)
+
+
+def replace(source, target):
+    """os.replace, with patience. Raises OSError."""
+    _patiently(os.replace, source, target)
 
 
 def write_file(path, content):
@@ -321,11 +327,9 @@ def write_file(path, content):
 
 
 def wake(path):
-    """End the sleep of whoever waits at a FIFO, if there is one; nothing to do on Windows, which has none."""
-    if WINDOWS:
-        return
+    """End the sleep of whoever waits at a FIFO, or, on a system that has none, at a file that grows, if there is one."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | O_NOFOLLOW)
+        descriptor = open_private(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0))
     except OSError:
         return  # nobody waits there any more
     try:
@@ -337,11 +341,50 @@ def wake(path):
 
 
 def remove_file(path):
-    """Remove a file if it is there."""
+    """Remove a file if it is there. Raises OSError."""
     try:
-        os.unlink(path)
+        _patiently(os.unlink, path)
     except FileNotFoundError:
         pass
+
+
+# ---------------------------------------------------------------- the terminal and the shell
+
+def takes_escapes(descriptor):
+    """Whether a terminal takes escape sequences. The console of Windows does once it is asked to, but for very old ones."""
+    if not WINDOWS:
+        return True
+    import ctypes
+    import msvcrt
+    kernel, handle, mode = ctypes.WinDLL("kernel32"), ctypes.c_void_p(msvcrt.get_osfhandle(descriptor)), ctypes.c_uint32()
+    return bool(kernel.GetConsoleMode(handle, ctypes.byref(mode)) and kernel.SetConsoleMode(handle, mode.value | 4))
+
+
+if not WINDOWS:
+    MAX_COMMAND = None
+
+    def quote_words(words):
+        """Words as one command of which the shell makes these words again."""
+        from shlex import quote
+        return " ".join(quote(word) for word in words)
+else:
+    # cmd.exe takes lines of 8,191 characters, and Popen puts its path, " /c " and two quotes around the command.
+    MAX_COMMAND = 8191 - len(os.environ.get("COMSPEC", "cmd.exe")) - len(' /c ""')
+
+    def _quote(word):
+        import re
+        if word and not re.search(r'[\s"&|<>^()%!,;=]', word):
+            return word
+        # As programs take a command line apart: a backslash means itself, but before a quote. Percent signs stand outside of the quotes:
+        # there is no variable whose name starts with one.
+        escaped = re.sub(r"(\\+)(?=%|\Z)", r"\1\1", re.sub(r'(\\*)"', r'\1\1\\"', word))
+        quoted = '"' + escaped.replace("%", '"%"') + '"'
+        # cmd.exe leaves alone what stands in quotes, but takes a quote inside for their end: then all of it is escaped for it.
+        return re.sub(r'[()!^"<>&|]', r"^\g<0>", quoted) if '"' in word else quoted
+
+    def quote_words(words):
+        """Words as one command of which the shell and the program that it starts make these words again."""
+        return " ".join(_quote(word) for word in words)
 
 
 # ---------------------------------------------------------------- settings

@@ -10,7 +10,7 @@ import re
 from collections import namedtuple
 from functools import lru_cache
 
-from helpers import UsageError, check_value, encode_json, format_time, parse_duration, parse_time, setting_named
+from helpers import MAX_COMMAND, UsageError, check_value, encode_json, format_time, parse_duration, parse_time, setting_named
 from job_format import COLUMNS, STATES
 
 PENDING, PROCESSING, COMPLETED, DEAD = STATES
@@ -171,6 +171,13 @@ def new_job_fields(record, cwd):
         raise InvalidJob("a job must be an object like {\"id\": \"job1\", \"command\": \"echo Hello\"}, not %s"
                          % encode_json(record)[:60])
     check_fields(record)
+    if MAX_COMMAND is not None:
+        command = record["command"]
+        if len(command.encode("utf-16-le", "replace")) > 2 * MAX_COMMAND:
+            raise InvalidJob("\"command\" must have %d characters at the most, which is what cmd.exe takes; put it into a file"
+                             % MAX_COMMAND)
+        if "\n" in command.strip() or "\r" in command.strip():
+            raise InvalidJob("\"command\" must be one line, since cmd.exe runs only the first; put it into a file, or join lines by &")
     fields = {"id": _text(record["id"]), "command": record["command"]}
     for name, value in record.items():
         if name not in fields and name not in _NOT_KEPT:

@@ -26,7 +26,8 @@ from job_format import (CHUNK, COLUMNS, EMPTY, END, STATES, WIDTH, CorruptFile, 
 _SETTLED = 0.2  # seconds that a strange file must have held still; an editor that truncates first shows an empty one for a moment
 _MISSING = (0, 0, 0)
 _ADVICE = {errno.ENOSPC: "; free some space and try again", errno.EDQUOT: "; free some space and try again",
-           errno.EFBIG: "; raise the limit on file sizes", errno.EACCES: "; it must be readable and writable by you",
+           errno.EFBIG: "; raise the limit on file sizes",
+           errno.EACCES: "; it must be readable and writable by you" + ", and another program may have it open" * WINDOWS,
            errno.EPERM: "; it must be readable and writable by you", errno.EROFS: "; the queue needs a folder that can be written",
            errno.ELOOP: "; it must not be a symbolic link"}
 
@@ -56,8 +57,12 @@ def _write_all(descriptor, content, offset):
         raise OSError(errno.ENOSPC, "the disk took %d of %d bytes" % (written, len(content)))
 
 
+_64_BITS = (1 << 64) - 1
+
+
 def _key(stat):
-    return (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    # As much of it as a note can hold: Windows has file systems with numbers of 128 bits, and there are times before 1970.
+    return (stat.st_ino & _64_BITS, stat.st_size, max(0, stat.st_mtime_ns))
 
 
 def _micros(created_at):
@@ -114,13 +119,15 @@ class View:
             yield offset, block, counts
 
     def rows(self):
-        """All records as (place, row), the row as `lay_out` takes it, without parsing them. The file must be in our layout."""
+        """All records as (place, row), the row as `lay_out` takes it, without parsing them. The file must be in our layout. Behind the
+        last one the view is closed: Windows replaces no open file."""
         for offset, block in blocks(self._descriptor, self._end):
             lines = block.split(b"\n")
             for number in range(0, len(lines) - 1, 2):
                 place = offset + len(lines[number]) + 1
                 yield place, (bare(lines[number]), lines[number + 1][:WIDTH])
                 offset = place + len(lines[number + 1]) + 1
+        self.__exit__()
 
     def find_ids(self, ids):
         """The records with one of these ids, as (id, place, state). The file must be in our layout."""
@@ -539,7 +546,7 @@ class JobFile:
                 _write_rows(descriptor, rows)
                 if self.durable:
                     sync(descriptor)
-                inode = os.fstat(descriptor).st_ino
+                inode = _key(os.fstat(descriptor))[0]
             finally:
                 os.close(descriptor)
             if self._look()[0] != former:

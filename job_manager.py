@@ -691,6 +691,8 @@ class JobManager:
                 file.replace_broken(jobs, content)
             except Replaced:
                 raise QueueError("%s has changed meanwhile; try again" % file.path) from None
+            finally:
+                file.leave()
 
 
 def _matches(job, choice):

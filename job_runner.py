@@ -13,7 +13,7 @@ import subprocess
 import time
 from _thread import allocate_lock
 
-from file_lock import try_lock, unlock
+from file_lock import is_held, try_lock, unlock
 from helpers import WINDOWS, make_folder, open_private, pread, remove_file
 from job import FAILED, KILLED, TIMEOUT, UNSTARTABLE, InvalidJob, Outcome, runner_words, time_limit
 from process_tree import HAS_PROC, KILL, TERM, group_runs, processes_of, signal_group
@@ -150,6 +150,8 @@ class LogFile:
             finally:
                 if self._descriptor is not None and (size or WINDOWS or self.is_held()):
                     self._close()
+                    if not size and not is_held(self.path):  # Windows, where an open file gets no other name
+                        remove_file(self.path)
 
     def is_held(self):
         """Whether a process of the attempt, or one that it left behind, still has the log open."""
@@ -300,7 +302,7 @@ def job_environ(environ, home):
     """The environment that all jobs of a worker process share, as bytes: its own, but for what a job that started it was told."""
     environ = {name: value for name, value in environ.items() if not name.startswith("QUEUECTL_")}
     if WINDOWS:
-        shared = {key.encode("utf-8"): value.encode("utf-8") for key, value in environ.items()}
+        shared = {key.encode("utf-8", "surrogatepass"): value.encode("utf-8", "surrogatepass") for key, value in environ.items()}
     else:
         shared = {os.fsencode(key): os.fsencode(value) for key, value in environ.items()}
     shared[b"QUEUECTL_HOME"] = home.encode("utf-8", "surrogateescape")

@@ -17,10 +17,10 @@ from collections import deque
 from itertools import count as count_up
 
 from file_lock import try_lock
-from helpers import WINDOWS, QueueError, format_time, load_settings, log, parse_time
+from helpers import WINDOWS, QueueError, format_time, load_settings, log, open_private, parse_time
 from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, ready_at
 from job_manager import Ended
-from job_runner import STOPPED, Announcer, Attempt, LogFile, job_environ, last_lines
+from job_runner import PATIENCE, STOPPED, Announcer, Attempt, LogFile, job_environ, last_lines
 from process_tree import Launcher
 from worker_manager import DeadWorker, WorkerFile, WorkerProcess, all_workers, open_if_there, read_worker_file, worker_files
 
@@ -34,10 +34,12 @@ _INSIDE = b"i"
 
 
 class Waker:
-    """What a worker process sleeps on. `wake` ends the sleep, from a thread, a signal or, through the FIFO, another process."""
+    """What a worker process sleeps on. `wake` ends the sleep, from a thread, a signal or, through the FIFO, another process. Where there
+    are no FIFOs it is a file, and looked at ten times a second: it grows when another process writes to it."""
 
     def __init__(self, path):
         self._event = self._descriptor = None
+        self._path, self._size = path, 0
         if not WINDOWS:
             try:
                 os.mkfifo(path, 0o600)
@@ -45,22 +47,35 @@ class Waker:
                 signal.set_wakeup_fd(self._descriptor, warn_on_full_buffer=False)
             except OSError:  # a file system without FIFOs
                 self._descriptor = None
-        if self._descriptor is None:  # it only looks once a second
+        if self._descriptor is None:
             self._event = threading.Event()
+            os.close(open_private(path, os.O_WRONLY | os.O_CREAT))
 
     def wait(self, seconds):
         """Sleep for so long at the most; whether someone outside wants the queue to be looked at."""
         if self._event is not None:
-            woken = self._event.wait(max(0, seconds))
-            self._event.clear()
-            return woken
+            return self._wait_without_fifo(time.monotonic() + seconds)
         if not select.select([self._descriptor], [], [], max(0, seconds))[0]:
             return False
         return bool(os.read(self._descriptor, 4096).strip(_INSIDE))
 
+    def _wait_without_fifo(self, deadline):
+        woken = False
+        while not woken:
+            size, self._size = self._size, os.stat(self._path).st_size if os.path.exists(self._path) else 0
+            if self._size > size:
+                return True
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            woken = self._event.wait(min(left, 0.1))
+        self._event.clear()
+        return False
+
     def wake(self):
         """End the sleep, from inside: the queue itself has not changed."""
         if self._event is not None:
+            self._event.set()
             return
         try:
             os.write(self._descriptor, _INSIDE)
@@ -427,7 +442,9 @@ class Supervisor:
             descriptor = open_if_there(path)
             if descriptor is None:
                 continue
-            if try_lock(descriptor) and os.path.exists(path):
+            stat = os.fstat(descriptor)
+            is_new = WINDOWS and not stat.st_size and time.time() - stat.st_mtime < PATIENCE  # and not locked yet
+            if not is_new and try_lock(descriptor) and os.path.exists(path):
                 self._dead_workers.append(DeadWorker(descriptor, read_worker_file(descriptor, path), self._home))
             else:
                 os.close(descriptor)

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from helpers import open_private, parse_time, printable
+from helpers import open_private, parse_time, printable, takes_escapes
 
 _COLORS = {"pending": "33", "processing": "36", "completed": "32", "dead": "31"}
 _MEASURED_ROWS = 200  # rows looked at before the first is shown; the widths are theirs
@@ -47,11 +47,16 @@ def is_terminal(stream):
         return False
 
 
+def is_screen(stream):
+    """Whether a stream is a terminal that takes escape sequences."""
+    return is_terminal(stream) and takes_escapes(stream.fileno())
+
+
 def use_color(environ, wanted="auto"):
     """Whether stdout takes colour: if it is wanted always, or if it is a terminal and nobody said NO_COLOR (no-color.org)."""
     if wanted != "auto":
         return wanted == "always"
-    return is_terminal(sys.stdout) and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+    return is_screen(sys.stdout) and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
 def display_width(text):
@@ -136,7 +141,7 @@ class Progress:
     """A line on stderr that says how many jobs are left and how fast they go; on a terminal only, and gone when done."""
 
     def __init__(self):
-        self._shown = is_terminal(sys.stderr)
+        self._shown = is_screen(sys.stderr)
         self._first = None
         self._most = 0
         self._last = None
@@ -200,7 +205,7 @@ def watch(lines, seconds):
         raise SystemExit(128 + number)
 
     signal.signal(signal.SIGTERM, end)
-    screen = is_terminal(sys.stdout)
+    screen = is_screen(sys.stdout)
     if screen:
         sys.stdout.write("\033[?1049h\033[?25l")  # the other screen, no cursor
     try:

@@ -42,7 +42,8 @@ class WorkerFile:
         header = json.dumps({"pid": os.getpid(), "count": count, "started_at": format_time(time.time())})[:-1] + ', "running": ['
         temporary = self.path if WINDOWS else os.path.join(folder, "new-worker-%s" % self.token)
         self._descriptor = open_private(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-        try_lock(self._descriptor)  # before it gets its name: an unlocked one would be taken for dead
+        while not try_lock(self._descriptor):  # before it gets its name, or on Windows its content: else it would be taken for dead
+            time.sleep(0.01)  # someone looks whether it is
         slots = [b"null".ljust(_SLOT - 2) + (b",\n" if number < count - 1 else b"\n ") for number in range(count)]
         os.write(self._descriptor, header.encode("ascii").ljust(_SLOT - 1) + b"\n" + b"".join(slots) + b"]}\n")
         if temporary != self.path:
@@ -56,14 +57,17 @@ class WorkerFile:
 
     def remove(self):
         """Take the file away: this process has ended."""
-        remove_worker_file(self.path)
-        os.close(self._descriptor)
+        remove_worker_file(self.path, self._descriptor)
 
 
-def remove_worker_file(path):
-    """Remove a worker file and what lies beside it."""
+def remove_worker_file(path, descriptor):
+    """Remove a worker file that is ours, by its locked descriptor, and what lies beside it."""
+    if WINDOWS:
+        os.close(descriptor)  # no open file is removed there; one without a lock that lists no job does no harm meanwhile
     for ending in ("stop", "wake", "json"):
         remove_file(path[:-len("json")] + ending)
+    if not WINDOWS:
+        os.close(descriptor)
 
 
 def read_worker_file(descriptor, path):
@@ -167,8 +171,8 @@ class DeadWorker:
         if still:
             return False
         if self._descriptor is not None:
-            remove_worker_file(self.process.path)
-            os.close(self._descriptor)
+            descriptor, self._descriptor = self._descriptor, None  # given back, also if the file cannot be removed now
+            remove_worker_file(self.process.path, descriptor)
         return True
 
     def _look(self, jobs):
@@ -213,6 +217,7 @@ class WorkerManager:
         """Start a worker process in the background by running `command`; its pid once it is up. Raises NotAllowed if it is not."""
         import subprocess
         make_folder(self._folder)
+        known = {worker.token for worker in self.running()}
         path = os.path.join(self._folder, "worker.log")
         descriptor = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         flags = 0x00000208 if WINDOWS else 0  # DETACHED_PROCESS, CREATE_NEW_PROCESS_GROUP
@@ -222,8 +227,9 @@ class WorkerManager:
         finally:
             os.close(descriptor)
         while process.poll() is None:
-            if any(worker.pid == process.pid for worker in self.running()):
-                return process.pid
+            for worker in self.running():  # on Windows the python.exe of a virtual environment is another process, which starts ours
+                if worker.pid == process.pid or (WINDOWS and worker.token not in known):
+                    return worker.pid
             time.sleep(0.02)
         if process.returncode == 0:
             return process.pid  # it has drained the queue already

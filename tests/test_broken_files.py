@@ -28,6 +28,7 @@ from tests.base import HomeTest
 
 FLIPS = 5000 if os.environ.get("QUEUECTL_FAULTS") == "all" else 500
 SEED = 20261124
+LINKS = os.name == "posix"  # making one needs rights on Windows
 PLACE = re.compile(r"line [0-9]+, column [0-9]+: \S")
 TIMES = ("created_at", "run_at", "started_at", "updated_at")
 DEFAULTS = dict({name: None for name, _ in COLUMNS}, state=PENDING, attempts=0)
@@ -42,7 +43,7 @@ class BrokenFileTest(HomeTest):
 
     def setUp(self):
         former = tempfile.tempdir
-        tempfile.tempdir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # in memory, if that can be
+        tempfile.tempdir = "/dev/shm" if os.name == "posix" and os.access("/dev/shm", os.W_OK) else None  # in memory, if that can be
         try:
             super().setUp()
         finally:
@@ -102,9 +103,10 @@ class BrokenFileTest(HomeTest):
 
     def sample(self):
         """The bytes of a job file of ours with a job in every state, a wait, a page that is padded, and texts of all kinds."""
-        for name in ("jobs.json", "dlq.json", os.path.join("run", "lock")):
+        for name in ("jobs.json", "dlq.json"):
             if os.path.exists(self.path(name)):
                 os.unlink(self.path(name))
+        self.forget_notes()
         manager = self.manager(fsync=False, max_retries=0)
         manager.enqueue([{"id": "done", "command": "true"}, {"id": "dead", "command": "false"}, {"id": "runs", "command": "sleep 1"}],
                         self.home, 1700000000)
@@ -528,6 +530,8 @@ class TestDoctor(DoctorTest):
                 ("logs", "a file", lambda: self.write("logs", "")),
                 ("logs", "a link", symlink("logs")),
                 ("logs", "a log that is a link", log_link)):
+            if what.endswith("link") and not LINKS:
+                continue
             with self.subTest(file=file, what=what):
                 self.sample()
                 for name in (file,):
@@ -547,7 +551,7 @@ class TestDoctor(DoctorTest):
                     os.rmdir(self.path(name))
 
     def test_a_run_that_is_no_folder_is_told(self):
-        for what in ("a file", "a link"):
+        for what in ("a file", "a link")[:1 + LINKS]:
             with self.subTest(what):
                 if what == "a file":
                     self.write("run", "")
@@ -559,7 +563,7 @@ class TestDoctor(DoctorTest):
                 os.unlink(self.path("run"))
 
     def test_a_worker_file_that_is_no_file_is_told(self):
-        for what in ("a link", "a folder"):
+        for what in ("a folder", "a link")[:1 + LINKS]:
             with self.subTest(what):
                 os.makedirs(self.path("run"), exist_ok=True)
                 path = self.path("run", "worker-0.json")
@@ -615,7 +619,7 @@ class TestDoctor(DoctorTest):
 
     def test_what_repair_cannot_mend_is_told_and_the_rest_is_still_looked_at(self):
         for file in ("jobs.json", "dlq.json"):
-            for what in ("a folder", "a link"):
+            for what in ("a folder", "a link")[:1 + LINKS]:
                 with self.subTest(file=file, what=what):
                     self.sample()
                     os.unlink(self.path(file))
@@ -741,7 +745,7 @@ class TestRepair(DoctorTest):
         self.assertEqual(self.run_inside("retry", "dead")[0], 0)
 
     def test_a_repaired_queue_runs(self):
-        self.write("jobs.json", '[{"id": "a", "command": "true"}, {"id": "b", "command": oops}, {"id": "c", "command": "true"}]')
+        self.write("jobs.json", '[{"id": "a", "command": "exit 0"}, {"id": "b", "command": oops}, {"id": "c", "command": "exit 0"}]')
         self.repair()
         self.drain()
         self.assertEqual({job["id"]: job["state"] for job in self.records()}, {"a": COMPLETED, "c": COMPLETED})

@@ -425,7 +425,7 @@ class FaultTest(HomeTest):
         self.sweep(lambda: self.write("jobs.json", broken), self.command("doctor", "--repair"), check, mend)
 
 
-@unittest.skipUnless(os.path.exists("/proc/self/fd"), "needs to know which file a descriptor is of")
+@unittest.skipUnless(hasattr(os, "fork") and os.path.exists("/proc/self/fd"), "needs to know which file a descriptor is of")
 class OrderTest(HomeTest):
     """A power cut cannot be tried here; the order of writes and fsyncs that survives one can be looked at."""
 

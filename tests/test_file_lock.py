@@ -119,7 +119,7 @@ class ExclusionTest(LockTest):
                 self.assertFalse(self.is_free())
             self.assertTrue(self.is_free())
 
-    @unittest.skipUnless(os.path.isdir("/proc/self/fd"), "the open descriptors of a process")
+    @unittest.skipUnless(os.name == "posix" and os.path.isdir("/proc/self/fd"), "the open descriptors of a process")
     def test_lock_keeps_one_descriptor_and_gives_it_back(self):
         gc.collect()
         before = len(os.listdir("/proc/self/fd"))

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -15,7 +14,7 @@ from helpers import JsonError, format_time, parse_time
 from job import COMPLETED, DEAD, FAILED, LOST, PENDING, PROCESSING, InvalidJob, Outcome
 from job_format import STATES, CorruptFile
 from job_manager import Choice, JobNotFound
-from tests.base import DEADLINE, ROOT, HomeTest
+from tests.base import DEADLINE, ROOT, HomeTest, longest
 
 NOW = 1795486146.5
 ALL = Choice(None, None)
@@ -195,7 +194,7 @@ class EnqueueTest(ManagerTest):
 
     def test_created_at_is_strictly_increasing_without_the_notes(self):
         self.add("a", "b", now=NOW)
-        shutil.rmtree(self.path("run"))
+        self.forget_notes()
         self.add("c", now=NOW - 100)
         times = [record["created_at"] for record in self.records()]
         self.assertEqual(times, sorted(set(times)))
@@ -294,7 +293,7 @@ class ClaimTest(ManagerTest):
         self.assertEqual(self.records()[0], job.to_dict())
 
     def test_command_of_any_length_and_content_comes_back(self):
-        commands = ["echo '\"\\ \n\u00e9\u4e16", "x" * 300000, " \"state\": \"pending\" ", ",\n{\"id\": \"x\"", "\x01\t"]
+        commands = ["echo '\"\\ \n\u00e9\u4e16", "x" * longest(300000), " \"state\": \"pending\" ", ",\n{\"id\": \"x\"", "\x01\t"]
         self.jobs.enqueue([{"id": "a", "command": command} for command in commands], "/", NOW)
         self.assertEqual([self.claim().command for _ in commands], commands)
 
@@ -354,9 +353,9 @@ class ClaimTest(ManagerTest):
     def test_notes_may_be_deleted_at_any_time(self):
         self.add("a", "b", "c")
         job = self.claim()
-        shutil.rmtree(self.path("run"))
+        self.forget_notes()
         self.assertEqual(self.finish(job).state, COMPLETED)
-        shutil.rmtree(self.path("run"))
+        self.forget_notes()
         self.assertEqual(self.claimed_ids(), ["b", "c"])
 
     def test_line_2_on_disk_is_trusted_and_not_the_index(self):

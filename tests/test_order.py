@@ -11,7 +11,7 @@ import unittest
 from helpers import DEFAULTS, format_time
 from job import DEAD, FAILED, InvalidJob, Outcome, backoff_delay, find_cycle, first_run_at, job_from_record, ready_at, time_limit
 from job_manager import Choice
-from tests.base import ROOT, HomeTest
+from tests.base import ROOT, WINDOWS, HomeTest
 
 NOW = 1800000000.0
 DONE = Outcome(0, None)
@@ -242,8 +242,8 @@ class ProgramTest(HomeTest):
                      "--backoff-base", "1.5", "--backoff-max", "9", "--cwd", "/", "--env", "X=1=2", "--env", "COPIED", "--", "true",
                      env=environ)
         shown = json.loads(self.succeed("show", "a"))
-        expected = {"priority": 7, "after": ["first"], "timeout": 120, "max_retries": 1, "backoff_base": 1.5, "backoff_max": 9, "cwd": "/",
-                    "env": {"X": "1=2", "COPIED": "here"}}
+        expected = {"priority": 7, "after": ["first"], "timeout": 120, "max_retries": 1, "backoff_base": 1.5, "backoff_max": 9,
+                    "cwd": os.path.abspath("/"), "env": {"X": "1=2", "COPIED": "here"}}
         self.assertEqual({name: shown[name] for name in expected}, expected)
         self.assertIsNotNone(shown["run_at"])
 
@@ -263,9 +263,9 @@ class ProgramTest(HomeTest):
         self.assertFalse(os.path.exists(self.path("jobs.json")))
 
     def test_a_job_runs_in_its_folder_with_its_environment(self):
-        self.succeed("enqueue", "--cwd", "/", "--env", "X=y z", "--id", "a", "--", "pwd; echo $X")
+        self.succeed("enqueue", "--cwd", "/", "--env", "X=y z", "--id", "a", "--", "cd & echo %X%" if WINDOWS else "pwd; echo $X")
         self.drain()
-        self.assertEqual(self.succeed("logs", "a"), "/\ny z\n")
+        self.assertEqual(self.succeed("logs", "a"), "%s\ny z\n" % os.path.abspath("/"))
 
     def test_drain_does_not_wait_for_what_is_scheduled_and_names_it(self):
         self.succeed("enqueue", "--id", "later", "--delay", "1h", "--", "true")
@@ -276,11 +276,11 @@ class ProgramTest(HomeTest):
         self.write("config.json", '{"poll_interval": 3600}')
         self.start_worker()
         time.sleep(0.3)  # until it sleeps; if it does not yet, the test proves less, and does not fail
-        self.succeed("enqueue", "--id", "a", "--", "true")
+        self.succeed("enqueue", "--id", "a", "--", "exit 0")
         self.wait_for(lambda: self.states() == {"a": "completed"}, 30)
 
     def test_show_tells_how_long_a_job_took_and_can_be_enqueued_again(self):
-        self.succeed("enqueue", "--id", "a", "--", "sleep 0.2")
+        self.succeed("enqueue", "--id", "a", "--", sys.executable, "-S", "-c", "import time; time.sleep(0.2)")
         self.drain()
         shown = self.succeed("show", "a")
         self.assertGreater(json.loads(shown)["duration"], 0.19)

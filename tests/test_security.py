@@ -292,7 +292,7 @@ class TestOthers(WorkerTest):
         self.assertEqual(self.text("ran"), "ran\n")
 
 
-@unittest.skipUnless(os.path.isdir("/proc/self"), "whose processes are whose is known from /proc")
+@unittest.skipUnless(POSIX and os.path.isdir("/proc/self"), "whose processes are whose is known from /proc")
 class TestInnocents(WorkerTest):
     """Processes that are not ours are never signalled."""
 

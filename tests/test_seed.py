@@ -207,7 +207,7 @@ class TestStoppingWorkers(SeedTest):
         worker = self.start_worker()
         self.wait_for(lambda: os.path.exists(self.path("here-long")))
         stop = self.start("worker", "stop")
-        self.wait_for(lambda: any(name.endswith(".stop") for name in os.listdir(self.path("run"))))
+        self.assertIn("stopping", worker.stderr.readline())
         self.assertEqual(self.state_on_disk("long"), "processing")
         self.write("here-test", "")
         self.assertEqual(stop.wait(), 0)

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 import unittest
+from contextlib import redirect_stdout
 
 import arguments
 import main
@@ -24,7 +25,7 @@ import stats
 import terminal
 from helpers import SETTINGS, format_time
 from job import COMPLETED, DEAD, Outcome, job_from_record
-from tests.base import MAIN, ROOT, HomeTest, default_signals
+from tests.base import MAIN, ROOT, WINDOWS, HomeTest, default_signals
 
 if os.name != "nt":
     import fcntl
@@ -263,7 +264,7 @@ class TestText(unittest.TestCase):
     def test_a_text_that_does_not_fit_keeps_its_start_and_ends_in_an_ellipsis(self):
         for text, width, wanted in (("abcd", 3, "ab…"), ("abcd", 1, "…"), ("日本語", 5, "日本…"), ("日本語", 4, "日… "), ("日本", 1, "…"),
                                     ("e\u0301e\u0301e\u0301", 2, "e\u0301…")):
-            with self.subTest(text=text, width=width):
+            with self.subTest(text=text, width=width), redirect_stdout(io.TextIOWrapper(io.BytesIO(), encoding="utf-8")):
                 self.assertEqual(terminal.fit(text, width), wanted)
 
     def test_lengths_of_time_are_told_in_the_largest_unit(self):
@@ -284,6 +285,11 @@ class TestText(unittest.TestCase):
             def isatty(self):
                 return True
 
+            def fileno(self):
+                return 1
+
+        self.addCleanup(setattr, terminal, "takes_escapes", terminal.takes_escapes)
+        terminal.takes_escapes = lambda descriptor: True  # what is no console of Windows takes none there
         table = (("auto", {}, True, True), ("auto", {}, False, False), ("auto", {"NO_COLOR": "1"}, True, False),
                  ("auto", {"NO_COLOR": ""}, True, True), ("auto", {"TERM": "dumb"}, True, False), ("auto", {"TERM": "xterm"}, True, True),
                  ("always", {"NO_COLOR": "1", "TERM": "dumb"}, False, True), ("never", {}, True, False))
@@ -737,7 +743,10 @@ class TestPipes(LookTest):
         self.add(("日本é", "echo 😀"))
         for more in ({"LC_ALL": "C", "LANG": "C"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):
             environ = self.environ(**more)
-            del environ["PYTHONIOENCODING"]
+            if WINDOWS:  # which has a code page instead
+                environ["PYTHONIOENCODING"] = "ascii"
+            else:
+                del environ["PYTHONIOENCODING"]
             for words in (["list"], ["list", "-q"], ["status"]):
                 with self.subTest(words=words, environ=more):
                     self.pipe(*words, environ=environ)
