@@ -348,8 +348,8 @@ class JobManager:
         A job is None now if it was taken away from its worker (cancelled, cleared, or set back by an editor), so that its outcome counts
         for nothing. At most one job is claimed for each of `tokens`.
         """
-        afters = [given_back(job, at) if outcome is None else after_attempt(job, outcome, self.settings, at)
-                  for job, outcome, at, _, _ in ended]
+        afters = [given_back(job, at) if outcome is None else after_attempt(_begun(job, at - seconds), outcome, self.settings, at)
+                  for job, outcome, at, _, seconds in ended]
 
         def move():
             results = []
@@ -709,6 +709,12 @@ def _encode_line1(fields):
         return encode_line1(fields)
     except UnicodeEncodeError:
         raise InvalidJob("a text of the job %r holds half of a surrogate pair, which no file can hold" % fields["id"]) from None
+
+
+def _begun(job, moment):
+    """A job that was claimed some time before it was started."""
+    moment = format_time(moment)
+    return job._replace(started_at=moment) if moment > job.started_at else job
 
 
 def _split_line1(fields, tails):

@@ -3,8 +3,8 @@
 Each worker is a thread that claims a job, runs it, records how it ended and claims the next. The main thread supervises: it looks for
 requests, for what a dead worker left and for an edited config.json, and wakes an idle worker; a worker that gets a job wakes the next.
 
-What the threads do between two commands they do one at a time (`_turn`): Python would let them take turns at each system call, and with
-eight of them the turns would cost more than the work.
+What more than two threads do between two commands they do one at a time (`_turn`): Python would let them take turns at each system call,
+and with eight of them the turns would cost more than the work.
 """
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ import signal
 import threading
 import time
 from collections import deque
+from contextlib import nullcontext
 from itertools import count as count_up
 
 from file_lock import try_lock
-from helpers import WINDOWS, QueueError, format_time, load_settings, log, open_private, parse_time
+from helpers import WINDOWS, QueueError, load_settings, log, open_private, parse_time
 from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, ready_at
 from job_manager import Ended
 from job_runner import PATIENCE, STOPPED, Announcer, Attempt, LogFile, job_environ, last_lines
@@ -25,7 +26,7 @@ from process_tree import Launcher
 from worker_manager import DeadWorker, WorkerFile, WorkerProcess, all_workers, open_if_there, read_worker_file, worker_files
 
 _TICK = 1.0  # seconds between two looks at requests and at dead workers
-_MOST_AHEAD = 8  # jobs that a worker claims at once
+_MOST_AHEAD = 16  # jobs that a worker claims at once
 _AHEAD = 0.02  # seconds that they should take, by the last one
 _STALE = 0.05  # seconds after which an end must be recorded, and a claimed job must have been started
 
@@ -163,7 +164,7 @@ class Batch:
             if not self._ahead or self.is_stale(moment):
                 return None
             self._ended.append(ended)
-            return self._ahead.popleft()._replace(started_at=format_time(ended.now))
+            return self._ahead.popleft()
 
     def take(self):
         """All that is to be recorded: what has ended, and what is to be given back."""
@@ -205,8 +206,9 @@ class Supervisor:
         self._count = count
         self._drain = drain
         self._attempts: list = [None] * count  # what each thread runs
-        self._turn = threading.Lock()  # held by the thread that works; not while it waits for a command, for the queue or for time
-        self._others_turn = Released(self._turn)
+        # Held by the thread that works; not while it waits for a command, for the queue or for time.
+        self._turn = threading.Lock() if count > 2 else nullcontext()
+        self._others_turn = Released(self._turn) if count > 2 else nullcontext()
         self._batches = [Batch() for _ in range(count)]
         self._batches_watched = False  # by the supervisor, which looks for stale ones
         self._looked_at = None  # the state of the job file when it was last looked at for cancelled jobs
