@@ -9,7 +9,6 @@ and with eight of them the turns would cost more than the work.
 from __future__ import annotations
 
 import os
-import select
 import signal
 import threading
 import time
@@ -18,120 +17,18 @@ from contextlib import nullcontext
 from itertools import count as count_up
 
 from file_lock import try_lock
-from helpers import WINDOWS, QueueError, load_settings, log, open_private, parse_time
+from helpers import WINDOWS, QueueError, load_settings, log, parse_time
 from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, ready_at
 from job_manager import Ended
 from job_runner import PATIENCE, STOPPED, Announcer, Attempt, LogFile, job_environ, last_lines
 from process_tree import Launcher
+from waiting import Released, StopFlag, Waker
 from worker_manager import DeadWorker, WorkerFile, WorkerProcess, all_workers, open_if_there, read_worker_file, worker_files
 
 _TICK = 1.0  # seconds between two looks at requests and at dead workers
 _MOST_AHEAD = 16  # jobs that a worker claims at once
 _AHEAD = 0.02  # seconds that they should take, by the last one
 _STALE = 0.05  # seconds after which an end must be recorded, and a claimed job must have been started
-
-
-_INSIDE = b"i"
-
-
-class Waker:
-    """What a worker process sleeps on. `wake` ends the sleep, from a thread, a signal or, through the FIFO, another process. Where there
-    are no FIFOs it is a file, and looked at ten times a second: it grows when another process writes to it."""
-
-    def __init__(self, path):
-        self._event = self._descriptor = None
-        self._path, self._size = path, 0
-        if not WINDOWS:
-            try:
-                os.mkfifo(path, 0o600)
-                self._descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-                signal.set_wakeup_fd(self._descriptor, warn_on_full_buffer=False)
-            except OSError:  # a file system without FIFOs
-                self._descriptor = None
-        if self._descriptor is None:
-            self._event = threading.Event()
-            os.close(open_private(path, os.O_WRONLY | os.O_CREAT))
-
-    def wait(self, seconds):
-        """Sleep for so long at the most; whether someone outside wants the queue to be looked at."""
-        if self._event is not None:
-            return self._wait_without_fifo(time.monotonic() + seconds)
-        if not select.select([self._descriptor], [], [], max(0, seconds))[0]:
-            return False
-        return bool(os.read(self._descriptor, 4096).strip(_INSIDE))
-
-    def _wait_without_fifo(self, deadline):
-        woken = False
-        while not woken:
-            size, self._size = self._size, os.stat(self._path).st_size if os.path.exists(self._path) else 0
-            if self._size > size:
-                return True
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return False
-            woken = self._event.wait(min(left, 0.1))
-        self._event.clear()
-        return False
-
-    def wake(self):
-        """End the sleep, from inside: the queue itself has not changed."""
-        if self._event is not None:
-            self._event.set()
-            return
-        try:
-            os.write(self._descriptor, _INSIDE)
-        except BlockingIOError:
-            return  # it has more than enough to wake up for
-
-    def close(self):
-        """Give back the descriptor."""
-        if self._descriptor is not None:
-            signal.set_wakeup_fd(-1)
-            os.close(self._descriptor)
-
-
-class StopFlag:
-    """Set once, and waited for by all threads. Not threading.Event, which waits by the wall clock on Python 3.8: a clock that is set back
-    by a day would make a wait of a second last a day."""
-
-    def __init__(self):
-        self._event = threading.Event()
-        self._pipe = None if WINDOWS else os.pipe()
-
-    def is_set(self):
-        """Whether it was set."""
-        return self._event.is_set()
-
-    def set(self):
-        """Set it, and end all waits."""
-        self._event.set()
-        if self._pipe is not None:
-            os.write(self._pipe[1], b"x")  # which nobody reads
-
-    def wait(self, seconds):
-        """Wait for it, but no longer than so many seconds."""
-        if self._pipe is None:
-            self._event.wait(seconds)
-        else:
-            select.select([self._pipe[0]], [], [], seconds)
-
-    def close(self):
-        """Give back the descriptors."""
-        for descriptor in self._pipe or ():
-            os.close(descriptor)
-
-
-class Released:
-    """`with` it a lock that one holds is let go of for a while."""
-
-    def __init__(self, lock):
-        self._lock = lock
-
-    def __enter__(self):
-        self._lock.release()
-
-    def __exit__(self, *exception):
-        self._lock.acquire()
 
 
 class Batch:

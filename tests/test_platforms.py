@@ -16,8 +16,8 @@ import helpers
 import job_runner
 from file_lock import try_lock
 from job import CANCELLED, COMPLETED, DEAD, LOST, PENDING, PROCESSING, TIMEOUT
-from supervisor import Waker
 from tests.base import DEADLINE, MAIN, ROOT, WINDOWS, WINE, HomeTest
+from waiting import Waker
 from worker_manager import WorkerManager
 
 # job.py MODE: holds the lock `parent`, starts a child that holds the lock `child`, and once both are held does as it is told:
