@@ -99,11 +99,12 @@ class LogFile:
         with self._mutex:
             if self._descriptor is None:
                 self._create(path)
-            else:
+                inherited = open_private(path, os.O_WRONLY | os.O_APPEND)
+                try_lock(inherited)
+            else:  # `end` has locked it
                 os.rename(self.path, path)
-                self.path = path
-        inherited = open_private(path, os.O_WRONLY | os.O_APPEND)
-        try_lock(inherited)
+                self.path, inherited = path, self._descriptor
+                self._descriptor = open_private(path, os.O_RDWR | os.O_APPEND)
         return inherited
 
     def _create(self, path):
@@ -148,7 +149,7 @@ class LogFile:
                 if limit is not None:
                     self._trim(size, limit)
             finally:
-                if self._descriptor is not None and (size or WINDOWS or self.is_held()):
+                if self._descriptor is not None and (size or WINDOWS or not try_lock(self._descriptor)):
                     self._close()
                     if not size and not is_held(self.path):  # Windows, where an open file gets no other name
                         remove_file(self.path)
@@ -243,6 +244,8 @@ class Attempt:
             with self._mutex:
                 self._over = True  # how it ended is settled; what is left of it is ended below
                 self._running = False
+                if not failed and not self.ended:
+                    return Outcome(self._launch.reap(self.pid), None), []
         strays = []
         if (failed or self.ended) and HAS_PROC:
             strays = self._end_rest(grace)

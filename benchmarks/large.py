@@ -9,7 +9,7 @@ import sys
 import time
 
 from benchmarks.figures import READ, manager
-from benchmarks.measure import MAIN, NOTHING, RATE, Home, Row, Target, environ, in_turn, run, seconds
+from benchmarks.measure import MAIN, NOTHING, RATE, ROOT, Home, Row, Target, environ, in_turn, run, seconds
 from helpers import DEFAULTS
 from job import FAILED, Outcome
 
@@ -60,14 +60,11 @@ def _compare(row, ours, reference, rounds):
 
 def _peak_of_command(home, *arguments):
     """The most memory that a command took, in MiB; None where the system does not tell."""
-    program = ("import runpy, sys\n"
-               "sys.argv = sys.argv[1:]\n"
-               "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
-               "except SystemExit:\n    sys.stderr.write(open('/proc/self/status').read())\n")
+    program = "import sys, main; main.main(sys.argv[1:]); sys.stderr.write(open('/proc/self/status').read())"
     if not os.path.exists("/proc/self/status"):
         return None
-    done = subprocess.run([sys.executable, "-c", program, MAIN, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                          stderr=subprocess.PIPE, env=environ(QUEUECTL_HOME=home.path), universal_newlines=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program, *arguments], cwd=ROOT, env=environ(QUEUECTL_HOME=home.path), check=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, universal_newlines=True)
     return _most_memory(done.stderr)
 
 

@@ -29,11 +29,15 @@ _PROGRAMS = {
 
 _THREADS = """
 import subprocess, sys, threading
-count = int(sys.argv[1])
+count, ran, lock = int(sys.argv[1]), [0], threading.Lock()
+def run_one():
+    subprocess.run("true", shell=True)
+    with lock: ran[0] += 1
 def in_two_threads(loop):
     threads = [threading.Thread(target=loop) for _ in range(2)]
     for thread in threads: thread.start()
     for thread in threads: thread.join()
+    sys.exit(ran[0] != count)
 """
 
 # Python programs, each in an empty folder: run `count` jobs, or add them.
@@ -45,9 +49,9 @@ for number in range(count): queue.put("true")
 def loop():
     mine = LiteQueue("queue.db")
     while True:
-        task = mine.get()
+        task = mine.pop()
         if task is None: return
-        subprocess.run(task.data, shell=True)
+        run_one()
         mine.done(task.message_id)
 in_two_threads(loop)
 """,
@@ -55,14 +59,11 @@ in_two_threads(loop)
 import logging
 from huey import SqliteHuey
 huey = SqliteHuey(filename="queue.db", results=False)
-left, over = [count], threading.Event()
-lock = threading.Lock()
+over = threading.Event()
 @huey.task()
 def job():
-    subprocess.run("true", shell=True)
-    with lock:
-        left[0] -= 1
-        if not left[0]: over.set()
+    run_one()
+    if ran[0] == count: over.set()
 for number in range(count): job()
 logging.getLogger("huey").setLevel(logging.ERROR)
 consumer = huey.create_consumer(workers=2, periodic=False, initial_delay=0.001, check_worker_health=False)
@@ -78,7 +79,7 @@ def loop():
     while True:
         try: item = queue.get(block=False)
         except Empty: return
-        subprocess.run(item, shell=True)
+        run_one()
         queue.ack(item)
 in_two_threads(loop)
 """,
