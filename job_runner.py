@@ -149,10 +149,18 @@ class LogFile:
                 if limit is not None:
                     self._trim(size, limit)
             finally:
-                if self._descriptor is not None and (size or WINDOWS or not try_lock(self._descriptor)):
+                if self._descriptor is not None and (size or WINDOWS or not self._lock()):
                     self._close()
                     if not size and not is_held(self.path):  # Windows, where an open file gets no other name
                         remove_file(self.path)
+
+    def _lock(self):
+        """Lock the log; False if it is held. A command that another thread is just starting has a copy of the descriptor until its exec."""
+        for _ in range(5):
+            if try_lock(self._descriptor):
+                return True
+            time.sleep(0.001)
+        return False
 
     def is_held(self):
         """Whether a process of the attempt, or one that it left behind, still has the log open."""

@@ -108,6 +108,20 @@ class TestOutput(ControlTest):
         self.assertGreater(int(said.split()[1]), limit)
         self.assertTrue(said.endswith("\nthe end\n"), said[-100:])
 
+    def test_an_empty_log_does_not_stay_because_another_command_is_just_being_started(self):
+        """A child has copies of all descriptors until its exec."""
+        log = job_runner.LogFile()
+        for number in range(5):
+            inherited = log.begin(self.path("log-%d" % number))
+            copy = os.dup(inherited)
+            os.close(inherited)
+            closing = threading.Timer(0.002, os.close, (copy,))
+            closing.start()
+            log.end()
+            closing.join()
+        log.discard()
+        self.assertEqual([name for name in os.listdir(self.home) if name.startswith("log-")], [])
+
     def test_shortening_a_log_whose_attempt_ends_meanwhile_touches_no_other_file(self):
         log = job_runner.LogFile()
         self.write("other", "precious")
