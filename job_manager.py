@@ -27,8 +27,8 @@ BURIED = ("failed_at", "output", "timed_out_after")
 Choice = namedtuple("Choice", "ids before")
 
 
-# How a claimed job ended at `now` (seconds since the epoch) after so many seconds: its Outcome, or None if it goes back and that attempt
-# is not counted, and its last lines, which go into dlq.json if it dies.
+# How a claimed job ended at `now` (seconds since the epoch) after so many seconds (0: not known): its Outcome, or None if it goes back and
+# that attempt is not counted, and its last lines, which go into dlq.json if it dies.
 Ended = namedtuple("Ended", "job outcome now output seconds")
 
 
@@ -348,7 +348,7 @@ class JobManager:
         A job is None now if it was taken away from its worker (cancelled, cleared, or set back by an editor), so that its outcome counts
         for nothing. At most one job is claimed for each of `tokens`.
         """
-        afters = [given_back(job, at) if outcome is None else after_attempt(_begun(job, at - seconds), outcome, self.settings, at)
+        afters = [given_back(job, at) if outcome is None else after_attempt(_begun(job, at, seconds), outcome, self.settings, at)
                   for job, outcome, at, _, seconds in ended]
 
         def move():
@@ -711,10 +711,9 @@ def _encode_line1(fields):
         raise InvalidJob("a text of the job %r holds half of a surrogate pair, which no file can hold" % fields["id"]) from None
 
 
-def _begun(job, moment):
-    """A job that was claimed some time before it was started."""
-    moment = format_time(moment)
-    return job._replace(started_at=moment) if moment > job.started_at else job
+def _begun(job, now, seconds):
+    """A job that ran for so many seconds until now (0: not known), and may have been claimed some time before it was started."""
+    return job._replace(started_at=max(job.started_at, format_time(now - seconds))) if seconds else job
 
 
 def _split_line1(fields, tails):

@@ -351,15 +351,17 @@ class Announcer:
         self._queue = Queue(self._MOST)
         self._pid = None  # of the command that runs
         self._closed = False
+        self._mutex = allocate_lock()
         self._thread = None
 
     def announce(self, command, job):
         """Run `command` for a job once those before it are done; False if too many wait."""
         from queue import Full
         from threading import Thread
-        if self._thread is None:
-            self._thread = Thread(target=self._work, daemon=True)
-            self._thread.start()
+        with self._mutex:  # two workers may have the first ones at once
+            if self._thread is None:
+                self._thread = Thread(target=self._work, daemon=True)
+                self._thread.start()
         try:
             self._queue.put_nowait((command, job))
         except Full:

@@ -26,7 +26,7 @@ from waiting import Released, StopFlag, Waker
 from worker_manager import DeadWorker, WorkerFile, WorkerProcess, all_workers, open_if_there, read_worker_file, worker_files
 
 _TICK = 1.0  # seconds between two looks at requests and at dead workers
-_MOST_AHEAD = 16  # jobs that a worker claims at once
+_MOST_AHEAD = 32  # jobs that a worker claims at once
 _AHEAD = 0.02  # seconds that they should take, by the last one
 _STALE = 0.05  # seconds after which an end must be recorded, and a claimed job must have been started
 

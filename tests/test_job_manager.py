@@ -13,7 +13,7 @@ from collections import Counter
 from helpers import JsonError, format_time, parse_time
 from job import COMPLETED, DEAD, FAILED, LOST, PENDING, PROCESSING, InvalidJob, Outcome
 from job_format import STATES, CorruptFile
-from job_manager import Choice, JobNotFound
+from job_manager import Choice, Ended, JobNotFound
 from tests.base import DEADLINE, ROOT, HomeTest, longest
 
 NOW = 1795486146.5
@@ -26,7 +26,7 @@ CHILD = """
 import os, sys, time
 import helpers
 from job import Outcome
-from job_manager import Choice, JobManager
+from job_manager import Choice, Ended, JobManager
 manager = JobManager(sys.argv[1], helpers.DEFAULTS, print)
 """
 
@@ -605,6 +605,23 @@ class RecordTest(ManagerTest):
         after, following = self.jobs.record(following, SUCCESS, NOW)
         self.assertEqual((after.state, following), (COMPLETED, None))
         self.assertEqual(self.states(), {"a": COMPLETED, "b": COMPLETED, "c": PENDING})
+
+    def test_when_a_job_began_is_told_by_how_long_it_took_if_that_is_known(self):
+        self.add("a", "b", "c")
+        ended = [Ended(self.claim(), SUCCESS, NOW + 10, "", seconds) for seconds in (2.0, 0.0, 99.0)]
+        self.assertEqual([job.started_at for job in self.jobs.record_all(ended, NOW + 10)[0]],
+                         [format_time(NOW + 8), format_time(NOW), format_time(NOW)])
+
+    def test_several_are_recorded_and_as_many_claimed_in_one_go(self):
+        self.add("a", "b", "c", "d", "e")
+        held = [self.claim() for _ in range(3)]
+        outcomes = (SUCCESS, FAILURE, None)
+        results, following = self.jobs.record_all([Ended(job, outcome, NOW, "", 0.0) for job, outcome in zip(held, outcomes)], NOW,
+                                                  [self.token() for _ in range(9)])
+        self.assertEqual([(job.id, job.state, job.attempts) for job in results],
+                         [("a", COMPLETED, 1), ("b", PENDING, 1), ("c", PENDING, 0)])
+        self.assertEqual([job.id for job in following], ["c", "d", "e"])
+        self.assertEqual([job.worker for job in following], ["w-4", "w-5", "w-6"])
 
     def test_job_that_is_given_back_runs_again_and_that_attempt_does_not_count(self):
         self.add("a", "b")
