@@ -26,7 +26,7 @@ CHILD = """
 import os, sys, time
 import helpers
 from job import Outcome
-from job_manager import Choice, Ended, JobManager
+from job_manager import Choice, JobManager
 manager = JobManager(sys.argv[1], helpers.DEFAULTS, print)
 """
 
