@@ -27,6 +27,11 @@ def longest(length):
     return min(length, helpers.MAX_COMMAND or length)
 
 
+def as_command(text):
+    """A text as a command that the system takes: on Windows without line breaks."""
+    return text.translate({10: " ", 13: " "}) if WINDOWS else text
+
+
 def default_signals():
     """In a child: undo what nohup, or a shell that starts us in the background, has let us ignore."""
     for number in (signal.SIGINT, signal.SIGHUP):

@@ -24,7 +24,7 @@ from file_lock import FileLock
 from helpers import QueueError, parse_time
 from job import COMPLETED, DEAD, FAILED, PENDING, PROCESSING, Outcome
 from job_format import COLUMNS, CorruptFile
-from tests.base import HomeTest
+from tests.base import HomeTest, as_command
 
 FLIPS = 5000 if os.environ.get("QUEUECTL_FAULTS") == "all" else 500
 SEED = 20261124
@@ -159,7 +159,7 @@ class TestCut(BrokenFileTest):
         self.assertEqual(self.read("jobs.json"), content)
 
     def test_our_own_layout_cut_at_every_byte_is_read_up_to_its_last_whole_record_and_the_rest_kept_beside(self):
-        self.queue.enqueue([{"id": "a", "command": "true"}, {"id": "b", "command": "echo '{\n\"é\": \u007f}'", "own": [1, {"x": "]"}]},
+        self.queue.enqueue([{"id": "a", "command": "true"}, {"id": "b", "command": as_command("echo '{\n\"é\": \u007f}'"), "own": [1, {"x": "]"}]},
                             {"id": "c", "command": "echo \"state\": pending"}], self.home, 1700000000)
         content, originals = self.read("jobs.json"), self.records()
         ends = [match.end() for match in re.finditer(rb'\n "state": [^\n]*?}', content)]

@@ -15,14 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import arguments
 from job import FAILED, Outcome
-from tests.base import DEADLINE, MAIN, THEN, HomeTest, longest
+from tests.base import DEADLINE, MAIN, THEN, HomeTest, as_command, longest
 
 POSIX = os.name != "nt"
 STATES = ("pending", "processing", "completed", "dead")
 OLD = "2020-01-01T00:00:00.000000Z"
 ADD = ["enqueue", '{"id": "x", "command": "y"}']
 # Text that would steer a terminal: escape sequences, a C1 control (begins one too), DEL, line breaks, what turns the direction of writing.
-HOSTILE = "\x1b[31m\x9b31m\x7f\r\n\t\u202e\u2028\x07"
+HOSTILE = as_command("\x1b[31m\x9b31m\x7f\r\n\t\u202e\u2028\x07")
 
 
 class CliTest(HomeTest):

@@ -14,7 +14,7 @@ from helpers import JsonError, format_time, parse_time
 from job import COMPLETED, DEAD, FAILED, LOST, PENDING, PROCESSING, InvalidJob, Outcome
 from job_format import STATES, CorruptFile
 from job_manager import Choice, Ended, JobNotFound
-from tests.base import DEADLINE, ROOT, HomeTest, longest
+from tests.base import DEADLINE, ROOT, HomeTest, as_command, longest
 
 NOW = 1795486146.5
 ALL = Choice(None, None)
@@ -293,7 +293,7 @@ class ClaimTest(ManagerTest):
         self.assertEqual(self.records()[0], job.to_dict())
 
     def test_command_of_any_length_and_content_comes_back(self):
-        commands = ["echo '\"\\ \n\u00e9\u4e16", "x" * longest(300000), " \"state\": \"pending\" ", ",\n{\"id\": \"x\"", "\x01\t"]
+        commands = [as_command("echo '\"\\ \n\u00e9\u4e16"), "x" * longest(300000), " \"state\": \"pending\" ", as_command(",\n{\"id\": \"x\""), "\x01\t"]
         self.jobs.enqueue([{"id": "a", "command": command} for command in commands], "/", NOW)
         self.assertEqual([self.claim().command for _ in commands], commands)
 

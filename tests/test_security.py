@@ -14,7 +14,7 @@ import unittest
 
 from job import FAILED, Outcome
 from job_runner import log_path
-from tests.base import MAIN, HomeTest
+from tests.base import MAIN, HomeTest, as_command
 from tests.test_broken_files import BrokenFileTest
 from tests.test_worker_manager import GATE, WorkerTest, is_alive
 
@@ -199,7 +199,7 @@ class TestIds(BrokenFileTest):
 
     def test_no_command_prints_ids_commands_or_broken_text_raw(self):
         ids = [job_id for job_id in IDS if not job_id.startswith("-") and len(job_id) < 200]
-        jobs = [{"id": job_id, "command": "echo # " + HOSTILE, HOSTILE: [HOSTILE], "after": [job_id + "x"]} for job_id in ids]
+        jobs = [{"id": job_id, "command": as_command("echo # " + HOSTILE), HOSTILE: [HOSTILE], "after": [job_id + "x"]} for job_id in ids]
         self.manager(fsync=False).enqueue(jobs + [{"id": job_id + "x", "command": "true"} for job_id in ids], "/", time.time())
         manager = self.manager(fsync=False, max_retries=0)
         for number in range(6):

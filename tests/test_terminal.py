@@ -25,7 +25,7 @@ import stats
 import terminal
 from helpers import SETTINGS, format_time
 from job import COMPLETED, DEAD, Outcome, job_from_record
-from tests.base import MAIN, ROOT, WINDOWS, HomeTest, default_signals
+from tests.base import MAIN, ROOT, WINDOWS, HomeTest, as_command, default_signals
 
 if os.name != "nt":
     import fcntl
@@ -38,7 +38,7 @@ NEEDS_SH = unittest.skipIf(os.name == "nt", "the script is written for sh")
 ESCAPE = re.compile(r"\033\[[0-9;?]*[A-Za-z]")
 CTRL_C = b"\x03"
 EMOJI_ID = "😀" * 200
-HOSTILE = "printf 'a\nb'; echo \033[31mred\033[0m \x9b5m \u202e end"
+HOSTILE = as_command("printf 'a\nb'; echo \033[31mred\033[0m \x9b5m \u202e end")
 OK, FAILED = Outcome(0, None), Outcome(1, "failed")
 # Every command that prints for people and for scripts.
 LOOKS = ("list", "status", "dlq list", "worker list", "stats", "config")
