@@ -23,7 +23,7 @@ from job_manager import Ended
 from job_runner import PATIENCE, STOPPED, Announcer, Attempt, LogFile, job_environ, last_lines
 from process_tree import Launcher
 from waiting import Released, StopFlag, Waker
-from worker_manager import DeadWorker, WorkerFile, WorkerProcess, all_workers, open_if_there, read_worker_file, worker_files
+from worker_manager import DeadWorker, WorkerFile, WorkerProcess, all_workers, open_if_there, read_worker_file, worker_files, worker_token
 
 _TICK = 1.0  # seconds between two looks at requests and at dead workers
 _MOST_AHEAD = 32  # jobs that a worker claims at once
@@ -109,7 +109,7 @@ class Supervisor:
         self._batches = [Batch() for _ in range(count)]
         self._batches_watched = False  # by the supervisor, which looks for stale ones
         self._looked_at = None  # the state of the job file when it was last looked at for cancelled jobs
-        self._serials = count_up(1)
+        self._serials = [count_up(1) for _ in range(count)]
         self._tokens = set()  # of the attempts that this process has claimed, or is about to
         self._scans = -1
         self._stop = StopFlag()  # take no more jobs
@@ -159,8 +159,8 @@ class Supervisor:
             for thread in threads[:self._count]:
                 thread.join()
             with self._turn:
-                for batch in self._batches:
-                    self._record(batch.take(), batch, 0)
+                for number, batch in enumerate(self._batches):
+                    self._record(number, batch.take(), 0)
             self._sync()
             self._announcer.close()
         finally:
@@ -380,7 +380,7 @@ class Supervisor:
                 while not self._stop.is_set():
                     if waiting_for is not None and self._wait_for_retry(waiting_for):
                         continue
-                    job = self._claim(waiting_for)
+                    job = self._claim(number, waiting_for)
                     waiting_for = None
                     if job is None:
                         self._be_idle()
@@ -415,13 +415,13 @@ class Supervisor:
             return True
         return present is not None and present.standing() == job.standing()  # else it was cancelled, edited or taken
 
-    def _token(self):
-        token = "%s-%d" % (self._file.token, next(self._serials))
+    def _token(self, number):
+        token = worker_token(self._file.token, next(self._serials[number]), number, self._count)
         self._tokens.add(token)
         return token
 
-    def _claim(self, preferred):
-        token = self._token()
+    def _claim(self, number, preferred):
+        token = self._token(number)
         job = None
         try:
             job = self._jobs.claim(token, time.time(), preferred)
@@ -471,7 +471,7 @@ class Supervisor:
         in_place = self._jobs.settings.retry_in_place
         waits = not succeeded and (given_back or in_place)
         wanted = 0 if waits or self._stop.is_set() else _how_many(end.seconds) if succeeded else 1
-        after, following = self._record(batch.take() + [end], batch, wanted)
+        after, following = self._record(number, batch.take() + [end], wanted)
         if after is None:
             self._scans = -1  # its token may stand with a copy of its line now, which nobody runs
         if outcome is None:
@@ -500,13 +500,13 @@ class Supervisor:
             self._fault("cannot run %s: %s: %s" % (attempt.job.id, error.filename, error.strerror))
             return None, []
 
-    def _record(self, ended, batch, wanted):
+    def _record(self, number, ended, wanted):
         """Record how jobs ended and claim `wanted` others: (the last of them as it is now, the next job). It is tried each second for as
         long as the job file is broken or the disk full. The results are kept in memory meanwhile; a stop waits for them for some seconds.
         """
         patience, after, following = 5, None, []
         while ended:
-            tokens = [self._token() for _ in range(wanted)]
+            tokens = [self._token(number) for _ in range(wanted)]
             try:
                 results, following = self._jobs.record_all(ended, time.time(), tokens)
             except QueueError as error:
@@ -524,7 +524,7 @@ class Supervisor:
             else:
                 with self._others_turn:
                     self._stop.wait(_TICK) if not self._stop.is_set() else time.sleep(_TICK)
-        return after, batch.begin(following, time.monotonic())
+        return after, self._batches[number].begin(following, time.monotonic())
 
     def _settle(self, ended, results):
         """Tell of jobs whose end was recorded."""

@@ -70,6 +70,16 @@ def remove_worker_file(path, descriptor):
         os.close(descriptor)
 
 
+def worker_token(process, serial, number, count):
+    """The token of an attempt: that of its process, and a number that grows and tells the thread (from 0, of `count`) that claimed it."""
+    return "%s-%d" % (process, serial * count + number)
+
+
+def _serial(worker):
+    digits = worker.rpartition("-")[2]
+    return int(digits) if digits.isascii() and digits.isdigit() else 0
+
+
 def read_worker_file(descriptor, path):
     """The WorkerProcess that a worker file tells of; one that does not read right tells nothing but its token."""
     token = os.path.basename(path)[len("worker-"):-len(".json")]
@@ -148,7 +158,7 @@ class DeadWorker:
         self._home = home
         self._since = time.monotonic()
         self._left = None  # (job, LostTree) pairs; the job None for a tree whose job was taken away
-        self._noted = frozenset()  # the tokens of the attempts that were noted to run
+        self._running = frozenset()  # the tokens of the attempts that ran when it died
 
     def step(self, jobs, ended=None):
         """End what still runs of its attempts, and return its jobs once nothing does; False while there is more to do. `ended(job)` is
@@ -178,15 +188,25 @@ class DeadWorker:
     def _look(self, jobs):
         left = jobs.abandoned(self._runs)
         groups = {slot["worker"]: slot["group"] for slot in self.process.running}
-        self._noted = frozenset(groups)
+        self._running = self._that_ran(left, groups)
         trees = [(job, LostTree(self._home, job.worker, groups.pop(job.worker, 0), log_path(self._home, job, job.attempts)))
                  for job in left]
         return trees + [(None, LostTree(self._home, worker, group, "")) for worker, group in groups.items()]
 
+    def _that_ran(self, left, noted):
+        """Which of these jobs ran: of those of a thread that were noted to run, or have a log, the one that it claimed last."""
+        last: dict = {}  # thread: (serial, token)
+        for job in left:
+            if job.worker and (job.worker in noted or os.path.exists(log_path(self._home, job, job.attempts))):
+                serial = _serial(job.worker)
+                thread = serial % max(self.process.count, 1)
+                last[thread] = max(last.get(thread, (0, "")), (serial, job.worker))
+        return frozenset(worker for _, worker in last.values())
+
     def _return(self, jobs, job, ended):
         path = log_path(self._home, job, job.attempts)
-        if self.process.pid and job.worker not in self._noted and not os.path.exists(path):
-            jobs.record(job, None, time.time())  # claimed ahead, and never started
+        if self.process.pid and job.worker not in self._running:
+            jobs.record(job, None, time.time())  # claimed ahead, and not started, or ended already
             return
         after = jobs.lose(job, time.time(), last_lines(path))
         if after is not None:

@@ -10,6 +10,7 @@ import sys
 import time
 import unittest
 
+import job_runner
 import supervisor
 import worker_manager
 from job import Outcome, job_from_record
@@ -628,6 +629,22 @@ class TestKilled(WorkerTest):
         entry, = self.records("dlq.json")
         self.assertEqual((entry["id"], entry["output"]), ("killer", "last words"))
 
+
+    def test_of_what_a_dead_thread_had_claimed_the_last_that_was_started_counts_as_lost(self):
+        """It had claimed four, ended the first and noted that it runs the second, ended that too, and begun the log of the third."""
+        tokens = [worker_manager.worker_token("abc", serial, 1, 2) for serial in range(1, 5)]
+        for token in tokens:
+            self.add(token, "exit 0")
+            self.queue.claim(token, time.time())
+        os.mkdir(self.path("logs"))
+        third = self.queue.find(tokens[2])[0]
+        self.write(os.path.relpath(job_runner.log_path(self.home, third, 1), self.home), "")
+        slot = {"worker": tokens[1], "group": 999999999, "job": "0"}
+        process = worker_manager.WorkerProcess("abc", 999999999, 2, "", [slot], self.path("run", "worker-abc.json"))
+        dead = worker_manager.DeadWorker(None, process, self.home)
+        self.wait_for(lambda: dead.step(self.queue))
+        self.assertEqual([(job.state, job.attempts, job.reason) for job in self.queue.jobs()],
+                         [("pending", 0, None), ("pending", 0, None), ("pending", 1, "lost"), ("pending", 0, None)])
 
     def test_jobs_that_were_claimed_with_one_that_kills_its_worker_are_not_blamed(self):
         self.settings(max_retries=1)
