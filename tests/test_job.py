@@ -9,7 +9,7 @@ from job import (CANCELLED, COMPLETED, DEAD, FAILED, KILLED, LOST, MAX_ATTEMPTS,
                  Outcome, after_attempt, backoff_delay, claimed, first_run_at, given_back, given_up, job_from_checked, job_from_record,
                  new_job_fields, ready_at, retried, time_limit)
 from job_format import WIDTH, encode_line1, encode_line2
-from tests.base import longest
+from tests.base import as_command, longest
 
 NOW = 1795486146.123456
 TIME = "2026-11-24T02:09:06.123456Z"
@@ -83,7 +83,7 @@ class NewJobTest(unittest.TestCase):
                 self.assertEqual(job_from_record({"id": given, "command": "x"}).id, kept)
 
     def test_command_is_kept_to_the_letter(self):
-        for command in ("echo 'a'  \"b\"", " leading and trailing ", "first\nsecond\n", "\t\x01\x1b[31m", "\u00e9\u2028", "x" * longest(200000)):
+        for command in ("echo 'a'  \"b\"", " leading and trailing ", as_command("first\nsecond\n"), "\t\x01\x1b[31m", "\u00e9\u2028", "x" * longest(200000)):
             with self.subTest(repr(command)[:30]):
                 self.assertEqual(new_job_fields({"id": "a", "command": command}, "/")["command"], command)
 
