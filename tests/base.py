@@ -171,3 +171,38 @@ class HomeTest(unittest.TestCase):
             if time.monotonic() > deadline:
                 self.fail("not within %d s: %s" % (seconds, condition))
             time.sleep(0.02)
+
+
+class QueueTest(HomeTest):
+    """A home whose settings make tests fast, and its queue from inside."""
+
+    def setUp(self):
+        super().setUp()
+        self.queue = self.manager(fsync=False)
+        self.settings()
+
+    def settings(self, **values):
+        """Write config.json."""
+        self.write("config.json", json.dumps(dict({"poll_interval": 0.05, "backoff_base": 0.05, "fsync": False}, **values)))
+
+    def add(self, job_id, command, **fields):
+        """Add a job of the home's folder without starting a program for it."""
+        self.queue.enqueue([dict(fields, id=job_id, command=command)], self.home, time.time())
+
+    def job(self, job_id):
+        """The job as it stands."""
+        return self.queue.find(job_id)[-1]
+
+    def wait_for_state(self, job_id, state):
+        """Wait until a job is in a state; the job."""
+        self.wait_for(lambda: self.job(job_id).state == state)
+        return self.job(job_id)
+
+    def wait_for_file(self, name):
+        """Wait for a file that a job makes; its text."""
+        self.wait_for(lambda: os.path.exists(self.path(name)))
+        return self.text(name)
+
+    def text(self, name):
+        """The text of a file in the home; "" if there is none."""
+        return self.read(name).decode("utf-8") if os.path.exists(self.path(name)) else ""

@@ -16,7 +16,7 @@ import helpers
 import job_runner
 from file_lock import try_lock
 from job import CANCELLED, COMPLETED, DEAD, LOST, PENDING, PROCESSING, TIMEOUT
-from tests.base import DEADLINE, MAIN, ROOT, WINDOWS, WINE, HomeTest
+from tests.base import DEADLINE, MAIN, ROOT, WINDOWS, WINE, QueueTest
 from waiting import Waker
 from worker_manager import WorkerManager
 
@@ -52,14 +52,12 @@ while os.path.exists("config.json") and not os.path.exists("go"):
 """ % ROOT
 
 
-class PlatformTest(HomeTest):
-    """A home with fast settings, and jobs that are Python scripts in it."""
+class PlatformTest(QueueTest):
+    """Jobs that are Python scripts in the home, and are not tried again unless a test says so."""
 
     def setUp(self):
         super().setUp()
         self.addCleanup(self._end_all)
-        self.queue = self.manager(fsync=False)
-        self.settings()
 
     def _end_all(self):
         for name in ("parent", "child"):
@@ -69,7 +67,7 @@ class PlatformTest(HomeTest):
 
     def settings(self, **values):
         """Write config.json."""
-        self.write("config.json", json.dumps(dict({"poll_interval": 0.05, "backoff_base": 0.05, "fsync": False, "max_retries": 0}, **values)))
+        super().settings(**dict({"max_retries": 0}, **values))
 
     def script(self, text, *arguments):
         """Words that run this script with these arguments."""
@@ -78,20 +76,7 @@ class PlatformTest(HomeTest):
 
     def add(self, job_id, words, **fields):
         """Add a job of the home's folder that runs these words."""
-        self.queue.enqueue([dict(fields, id=job_id, command=helpers.quote_words(words))], self.home, time.time())
-
-    def job(self, job_id):
-        """The job as it stands."""
-        return self.queue.find(job_id)[-1]
-
-    def wait_for_state(self, job_id, state):
-        """Wait until a job is in a state; the job."""
-        self.wait_for(lambda: self.job(job_id).state == state)
-        return self.job(job_id)
-
-    def wait_for_file(self, name):
-        """Wait for a file that a job makes."""
-        self.wait_for(lambda: os.path.exists(self.path(name)))
+        super().add(job_id, helpers.quote_words(words), **fields)
 
     def lives(self, name):
         """Whether the process that locked this file runs."""

@@ -9,10 +9,9 @@ import sys
 import unittest
 
 import process_tree
-from tests.base import MAIN, ROOT, HomeTest
+from tests.base import MAIN, ROOT, WINDOWS, HomeTest
 from tests.test_worker_manager import WorkerTest, is_alive
 
-POSIX = os.name != "nt"
 ROOT_USER = getattr(os, "geteuid", lambda: 1)() == 0
 # Makes another program /bin/sh, for the processes that are started by it alone.
 AS_SH = ["unshare", "-m", "sh", "-c", 'mount --bind "$1" /bin/sh && shift && exec "$@"', "sh"]
@@ -99,7 +98,7 @@ class TestHomes(HomeTest):
 
     def test_names(self):
         names = ["with space", "é漢🚀", "it's \"$HOME\" `x` $(y)", "-home", "a\\b", "x" * 100 + os.sep + "y" * 100, "%s%d{id}"]
-        for name in names if POSIX else names[:2] + ["-home", "%s%d{id}"]:
+        for name in names if not WINDOWS else names[:2] + ["-home", "%s%d{id}"]:
             with self.subTest(name=name):
                 (self.go_the_whole_way if name == names[2] else self.go)(self.path(name))
 
@@ -143,7 +142,7 @@ class TestHomes(HomeTest):
         self.assertEqual((refused.returncode, refused.stderr.count("\n"), "must be writable" in refused.stderr), (1, 1, True))
 
 
-@unittest.skipUnless(POSIX, "process groups are a POSIX matter")
+@unittest.skipIf(WINDOWS, "process groups are a POSIX matter")
 class TestWithoutProc(WorkerTest):
     """What a system without /proc has (macOS, the BSDs) suffices: the paths that are taken there, taken here."""
 

@@ -15,7 +15,7 @@ import supervisor
 import worker_manager
 from job import Outcome, job_from_record
 from job_manager import Ended
-from tests.base import DEADLINE, HomeTest
+from tests.base import DEADLINE, QueueTest
 
 # Runs until the file go-ID (or go) appears. It ends with the home too, lest a test that failed leaves it behind.
 GATE = ('touch "here-$QUEUECTL_JOB_ID"; while [ -d "$QUEUECTL_HOME" ] && [ ! -e go ] && [ ! -e "go-$QUEUECTL_JOB_ID" ];'
@@ -52,18 +52,12 @@ def is_alive(pid):
 
 
 @unittest.skipIf(os.name == "nt", "the jobs are written for sh, and the tests send signals")
-class WorkerTest(HomeTest):
-    """A home whose settings make tests fast, and workers whose words are kept in files."""
+class WorkerTest(QueueTest):
+    """Workers whose words are kept in files."""
 
     def setUp(self):
         super().setUp()
         self.addCleanup(self.kill_workers)
-        self.queue = self.manager(fsync=False)
-        self.settings()
-
-    def settings(self, **values):
-        """Write config.json."""
-        self.write("config.json", json.dumps(dict({"poll_interval": 0.05, "backoff_base": 0.05, "fsync": False}, **values)))
 
     def kill_workers(self):
         """End what a test that failed has left running, detached workers too."""
@@ -72,28 +66,6 @@ class WorkerTest(HomeTest):
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-
-    def add(self, job_id, command, **fields):
-        """Add a job of the home's folder without starting a program for it."""
-        self.queue.enqueue([dict(fields, id=job_id, command=command)], self.home, time.time())
-
-    def job(self, job_id):
-        """The job as it stands."""
-        return self.queue.find(job_id)[-1]
-
-    def wait_for_state(self, job_id, state):
-        """Wait until a job is in a state; the job."""
-        self.wait_for(lambda: self.job(job_id).state == state)
-        return self.job(job_id)
-
-    def wait_for_file(self, name):
-        """Wait for a file that a job makes; its text."""
-        self.wait_for(lambda: os.path.exists(self.path(name)))
-        return self.text(name)
-
-    def text(self, name):
-        """The text of a file in the home; "" if there is none."""
-        return self.read(name).decode("utf-8") if os.path.exists(self.path(name)) else ""
 
     def worker(self, *arguments, **options):
         """Start a worker process and wait until it can be signalled: a Popen whose `words` name the file with its stderr."""
