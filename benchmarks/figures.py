@@ -8,7 +8,7 @@ import sys
 import time
 from datetime import datetime
 
-from benchmarks.measure import MAIN, NOTHING, RATE, ROOT, Home, Row, Target, environ, in_turn, job_lines, read_records, run, seconds
+from benchmarks.measure import MAIN, NOTHING, RATE, ROOT, Home, Row, Target, environ, in_turn, job_lines, peak, read_records, run, seconds
 from helpers import DEFAULTS
 from job import Outcome
 from job_manager import JobManager
@@ -55,9 +55,7 @@ def _drain(count, processes, threads, runner=""):
     with Home() as home:
         home.fill(count)
         started = time.perf_counter()
-        workers = [subprocess.Popen([sys.executable, MAIN, "worker", "start", "--count", str(threads), "--drain", "--runner", runner],
-                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                                    env=environ(QUEUECTL_HOME=home.path)) for _ in range(processes)]
+        workers = [home.start_worker("--count", str(threads), "--drain", "--runner", runner) for _ in range(processes)]
         for worker in workers:
             worker.wait()
         whole = time.perf_counter() - started
@@ -218,17 +216,20 @@ def add(scale):
     content = job_lines(scale.many)
     row = Row("add", f"enqueue - with {scale.many:,} lines", "json.loads, json.dumps, write, fsync", RATE, Target("ours", 100000))
 
-    def ours():
-        with Home() as home:
-            return scale.many / seconds(lambda: home.run("enqueue", "-", content=content))
-
     def reference():
         with Home() as home:
             return scale.many / seconds(lambda: run(["-c", _COPY, home.file("copy")], content=content, environ=environ()))
 
-    for pair in in_turn(scale.rounds, ours, reference):
+    for pair in in_turn(scale.rounds, lambda: rate_of_adding(scale.many), reference):
         row.add(*pair)
     return [row]
+
+
+def rate_of_adding(count):
+    """Jobs a second that one enqueue process adds from standard input."""
+    content = job_lines(count)
+    with Home() as home:
+        return count / seconds(lambda: home.run("enqueue", "-", content=content))
 
 
 def start(scale):
@@ -281,25 +282,23 @@ def _fill_scheduled(home, count):
 
 
 def _peak(fill):
-    """VmHWM in MiB of a worker process that runs the busy job and has looked at its queue for some seconds."""
+    """The most memory in MiB of a worker process that runs the busy job and has looked at its queue for some seconds."""
     with Home() as home:
         fill(home)
-        worker = subprocess.Popen([sys.executable, MAIN, "worker", "start"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                  stderr=subprocess.DEVNULL, env=environ(QUEUECTL_HOME=home.path))
+        worker = home.start_worker()
         try:
             while not any(process["running"] for process in json.loads(home.run("worker", "list", "--json"))):
                 if worker.poll() is not None:
                     raise RuntimeError("the worker ended")
                 time.sleep(0.1)
             time.sleep(3)  # three of its looks at everything
-            with open("/proc/%d/status" % worker.pid, encoding="ascii", errors="replace") as file:
-                peak = next(int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
+            most = peak(worker.pid)
             home.run("worker", "stop", "--now")
         finally:
             if worker.poll() is None:
                 worker.kill()
             worker.wait()
-    return peak / 1024
+    return most
 
 
 # ---------------------------------------------------------------- counting

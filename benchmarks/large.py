@@ -9,7 +9,7 @@ import sys
 import time
 
 from benchmarks.figures import READ, manager
-from benchmarks.measure import MAIN, NOTHING, RATE, ROOT, Home, Row, Target, environ, in_turn, run, seconds
+from benchmarks.measure import NOTHING, RATE, ROOT, Home, Row, Target, environ, in_turn, most_memory, peak, run, seconds
 from helpers import DEFAULTS
 from job import FAILED, Outcome
 
@@ -65,12 +65,7 @@ def _peak_of_command(home, *arguments):
         return None
     done = subprocess.run([sys.executable, "-c", program, *arguments], cwd=ROOT, env=environ(QUEUECTL_HOME=home.path), check=True,
                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, universal_newlines=True)
-    return _most_memory(done.stderr)
-
-
-def _most_memory(status):
-    """VmHWM in MiB, from the text of /proc/PID/status."""
-    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+    return most_memory(done.stderr)
 
 
 def _worker_rows(scale, home):
@@ -91,28 +86,19 @@ def _until_first(home, more=1):
     jobs = manager(home.path)
     before = jobs.count()["completed"]
     started = time.perf_counter()
-    worker = subprocess.Popen([sys.executable, MAIN, "worker", "start"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.PIPE, env=environ(QUEUECTL_HOME=home.path))
+    worker = home.start_worker(errors=subprocess.PIPE)
     try:
         for _ in range(more):
             worker.stderr.readline()  # a line a job
         elapsed = time.perf_counter() - started
-        peak = _peak(worker.pid)
+        most = peak(worker.pid)
         home.run("worker", "stop")
     finally:
         worker.kill()
         worker.communicate()
     if jobs.count()["completed"] <= before:
         raise RuntimeError("no job was completed")
-    return elapsed, peak
-
-
-def _peak(pid):
-    try:
-        with open("/proc/%d/status" % pid, encoding="ascii", errors="replace") as file:
-            return _most_memory(file.read())
-    except FileNotFoundError:
-        return None
+    return elapsed, most
 
 
 # ---------------------------------------------------------------- an idle worker
@@ -173,8 +159,7 @@ class _Idle:
         self._home = home
 
     def __enter__(self):
-        self._worker = subprocess.Popen([sys.executable, MAIN, "worker", "start", "--count", "4"], stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environ(QUEUECTL_HOME=self._home.path))
+        self._worker = self._home.start_worker("--count", "4")
         while json.loads(self._home.run("worker", "list", "--json")) == []:
             time.sleep(0.05)
         time.sleep(1)

@@ -123,6 +123,11 @@ class Home:
         """Run a command of the program in this home; what it printed. Raises CalledProcessError."""
         return run([MAIN] + list(arguments), environ=environ(QUEUECTL_HOME=self.path), **options)
 
+    def start_worker(self, *arguments, errors=subprocess.DEVNULL):
+        """Start a worker process in this home: a Popen, whose stderr goes to `errors`."""
+        return subprocess.Popen([sys.executable, MAIN, "worker", "start"] + list(arguments), stdin=subprocess.DEVNULL,
+                                stdout=subprocess.DEVNULL, stderr=errors, env=environ(QUEUECTL_HOME=self.path))
+
     def fill(self, count, fields=None):
         """Add `count` jobs that do nothing; `fields(number)` gives what each has besides."""
         content = job_lines(count)
@@ -152,6 +157,20 @@ def run(arguments, content=None, environ=None, output=subprocess.PIPE):
         sys.stderr.write(done.stderr.decode("utf-8", "replace"))
         done.check_returncode()
     return (done.stdout or b"").decode("utf-8")
+
+
+def most_memory(status):
+    """The most memory that a process took, in MiB, from the text of its /proc/PID/status."""
+    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+
+
+def peak(pid):
+    """The most memory that a process has taken so far, in MiB; None where the system does not tell."""
+    try:
+        with open("/proc/%d/status" % pid, encoding="ascii", errors="replace") as file:
+            return most_memory(file.read())
+    except FileNotFoundError:
+        return None
 
 
 def read_records(path):

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 
+from benchmarks.figures import rate_of_adding
 from benchmarks.measure import RATE, Home, Row, Target, environ, in_turn, job_lines, seconds
 
 _PACKAGES = ("litequeue", "huey", "persist-queue")
@@ -157,17 +158,11 @@ def add_beside_peers(scale):
             if python is None:
                 row.skipped = "it cannot be installed"
             else:
-                for ours, theirs in in_turn(max(2, scale.rounds // 2 + 1), lambda: _put_ours(scale.many),
+                for ours, theirs in in_turn(max(2, scale.rounds // 2 + 1), lambda: rate_of_adding(scale.many),
                                             lambda name=name: _put_theirs(python, _ADD[name], scale.drain_jobs)):
                     row.add(ours, theirs)
             rows.append(row)
     return rows
-
-
-def _put_ours(count):
-    content = job_lines(count)
-    with Home() as home:
-        return count / seconds(lambda: home.run("enqueue", "-", content=content))
 
 
 def _put_theirs(python, program, count):
