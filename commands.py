@@ -5,8 +5,8 @@ import os
 import sys
 import time
 
-from helpers import (DEFAULTS, SETTINGS, JsonError, QueueError, UsageError, check_setting, decode_json, decode_json_at, decode_utf8,
-                     encode_json, format_time, load_settings, parse_time, printable, printable_json, quote_words, read_config,
+from helpers import (DEFAULTS, SETTINGS, WINDOWS, JsonError, QueueError, UsageError, check_setting, decode_json, decode_json_at,
+                     decode_utf8, encode_json, format_time, load_settings, parse_time, printable, printable_json, quote_words, read_config,
                      save_setting, setting_named, settings_from, skip_whitespace, split_words)
 from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, InvalidJob, given_up
 from job_format import STATES, CorruptFile
@@ -501,7 +501,7 @@ def cmd_edit(args, queue):
     job = queue.jobs.find(args.id)[-1]
     if job.state != PENDING:
         raise QueueError("job %r is %s; only a pending one can be edited" % (args.id, job.state))
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ("notepad" if os.name == "nt" else "vi")
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ("notepad" if WINDOWS else "vi")
     text = json_text(dict(job.fields(), run_at=job.run_at)) + "\n"
     descriptor, path = tempfile.mkstemp(prefix="queuectl-", suffix=".json")
     with os.fdopen(descriptor, "wb") as file:
@@ -543,7 +543,7 @@ def cmd_cancel(args, queue):
     from job_runner import last_lines, log_path
     done = queue.jobs.cancel(args.ids, time.time(), lambda job: last_lines(log_path(queue.home, job, job.attempts)))
     if any(job.state == PROCESSING for job in done):
-        queue.workers.wake()
+        queue.jobs.wake_workers()
     if queue.jobs.settings.on_finish:
         from job_runner import announce_once
         for job in done:
@@ -564,7 +564,7 @@ def cmd_resume(args, queue):
     """Let workers take jobs again."""
     was_paused = queue.jobs.paused()
     queue.jobs.resume()
-    queue.workers.wake()
+    queue.jobs.wake_workers()
     print("Resumed." if was_paused else "It was not paused.")
     return 0
 

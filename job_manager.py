@@ -150,7 +150,11 @@ class JobManager:
     def wake_workers(self):
         """Let idle workers look at once."""
         folder = os.path.dirname(self._lock.path)
-        for name in os.listdir(folder):
+        try:
+            names = os.listdir(folder)
+        except FileNotFoundError:
+            return  # nobody has ever worked here
+        for name in names:
             if name.endswith(".wake"):
                 wake(os.path.join(folder, name))
 
@@ -252,13 +256,17 @@ class JobManager:
     def _fill(self, index, view):
         from time import time
         with view:
-            for place, record in view.pending():
-                if record is None:
-                    index.add(place)
-                else:
-                    self._expect(index, job_from_checked(record), place, time())
+            self._expect_all(index, view.pending(), time())
             if index.unknown:
                 index.learn(view.find_ids(index.unknown))
+
+    def _expect_all(self, index, pending, now):
+        """Let the index know pending records, as `pending_records` gives them."""
+        for place, record in pending:
+            if record is None:
+                index.add(place)
+            else:
+                self._expect(index, job_from_checked(record), place, now)
 
     def _expect(self, index, job, place, now):
         """Let the index know a pending job."""
@@ -285,11 +293,7 @@ class JobManager:
                 self._expect(index, job_from_checked(parse_record(*jobs.lines(place))), place, index.now)
             elif state is not None:
                 index.changed(place, state)
-        for place, record in jobs.pending_since(index.mark, index.has_blocked):
-            if record is None:
-                index.add(place)
-            else:
-                self._expect(index, job_from_checked(record), place, index.now)
+        self._expect_all(index, jobs.pending_since(index.mark, index.has_blocked), index.now)
         if index.unknown:
             with jobs.view(locked=True) as view:
                 index.learn(view.find_ids(index.unknown))

@@ -189,26 +189,27 @@ class DeadWorker:
         left = jobs.abandoned(self._runs)
         groups = {slot["worker"]: slot["group"] for slot in self.process.running}
         self._running = self._that_ran(left, groups)
-        trees = [(job, LostTree(self._home, job.worker, groups.pop(job.worker, 0), log_path(self._home, job, job.attempts)))
-                 for job in left]
+        trees = [(job, LostTree(self._home, job.worker, groups.pop(job.worker, 0), self._log(job))) for job in left]
         return trees + [(None, LostTree(self._home, worker, group, "")) for worker, group in groups.items()]
+
+    def _log(self, job):
+        return log_path(self._home, job, job.attempts)
 
     def _that_ran(self, left, noted):
         """Which of these jobs ran: of those of a thread that were noted to run, or have a log, the one that it claimed last."""
         last: dict = {}  # thread: (serial, token)
         for job in left:
-            if job.worker and (job.worker in noted or os.path.exists(log_path(self._home, job, job.attempts))):
+            if job.worker and (job.worker in noted or os.path.exists(self._log(job))):
                 serial = _serial(job.worker)
                 thread = serial % max(self.process.count, 1)
                 last[thread] = max(last.get(thread, (0, "")), (serial, job.worker))
         return frozenset(worker for _, worker in last.values())
 
     def _return(self, jobs, job, ended):
-        path = log_path(self._home, job, job.attempts)
         if self.process.pid and job.worker not in self._running:
             jobs.record(job, None, time.time())  # claimed ahead, and not started, or ended already
             return
-        after = jobs.lose(job, time.time(), last_lines(path))
+        after = jobs.lose(job, time.time(), last_lines(self._log(job)))
         if after is not None:
             log("%s: its worker%s died; %s" % (job.id, " (pid %d)" % self.process.pid if self.process.pid else "",
                                                "it runs again" if after.state == PENDING else "moved to the dead letter queue"))
@@ -258,11 +259,6 @@ class WorkerManager:
     def running(self):
         """The worker processes that are alive."""
         return live_workers(self._folder)
-
-    def wake(self):
-        """Let all worker processes look at the queue now."""
-        for path in worker_files(self._folder):
-            wake(path[:-len("json")] + "wake")
 
     def left_behind(self):
         """The paths of the files of worker processes that died."""
