@@ -14,7 +14,7 @@ import time
 from _thread import allocate_lock
 
 from file_lock import is_held, try_lock, unlock
-from helpers import WINDOWS, make_folder, open_private, pread, remove_file
+from helpers import WINDOWS, make_folder, open_private, pread, pwrite, remove_file
 from job import FAILED, KILLED, TIMEOUT, UNSTARTABLE, InvalidJob, Outcome, runner_words, time_limit
 from process_tree import HAS_PROC, KILL, TERM, group_runs, processes_of, signal_group
 
@@ -87,9 +87,10 @@ class LogFile:
     as long as any process has it, nobody else gets the lock.
     """
 
-    def __init__(self):
+    def __init__(self, sleep=time.sleep):
         self.path = None
         self._descriptor = None
+        self._sleep = sleep
         self._dropped = 0  # bytes that `trim` took away
         self._mutex = allocate_lock()  # `trim` comes from another thread
 
@@ -99,16 +100,16 @@ class LogFile:
         with self._mutex:
             if self._descriptor is None:
                 self._create(path)
-                inherited = open_private(path, os.O_WRONLY | os.O_APPEND)
-                try_lock(inherited)
             else:  # `end` has locked it
                 os.rename(self.path, path)
-                self.path, inherited = path, self._descriptor
-                self._descriptor = open_private(path, os.O_RDWR | os.O_APPEND)
+                self.path = path
+                unlock(self._descriptor)
+            inherited = open_private(path, os.O_WRONLY | os.O_APPEND)
+            try_lock(inherited)
         return inherited
 
     def _create(self, path):
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL  # not O_APPEND, with which Linux heeds no offset (pwrite(2), BUGS)
         try:
             descriptor = open_private(path, flags)
         except FileNotFoundError:
@@ -120,8 +121,8 @@ class LogFile:
         self.path, self._descriptor, self._dropped = path, descriptor, 0
 
     def write(self, text):
-        """Add a remark of our own. Raises OSError."""
-        os.write(self._descriptor, text.encode("utf-8", "replace"))
+        """Say this in the log of a command that did not start, and so writes nothing itself. Raises OSError."""
+        pwrite(self._descriptor, text.encode("utf-8", "replace"), 0)
 
     def trim(self, limit):
         """Keep only the last part of a log that has grown beyond `limit` bytes, and say in it how much was dropped. What the job writes
@@ -134,11 +135,13 @@ class LogFile:
         if size <= limit:
             return
         kept = pread(self._descriptor, limit // 2, size - limit // 2)
-        os.ftruncate(self._descriptor, 0)
-        self._dropped += size - len(kept)
-        content = b"[queuectl: %d bytes were dropped here, since the output exceeds max_output]\n" % self._dropped + kept
-        if os.write(self._descriptor, content) != len(content):
+        dropped = self._dropped + size - len(kept)
+        content = b"[queuectl: %d bytes were dropped here, since the output exceeds max_output]\n" % dropped + kept
+        # Over what is there, and only then cut: what the job adds meanwhile comes behind it, never in front.
+        if pwrite(self._descriptor, content, 0) != len(content):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
+        os.ftruncate(self._descriptor, len(content))
+        self._dropped = dropped
 
     def end(self, limit=None):
         """Let go of a log that holds something, or that someone may still write to, shortened once more if there is a limit; keep an
@@ -156,11 +159,11 @@ class LogFile:
 
     def _lock(self):
         """Lock the log; False if it is held. A command that another thread is just starting has a copy of the descriptor until its exec."""
-        for _ in range(5):
+        for pause in (0.0005, 0.001, 0.002, 0.004, 0.008):
             if try_lock(self._descriptor):
                 return True
-            time.sleep(0.001)
-        return False
+            self._sleep(pause)
+        return try_lock(self._descriptor)
 
     def is_held(self):
         """Whether a process of the attempt, or one that it left behind, still has the log open."""

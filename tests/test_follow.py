@@ -110,17 +110,34 @@ class TestOutput(ControlTest):
 
     def test_an_empty_log_does_not_stay_because_another_command_is_just_being_started(self):
         """A child has copies of all descriptors until its exec."""
-        log = job_runner.LogFile()
+        copies = []
+        log = job_runner.LogFile(sleep=lambda seconds: os.close(copies.pop()))
         for number in range(5):
             inherited = log.begin(self.path("log-%d" % number))
-            copy = os.dup(inherited)
+            copies += [os.dup(inherited), os.dup(inherited)]
             os.close(inherited)
-            closing = threading.Timer(0.002, os.close, (copy,))
-            closing.start()
             log.end()
-            closing.join()
+            self.assertEqual(copies, [])
         log.discard()
         self.assertEqual([name for name in os.listdir(self.home) if name.startswith("log-")], [])
+
+    def test_a_shortened_log_begins_with_what_was_dropped_whatever_the_job_writes_meanwhile(self):
+        log = job_runner.LogFile()
+        os.close(log.begin(self.path("silent")))
+        log.end()  # and its file serves the next attempt
+        inherited = log.begin(self.path("log"))
+        writer = subprocess.Popen([sys.executable, "-c", "import os\nwhile True: os.write(1, b'0123456789\\n')"], stdout=inherited)
+        os.close(inherited)
+        self.addCleanup(writer.wait)
+        self.addCleanup(writer.kill)
+        for _ in range(200):
+            self.wait_for(lambda: os.path.getsize(self.path("log")) > 5000)
+            log.trim(5000)
+            with open(self.path("log"), "rb") as file:
+                said = file.read()
+            self.assertTrue(said.startswith(b"[queuectl: "), said[:20])
+            self.assertNotIn(b"\0", said)
+        log.end()
 
     def test_shortening_a_log_whose_attempt_ends_meanwhile_touches_no_other_file(self):
         log = job_runner.LogFile()
