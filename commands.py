@@ -5,12 +5,13 @@ import os
 import sys
 import time
 
-from helpers import (DEFAULTS, SETTINGS, WINDOWS, JsonError, QueueError, UsageError, check_setting, decode_json, decode_json_at,
-                     decode_utf8, encode_json, format_time, load_settings, parse_time, printable, printable_json, quote_words, read_config,
+from helpers import (DEFAULTS, SETTINGS, JsonError, QueueError, UsageError, check_setting, decode_json, decode_json_at,
+                     decode_utf8, encode_json, format_time, load_settings, parse_time, printable, printable_json, read_config,
                      save_setting, setting_named, settings_from, skip_whitespace, split_words)
 from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, InvalidJob, given_up
 from job_format import STATES, CorruptFile
 from job_manager import Choice, JobManager
+from system import EDITOR, quote_words
 from terminal import (Follower, Progress, bar, bars, copy_to_stdout, display_width, fit, get_width, is_terminal, knows_unicode, length,
                       paint_state, showable, table, use_color, watch, when)
 
@@ -435,7 +436,7 @@ def _latest(jobs):
 
 def cmd_worker_start(args, queue):
     """Be a worker process, or start one in the background."""
-    from file_lock import remote_file_system
+    from system import remote_file_system
     from worker_manager import check_safe
     check_safe([queue.home, queue.path("jobs.json"), queue.config_path])
     if args.drain and queue.jobs.paused():
@@ -501,7 +502,7 @@ def cmd_edit(args, queue):
     job = queue.jobs.find(args.id)[-1]
     if job.state != PENDING:
         raise QueueError("job %r is %s; only a pending one can be edited" % (args.id, job.state))
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ("notepad" if WINDOWS else "vi")
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or EDITOR
     text = json_text(dict(job.fields(), run_at=job.run_at)) + "\n"
     descriptor, path = tempfile.mkstemp(prefix="queuectl-", suffix=".json")
     with os.fdopen(descriptor, "wb") as file:

@@ -8,11 +8,11 @@ import os
 import re
 from collections import namedtuple
 
-from file_lock import remote_file_system
 from helpers import QueueError, decode_json, decode_json_at, load_settings
 from job import job_from_record
 from job_file import keep_beside
 from job_format import encode_line1
+from system import remote_file_system
 
 # What was found about one file: its name, whether it is sound, a sentence, and whether `repair` can do something about it.
 Finding = namedtuple("Finding", "name sound text repairable")

@@ -18,122 +18,10 @@ from __future__ import annotations
 import errno
 import os
 import struct
-import time
 from _thread import allocate_lock
 
-from helpers import WINDOWS, QueueError, make_folder, open_private, pread, pwrite
-
-if WINDOWS:
-    import _winapi
-    import msvcrt
-
-    _FAR = 1 << 40
-
-    def _locking(descriptor, mode):
-        position = os.lseek(descriptor, 0, os.SEEK_CUR)
-        os.lseek(descriptor, _FAR, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, mode, 1)
-        finally:
-            os.lseek(descriptor, position, os.SEEK_SET)  # or a job that inherits it would write there
-
-    def try_lock(descriptor):
-        """Lock an open file for its description alone; False if another one holds it."""
-        try:
-            _locking(descriptor, msvcrt.LK_NBLCK)
-        except OSError:  # EACCES, but Wine sets no number, so that it is that of some earlier fault
-            return False
-        return True
-
-    def unlock(descriptor):
-        """Give up the lock."""
-        _locking(descriptor, msvcrt.LK_UNLCK)
-
-    def is_held(path):
-        """Whether a process has a file open to write to it. (A lock would not tell: it ends with the process that took it, whoever has
-        inherited the file.)"""
-        try:  # to read it, and to let nobody write meanwhile
-            _winapi.CloseHandle(_winapi.CreateFile(path, _winapi.GENERIC_READ, 1, 0, _winapi.OPEN_EXISTING, 0, 0))
-        except PermissionError:
-            return True
-        except OSError:
-            return False
-        return False
-
-    def _wait_for(descriptor, notice):
-        started = time.monotonic()
-        while not try_lock(descriptor):
-            time.sleep(0.001)  # nobody queues here: who asks seldom does not get it from those who take it all the time
-            if notice and time.monotonic() - started > NOTICE_AFTER:
-                notice()
-                notice = None
-else:
-    import fcntl
-
-    def try_lock(descriptor):
-        """Lock an open file for its description alone; False if another one holds it."""
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                return False
-            raise
-        return True
-
-    def unlock(descriptor):
-        """Give up the lock."""
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-    def is_held(path):
-        """Whether a process still has, or has inherited, a descriptor of a file that is locked."""
-        try:
-            descriptor = open_private(path, os.O_RDONLY)
-        except OSError as error:
-            return error.errno in (errno.EACCES, errno.EPERM)
-        try:
-            return not try_lock(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def _wait_for(descriptor, notice):
-        for _ in range(20):  # most holders are done within a fraction of a millisecond
-            time.sleep(0.0005)
-            if try_lock(descriptor):
-                return
-        from threading import Timer
-        timer = Timer(NOTICE_AFTER, notice or (lambda: None))
-        timer.daemon = True
-        timer.start()
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        finally:
-            timer.cancel()
-
-# File systems of other machines, by Linux's names: whether a lock there keeps out a process on another one, and whether it ends with its
-# process, depends on servers and mount options.
-_REMOTE = frozenset(("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ncpfs", "ceph", "lustre", "glusterfs", "virtiofs", "fuse.sshfs",
-                     "fuse.glusterfs", "fuse.s3fs", "fuse.rclone", "fuse.ceph-fuse", "fuse.davfs", "davfs"))
-
-
-def remote_file_system(path, mounts="/proc/self/mounts"):
-    """The kind of file system of another machine that a folder is on, or None if it is on none, or the system does not tell. `mounts` is a
-    table as in fstab(5)."""
-    path = os.path.realpath(path)
-    if WINDOWS:
-        return "network drive" if path.startswith("\\\\") and not path.startswith("\\\\?\\") else None
-    try:
-        with open(mounts, encoding="utf-8", errors="surrogateescape") as file:
-            rows = [line.split(" ") for line in file]
-    except OSError:
-        return None
-    kind, longest = None, -1
-    for row in rows:
-        # Spaces and the like are written as octal numbers there.
-        place = row[1].replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\").rstrip("/")
-        if (path == place or path.startswith(place + "/")) and len(place) >= longest:
-            kind, longest = row[2], len(place)
-    return kind if kind in _REMOTE else None
-
+from helpers import QueueError
+from system import make_folder, open_private, pread, pwrite, try_lock, unlock, wait_for_lock
 
 NOTICE_AFTER = 3.0  # seconds of waiting before the user is told
 
@@ -208,7 +96,7 @@ class FileLock:
                 self._open()
             try:
                 if not try_lock(self._descriptor):
-                    _wait_for(self._descriptor, self._notice)
+                    wait_for_lock(self._descriptor, self._notice, NOTICE_AFTER)
             except OSError as error:
                 raise LockError("cannot lock %s: %s" % (self.path, error.strerror)) from None
             try:

@@ -1,6 +1,6 @@
-"""Settings, time, strict JSON, logging, and the file operations in which platforms differ.
+"""Settings, time, strict JSON and logging.
 
-Every other module may use this one; it uses none of them. It knows nothing of jobs or queues.
+Every other module but `system` may use this one. It knows nothing of jobs or queues.
 It must stay cheap to import, since each command pays for it: no subprocess, threading or datetime up here.
 """
 from __future__ import annotations
@@ -12,9 +12,7 @@ import time
 from collections import namedtuple
 from functools import lru_cache
 
-O_BINARY = getattr(os, "O_BINARY", 0)  # Windows would write "\r\n" for "\n" without it
-O_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
-WINDOWS = os.name == "nt"
+from system import ESCAPE, write_file
 
 
 class QueueError(Exception):
@@ -229,164 +227,6 @@ def parse_duration(text):
     return seconds
 
 
-# ---------------------------------------------------------------- files
-
-def open_private(path, flags):
-    """A descriptor of `path`, binary, not inherited, never through a symbolic link; a file it creates is its owner's alone (0600).
-
-    Raises OSError.
-    """
-    return os.open(path, flags | O_BINARY | O_NOFOLLOW, 0o600)
-
-
-def make_folder(path):
-    """Create a folder, and those above it, for its owner alone (0700), unless it is there. Raises OSError."""
-    if os.path.isdir(path):
-        return
-    above = os.path.dirname(path)
-    if above and not os.path.isdir(above):
-        make_folder(above)
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        return
-
-
-if not WINDOWS:
-    pread, pwrite = os.pread, os.pwrite
-else:
-    # Windows has one position a descriptor; every caller either holds the lock or owns its descriptor alone.
-    def pread(descriptor, size, offset):
-        """Up to `size` bytes from `offset`."""
-        os.lseek(descriptor, offset, os.SEEK_SET)
-        return os.read(descriptor, size)
-
-    def pwrite(descriptor, content, offset):
-        """Write at `offset`; the number of bytes written."""
-        os.lseek(descriptor, offset, os.SEEK_SET)
-        return os.write(descriptor, content)
-
-
-def sync(descriptor):
-    """Ask that a file's content be on the disk itself. Raises OSError; a failed fsync must never be tried again,
-    because the second one succeeds although the pages are lost (the PostgreSQL fsync finding of 2018)."""
-    if sys.platform == "darwin":  # fsync stops at the drive's cache there (fsync(2) of macOS)
-        import fcntl
-        try:
-            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-            return
-        except OSError:  # a file system without it, which has fsync alone
-            os.fsync(descriptor)
-            return
-    os.fsync(descriptor)
-
-
-def sync_folder(path):
-    """Ask that the names in a folder be on the disk; nothing to do on Windows, where a folder cannot be opened."""
-    if WINDOWS:
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        sync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _patiently(operation, *paths):
-    """Do it; on Windows, where it is refused while a reader has such a file open, it is tried for about 2 s. Raises OSError."""
-    for _ in range(40 if WINDOWS else 0):
-        try:
-            return operation(*paths)
-        except PermissionError:
-            time.sleep(0.05)
-    return operation(*paths)
-
-
-def replace(source, target):
-    """os.replace, with patience. Raises OSError."""
-    _patiently(os.replace, source, target)
-
-
-def write_file(path, content):
-    """Put bytes in place of a file, whole or not at all, and on the disk. Raises OSError and leaves the old file."""
-    temporary = path + ".new"
-    try:
-        remove_file(temporary)
-        descriptor = open_private(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-        try:
-            if os.write(descriptor, content) != len(content):
-                raise OSError(28, "no space left on device", path)
-            sync(descriptor)
-        finally:
-            os.close(descriptor)
-        replace(temporary, path)
-    except OSError as error:
-        remove_file(temporary)
-        raise OSError(error.errno, error.strerror, path) from None
-    sync_folder(os.path.dirname(path))
-
-
-def wake(path):
-    """End the sleep of whoever waits at a FIFO, or, on a system that has none, at a file that grows, if there is one."""
-    try:
-        descriptor = open_private(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0))
-    except OSError:
-        return  # nobody waits there any more
-    try:
-        os.write(descriptor, b"w")
-    except OSError:
-        return  # it has more than enough to wake up for
-    finally:
-        os.close(descriptor)
-
-
-def remove_file(path):
-    """Remove a file if it is there. Raises OSError."""
-    try:
-        _patiently(os.unlink, path)
-    except FileNotFoundError:
-        pass
-
-
-# ---------------------------------------------------------------- the terminal and the shell
-
-def takes_escapes(descriptor):
-    """Whether a terminal takes escape sequences. The console of Windows does once it is asked to, but for very old ones."""
-    if not WINDOWS:
-        return True
-    import ctypes
-    import msvcrt
-    kernel, handle, mode = ctypes.WinDLL("kernel32"), ctypes.c_void_p(msvcrt.get_osfhandle(descriptor)), ctypes.c_uint32()
-    return bool(kernel.GetConsoleMode(handle, ctypes.byref(mode)) and kernel.SetConsoleMode(handle, mode.value | 4))
-
-
-if not WINDOWS:
-    MAX_COMMAND = None
-
-    def quote_words(words):
-        """Words as one command of which the shell makes these words again."""
-        from shlex import quote
-        return " ".join(quote(word) for word in words)
-else:
-    # cmd.exe takes lines of 8,191 characters, and Popen puts its path, " /c " and two quotes around the command.
-    MAX_COMMAND = 8191 - len(os.environ.get("COMSPEC", "cmd.exe")) - len(' /c ""')
-
-    def _quote(word):
-        import re
-        if word and not re.search(r'[\s"&|<>^()%!,;=]', word):
-            return word
-        # As programs take a command line apart: a backslash means itself, but before a quote. Percent signs stand outside of the quotes:
-        # there is no variable whose name starts with one.
-        escaped = re.sub(r"(\\+)(?=%|\Z)", r"\1\1", re.sub(r'(\\*)"', r'\1\1\\"', word))
-        quoted = '"' + escaped.replace("%", '"%"') + '"'
-        # cmd.exe leaves alone what stands in quotes, but takes a quote inside for their end: then all of it is escaped for it.
-        return re.sub(r'[()!^"<>&|]', r"^\g<0>", quoted) if '"' in word else quoted
-
-    def quote_words(words):
-        """Words as one command of which the shell and the program that it starts make these words again."""
-        return " ".join(_quote(word) for word in words)
-
-
 # ---------------------------------------------------------------- settings
 
 MIN_TIMEOUT, MAX_TIMEOUT = 0.001, 31536000  # seconds
@@ -453,7 +293,7 @@ def split_words(text):
     if text.lstrip().startswith("["):
         return decode_json(text)
     lexer = shlex(text, posix=True)
-    lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", "" if WINDOWS else lexer.escape
+    lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", ESCAPE
     try:
         return list(lexer)
     except ValueError as error:

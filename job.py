@@ -10,8 +10,9 @@ import re
 from collections import namedtuple
 from functools import lru_cache
 
-from helpers import MAX_COMMAND, UsageError, check_value, encode_json, format_time, parse_duration, parse_time, setting_named
+from helpers import UsageError, check_value, encode_json, format_time, parse_duration, parse_time, setting_named
 from job_format import COLUMNS, STATES
+from system import MAX_COMMAND
 
 PENDING, PROCESSING, COMPLETED, DEAD = STATES
 

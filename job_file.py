@@ -18,16 +18,16 @@ import re
 import time
 
 from file_lock import RING, new_gen
-from helpers import (WINDOWS, QueueError, format_time, open_private, parse_time, pread, pwrite, remove_file, replace,
-                     sync, sync_folder)
+from helpers import QueueError, format_time, parse_time
 from job_format import (CHUNK, COLUMNS, EMPTY, END, STATES, WIDTH, CorruptFile, Layout, bare, blocks, check_canonical, count_block,
                         encode_line1, encode_line2, find_ids, lay_out, parse_any, parse_damaged, parse_record, pending_records, read_lines)
+from system import OPEN_FILES_MOVE, open_private, pread, pwrite, remove_file, replace, sync, sync_folder
 
 _SETTLED = 0.2  # seconds that a strange file must have held still; an editor that truncates first shows an empty one for a moment
 _MISSING = (0, 0, 0)
 _ADVICE = {errno.ENOSPC: "; free some space and try again", errno.EDQUOT: "; free some space and try again",
            errno.EFBIG: "; raise the limit on file sizes",
-           errno.EACCES: "; it must be readable and writable by you" + ", and another program may have it open" * WINDOWS,
+           errno.EACCES: "; it must be readable and writable by you" + ", and another program may have it open" * (not OPEN_FILES_MOVE),
            errno.EPERM: "; it must be readable and writable by you", errno.EROFS: "; the queue needs a folder that can be written",
            errno.ELOOP: "; it must not be a symbolic link"}
 
@@ -323,8 +323,8 @@ class JobFile:
             self._descriptor = None
 
     def leave(self):
-        """The end of an operation. Windows replaces no open file, so there it is closed; elsewhere a worker saves the next opening."""
-        if WINDOWS:
+        """The end of an operation. Where the file can be replaced nonetheless it stays open, which saves a worker the next opening."""
+        if not OPEN_FILES_MOVE:
             self._close()
 
     def keep(self):

@@ -15,7 +15,8 @@ from __future__ import annotations
 import json
 import re
 
-from helpers import JsonError, QueueError, decode_json, decode_json_at, decode_utf8, encode_json, pread, skip_whitespace
+from helpers import JsonError, QueueError, decode_json, decode_json_at, decode_utf8, encode_json, skip_whitespace
+from system import pread
 
 STATES = ("pending", "processing", "completed", "dead")
 

@@ -13,12 +13,13 @@ import os
 from collections import namedtuple
 
 from file_lock import FileLock
-from helpers import QueueError, encode_json, format_time, open_private, parse_time, remove_file, sync, wake
+from helpers import QueueError, encode_json, format_time, parse_time
 from job import (CANCELLED, COMPLETED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, TIMEOUT, InvalidJob, Outcome, after_attempt,
                  claimed, find_cycle, first_run_at, given_back, given_up, job_from_checked, job_from_record, new_job_fields, ready_at,
                  retried, time_limit)
 from job_format import STATES, column, encode_line1, encode_line2, parse_record
 from job_file import JobFile, NotConfirmed, Replaced, StorageFault, open_files, storage_fault
+from system import open_private, remove_file, sync, wake
 
 # What an entry of dlq.json says besides the job itself.
 BURIED = ("failed_at", "output", "timed_out_after")

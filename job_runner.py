@@ -9,14 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import re
-import subprocess
 import time
 from _thread import allocate_lock
 
-from file_lock import is_held, try_lock, unlock
-from helpers import WINDOWS, make_folder, open_private, pread, pwrite, remove_file
 from job import FAILED, KILLED, TIMEOUT, UNSTARTABLE, InvalidJob, Outcome, runner_words, time_limit
-from process_tree import HAS_PROC, KILL, TERM, group_runs, processes_of, signal_group
+from process_tree import HAS_PROC, KILL, TERM, encode_environ, group_runs, processes_of, signal_group, start_detached
+from system import OPEN_FILES_MOVE, is_held, make_folder, open_private, pread, pwrite, remove_file, try_lock, unlock
 
 _UNSAFE = re.compile(r"[^0-9A-Za-z_-]+")
 STOPPED = "stopped"  # why an attempt was ended that goes back to the queue
@@ -152,9 +150,9 @@ class LogFile:
                 if limit is not None:
                     self._trim(size, limit)
             finally:
-                if self._descriptor is not None and (size or WINDOWS or not self._lock()):
+                if self._descriptor is not None and (size or not OPEN_FILES_MOVE or not self._lock()):
                     self._close()
-                    if not size and not is_held(self.path):  # Windows, where an open file gets no other name
+                    if not size and not is_held(self.path):  # it could not serve the next attempt, which another name is for
                         remove_file(self.path)
 
     def _lock(self):
@@ -314,11 +312,7 @@ class Attempt:
 
 def job_environ(environ, home):
     """The environment that all jobs of a worker process share, as bytes: its own, but for what a job that started it was told."""
-    environ = {name: value for name, value in environ.items() if not name.startswith("QUEUECTL_")}
-    if WINDOWS:
-        shared = {key.encode("utf-8", "surrogatepass"): value.encode("utf-8", "surrogatepass") for key, value in environ.items()}
-    else:
-        shared = {os.fsencode(key): os.fsencode(value) for key, value in environ.items()}
+    shared = encode_environ({name: value for name, value in environ.items() if not name.startswith("QUEUECTL_")})
     shared[b"QUEUECTL_HOME"] = home.encode("utf-8", "surrogateescape")
     return shared
 
@@ -335,8 +329,7 @@ def finish_environ(job):
 def announce_once(command, job, home, environ):
     """Run the on_finish command for a job that no worker has ended, without waiting for it."""
     text = {name.decode("ascii"): value.decode("utf-8") for name, value in finish_environ(job).items()}
-    subprocess.Popen(command, shell=True, cwd=home, env=dict(environ, QUEUECTL_HOME=home, **text), stdin=subprocess.DEVNULL,
-                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=not WINDOWS)
+    start_detached(command, dict(environ, QUEUECTL_HOME=home, **text), shell=True, folder=home)
 
 
 class Announcer:

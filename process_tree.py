@@ -12,8 +12,7 @@ import signal
 import subprocess
 from _thread import allocate_lock
 
-from file_lock import is_held
-from helpers import WINDOWS
+from system import WINDOWS, is_held
 
 TERM = signal.SIGTERM
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
@@ -24,6 +23,8 @@ if WINDOWS:
 
     _KILL_ON_JOB_CLOSE = 0x2000
     _START = subprocess.CREATE_NEW_PROCESS_GROUP | 0x4  # Ctrl+C does not reach it; CREATE_SUSPENDED
+    # A console that is not seen, rather than none: each command that the process starts would open one of its own.
+    _DETACHED = subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP
     _APPEND = 0x100084  # SYNCHRONIZE, FILE_READ_ATTRIBUTES, FILE_APPEND_DATA
 
     class Launcher:
@@ -100,6 +101,8 @@ if WINDOWS:
         def close(self):
             """Nothing is kept."""
 else:
+    _DETACHED = 0
+
     class Launcher:
         """Starts commands as `subprocess.Popen(command, shell=True, start_new_session=True)` would, in half of the time, and reaps them.
 
@@ -156,6 +159,19 @@ else:
         def close(self):
             """Give back the descriptor."""
             os.close(self._null)
+
+
+def encode_environ(environ):
+    """An environment as the bytes that `Launcher.start` takes."""
+    if WINDOWS:
+        return {key.encode("utf-8", "surrogatepass"): value.encode("utf-8", "surrogatepass") for key, value in environ.items()}
+    return {os.fsencode(key): os.fsencode(value) for key, value in environ.items()}
+
+
+def start_detached(command, environ, output=subprocess.DEVNULL, shell=False, folder=None):
+    """Start a process that outlives this one and its terminal, with both streams to one file; its Popen. Raises OSError."""
+    return subprocess.Popen(command, shell=shell, cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                            start_new_session=not WINDOWS, creationflags=_DETACHED)
 
 
 def _find_program(name, environ):

@@ -16,14 +16,15 @@ from collections import deque
 from contextlib import nullcontext
 from itertools import count as count_up
 
-from file_lock import try_lock
-from helpers import WINDOWS, QueueError, load_settings, log, parse_time
+from helpers import QueueError, load_settings, log, parse_time
 from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, ready_at
 from job_manager import Ended
 from job_runner import PATIENCE, STOPPED, Announcer, Attempt, LogFile, job_environ, last_lines
 from process_tree import Launcher
+from system import OPEN_FILES_MOVE, try_lock
 from waiting import Released, StopFlag, Waker
-from worker_manager import DeadWorker, WorkerFile, WorkerProcess, all_workers, open_if_there, read_worker_file, worker_files, worker_token
+from worker_manager import (DeadWorker, WorkerFile, WorkerProcess, all_workers, given_token, open_if_there, read_worker_file, worker_files,
+                            worker_token)
 
 _TICK = 1.0  # seconds between two looks at requests and at dead workers
 _MOST_AHEAD = 32  # jobs that a worker claims at once
@@ -98,7 +99,7 @@ class Supervisor:
         self._run_folder = os.path.join(home, "run")
         self._signals = 0
         self._former_handlers = self._take_signals()  # before anyone can find us to send one
-        self._file = WorkerFile(self._run_folder, count)
+        self._file = WorkerFile(self._run_folder, count, given_token(environ, self._run_folder))
         self._waker = Waker(self._file.path[:-len("json")] + "wake")
         self._count = count
         self._drain = drain
@@ -342,7 +343,7 @@ class Supervisor:
             if descriptor is None:
                 continue
             stat = os.fstat(descriptor)
-            is_new = WINDOWS and not stat.st_size and time.time() - stat.st_mtime < PATIENCE  # and not locked yet
+            is_new = not OPEN_FILES_MOVE and not stat.st_size and time.time() - stat.st_mtime < PATIENCE  # and not locked yet
             if not is_new and try_lock(descriptor) and os.path.exists(path):
                 self._dead_workers.append(DeadWorker(descriptor, read_worker_file(descriptor, path), self._home))
             else:

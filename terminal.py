@@ -7,7 +7,8 @@ import os
 import sys
 import time
 
-from helpers import open_private, parse_time, printable, takes_escapes
+from helpers import parse_time, printable
+from system import open_private, takes_escapes
 
 _COLORS = {"pending": "33", "processing": "36", "completed": "32", "dead": "31"}
 _MEASURED_ROWS = 200  # rows looked at before the first is shown; the widths are theirs

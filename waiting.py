@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 
-from helpers import WINDOWS, open_private
+from system import make_fifo, make_pipe, open_private
 
 _INSIDE = b"i"
 
@@ -17,16 +17,12 @@ class Waker:
     are no FIFOs it is a file, and looked at ten times a second: it grows when another process writes to it."""
 
     def __init__(self, path):
-        self._event = self._descriptor = None
+        self._event = None
         self._path, self._size = path, 0
-        if not WINDOWS:
-            try:
-                os.mkfifo(path, 0o600)
-                self._descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-                signal.set_wakeup_fd(self._descriptor, warn_on_full_buffer=False)
-            except OSError:  # a file system without FIFOs
-                self._descriptor = None
-        if self._descriptor is None:
+        self._descriptor = make_fifo(path)
+        if self._descriptor is not None:
+            signal.set_wakeup_fd(self._descriptor, warn_on_full_buffer=False)
+        else:
             self._event = threading.Event()
             os.close(open_private(path, os.O_WRONLY | os.O_CREAT))
 
@@ -74,7 +70,7 @@ class StopFlag:
 
     def __init__(self):
         self._event = threading.Event()
-        self._pipe = None if WINDOWS else os.pipe()
+        self._pipe = make_pipe()
 
     def is_set(self):
         """Whether it was set."""

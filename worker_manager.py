@@ -13,11 +13,11 @@ import signal
 import time
 from collections import namedtuple
 
-from file_lock import try_lock
-from helpers import WINDOWS, QueueError, format_time, log, make_folder, open_private, pread, pwrite, remove_file, wake
+from helpers import QueueError, format_time, log
 from job import PENDING
 from job_runner import PATIENCE, last_lines, log_path
-from process_tree import LostTree
+from process_tree import LostTree, start_detached
+from system import OPEN_FILES_MOVE, make_folder, open_private, pread, pwrite, remove_file, try_lock, wake
 
 _SLOT = 128  # bytes for what one thread runs; they divide a page, so that no write of one is torn
 _LOST_GRACE = 2.0  # seconds between TERM and KILL for the tree of a dead worker; its jobs are to run again within five
@@ -34,15 +34,15 @@ class NotAllowed(QueueError):
 class WorkerFile:
     """The file of this worker process."""
 
-    def __init__(self, folder, count):
-        self.token = os.urandom(6).hex()
+    def __init__(self, folder, count, token=None):
+        self.token = token or new_token()
         self.path = os.path.join(folder, "worker-%s.json" % self.token)
         self.stop_path = self.path[:-len("json")] + "stop"
         make_folder(folder)
         header = json.dumps({"pid": os.getpid(), "count": count, "started_at": format_time(time.time())})[:-1] + ', "running": ['
-        temporary = self.path if WINDOWS else os.path.join(folder, "new-worker-%s" % self.token)
+        temporary = os.path.join(folder, "new-worker-%s" % self.token) if OPEN_FILES_MOVE else self.path
         self._descriptor = open_private(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-        while not try_lock(self._descriptor):  # before it gets its name, or on Windows its content: else it would be taken for dead
+        while not try_lock(self._descriptor):  # before it gets its name, or else its content: it would be taken for dead
             time.sleep(0.01)  # someone looks whether it is
         slots = [b"null".ljust(_SLOT - 2) + (b",\n" if number < count - 1 else b"\n ") for number in range(count)]
         os.write(self._descriptor, header.encode("ascii").ljust(_SLOT - 1) + b"\n" + b"".join(slots) + b"]}\n")
@@ -60,13 +60,25 @@ class WorkerFile:
         remove_worker_file(self.path, self._descriptor)
 
 
+def new_token():
+    """A random token for a worker process."""
+    return os.urandom(6).hex()
+
+
+def given_token(environ, folder):
+    """The token that `detach` has chosen for this process, else None."""
+    token = environ.get("QUEUECTL_TOKEN", "")
+    is_ours = len(token) == 12 and token.isascii() and token.isalnum()
+    return token if is_ours and not os.path.exists(os.path.join(folder, "worker-%s.json" % token)) else None
+
+
 def remove_worker_file(path, descriptor):
     """Remove a worker file that is ours, by its locked descriptor, and what lies beside it."""
-    if WINDOWS:
-        os.close(descriptor)  # no open file is removed there; one without a lock that lists no job does no harm meanwhile
+    if not OPEN_FILES_MOVE:
+        os.close(descriptor)  # one without a lock that lists no job does no harm meanwhile
     for ending in ("stop", "wake", "json"):
         remove_file(path[:-len("json")] + ending)
-    if not WINDOWS:
+    if OPEN_FILES_MOVE:
         os.close(descriptor)
 
 
@@ -236,20 +248,18 @@ class WorkerManager:
 
     def detach(self, command, environ):
         """Start a worker process in the background by running `command`; its pid once it is up. Raises NotAllowed if it is not."""
-        import subprocess
         make_folder(self._folder)
-        known = {worker.token for worker in self.running()}
+        token = new_token()
         path = os.path.join(self._folder, "worker.log")
         descriptor = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        flags = 0x00000208 if WINDOWS else 0  # DETACHED_PROCESS, CREATE_NEW_PROCESS_GROUP
         try:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=descriptor, stderr=descriptor, env=environ,
-                                       start_new_session=not WINDOWS, creationflags=flags)
+            # Known by its token, not by its pid: the Python of a virtual environment, say, may start another one.
+            process = start_detached(command, dict(environ, QUEUECTL_TOKEN=token), descriptor)
         finally:
             os.close(descriptor)
         while process.poll() is None:
-            for worker in self.running():  # on Windows the python.exe of a virtual environment is another process, which starts ours
-                if worker.pid == process.pid or (WINDOWS and worker.token not in known):
+            for worker in self.running():
+                if worker.token == token:
                     return worker.pid
             time.sleep(0.02)
         if process.returncode == 0:
@@ -295,8 +305,8 @@ class WorkerManager:
 def check_safe(paths):
     """Refuse to run commands from files that others can write. Raises NotAllowed with the path and what mends it (DESIGN, "Where data
     lives"): who can write them can run commands as this user."""
-    if WINDOWS:
-        return
+    if not hasattr(os, "geteuid"):
+        return  # a system that knows no owners as numbers
     from shlex import quote
     for path in paths:
         try:

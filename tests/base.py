@@ -13,6 +13,7 @@ import unittest
 
 import helpers
 import job_manager
+import system
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MAIN = os.path.join(ROOT, "main.py")
@@ -24,7 +25,7 @@ THEN = " & " if WINDOWS else "; "  # between two commands that a shell runs one 
 
 def longest(length):
     """A length for a command that is as near to this one as the system takes it."""
-    return min(length, helpers.MAX_COMMAND or length)
+    return min(length, system.MAX_COMMAND or length)
 
 
 def as_command(text):

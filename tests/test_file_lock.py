@@ -12,8 +12,8 @@ import time
 import unittest
 
 import file_lock
-from file_lock import RING, FileLock, Hint, LockError, try_lock, unlock
-from helpers import open_private
+from file_lock import RING, FileLock, Hint, LockError
+from system import open_private, try_lock, unlock
 from tests.base import DEADLINE, ROOT, HomeTest
 
 MOST = 2 ** 64 - 1
@@ -442,28 +442,3 @@ class NotesTest(LockTest):
 
 if __name__ == "__main__":
     unittest.main()
-
-
-@unittest.skipIf(os.name == "nt", "the table is a system's that has one")
-class TestRemoteFileSystem(HomeTest):
-    """A home where locks cannot be relied on is recognised."""
-
-    def kind(self, *rows, path=None):
-        self.write("mounts", "".join("%s %s %s rw 0 0\n" % row for row in rows))
-        return file_lock.remote_file_system(path or self.home, self.path("mounts"))
-
-    def test_the_mount_that_is_nearest_counts(self):
-        home = os.path.realpath(self.home)
-        outer = os.path.dirname(home)
-        self.assertEqual(self.kind(("/dev/sda", "/", "ext4"), ("server:/x", outer, "nfs4")), "nfs4")
-        self.assertIsNone(self.kind(("server:/", "/", "nfs4"), ("tmpfs", home, "tmpfs")))
-        self.assertIsNone(self.kind(("/dev/sda", "/", "ext4"), ("server:/x", home + "-other", "nfs4")))
-        self.assertEqual(self.kind(("/dev/sda", home, "ext4"), ("host:", home, "fuse.sshfs")), "fuse.sshfs")
-
-    def test_places_with_spaces_are_read(self):
-        folder = self.path("a b")
-        os.mkdir(folder)
-        self.assertEqual(self.kind(("//server/x", os.path.realpath(folder).replace(" ", "\\040"), "cifs"), path=folder), "cifs")
-
-    def test_where_there_is_no_table_nothing_is_known(self):
-        self.assertIsNone(file_lock.remote_file_system(self.home, self.path("none")))

@@ -12,8 +12,8 @@ import unittest
 
 import helpers
 from helpers import (DEFAULTS, SETTINGS, InvalidSettings, JsonError, check_setting, decode_json, decode_json_at, decode_utf8, find_home,
-                     format_time, load_settings, make_folder, open_private, parse_duration, parse_time, printable, remove_file,
-                     save_setting, setting_named, skip_whitespace, unknown_settings, write_file)
+                     format_time, load_settings, parse_duration, parse_time, printable, save_setting, setting_named, skip_whitespace,
+                     unknown_settings)
 from tests.base import ROOT, HomeTest
 
 POSIX = os.name == "posix"
@@ -406,107 +406,6 @@ class SettingsTest(HomeTest):
         path = self.config("{\"max_retries\": -5}")
         save_setting(path, setting_named("max_retries"), 5)
         self.assertEqual(load_settings(path).max_retries, 5)
-
-
-class FilesTest(HomeTest):
-
-    def with_umask(self, mask):
-        self.addCleanup(os.umask, os.umask(mask))
-
-    @unittest.skipUnless(POSIX, "modes of POSIX")
-    def test_new_file_is_its_owners_alone_whatever_the_umask(self):
-        for mask in (0, 0o002, 0o022, 0o077):
-            with self.subTest(oct(mask)):
-                self.with_umask(mask)
-                path = self.path("file-%o" % mask)
-                os.close(open_private(path, os.O_WRONLY | os.O_CREAT))
-                self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
-
-    @unittest.skipUnless(POSIX, "modes of POSIX")
-    def test_new_folders_are_their_owners_alone_whatever_the_umask(self):
-        for mask in (0, 0o022, 0o077):
-            with self.subTest(oct(mask)):
-                self.with_umask(mask)
-                make_folder(self.path("a-%o" % mask, "b", "c"))
-                for names in ((), ("b",), ("b", "c")):
-                    self.assertEqual(stat.S_IMODE(os.stat(self.path("a-%o" % mask, *names)).st_mode), 0o700)
-
-    def test_folder_that_is_there_stays_as_it_is(self):
-        os.mkdir(self.path("logs"))
-        os.chmod(self.path("logs"), 0o755)
-        self.write("logs/file", "kept")
-        before = os.stat(self.path("logs")).st_mode
-        make_folder(self.path("logs"))
-        self.assertEqual((os.stat(self.path("logs")).st_mode, self.read("logs/file")), (before, b"kept"))
-
-    def test_folder_in_place_of_a_file_is_an_error(self):
-        self.write("file", "")
-        with self.assertRaises(OSError):
-            make_folder(self.path("file", "below"))
-
-    @unittest.skipUnless(POSIX, "symbolic links need rights on Windows")
-    def test_symbolic_link_is_not_followed(self):
-        self.write("target", "precious")
-        os.symlink(self.path("target"), self.path("link"))
-        os.symlink(self.path("nowhere"), self.path("dangling"))
-        for name, flags in (("link", os.O_RDONLY), ("link", os.O_RDWR), ("link", os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
-                            ("dangling", os.O_WRONLY | os.O_CREAT)):
-            with self.subTest(name, flags=flags):
-                with self.assertRaises(OSError):
-                    os.close(open_private(self.path(name), flags))
-        self.assertEqual(self.read("target"), b"precious")
-        self.assertFalse(os.path.exists(self.path("nowhere")))
-
-    def test_descriptor_is_not_inherited(self):
-        descriptor = open_private(self.path("file"), os.O_RDWR | os.O_CREAT)
-        self.addCleanup(os.close, descriptor)
-        self.assertFalse(os.get_inheritable(descriptor))
-
-    def test_line_ends_are_written_as_they_are(self):
-        descriptor = open_private(self.path("file"), os.O_WRONLY | os.O_CREAT)
-        try:
-            helpers.pwrite(descriptor, b"a\nb\r\n\x1a", 0)
-        finally:
-            os.close(descriptor)
-        self.assertEqual(self.read("file"), b"a\nb\r\n\x1a")
-
-    def test_reads_and_writes_go_to_their_offsets(self):
-        descriptor = open_private(self.path("file"), os.O_RDWR | os.O_CREAT)
-        self.addCleanup(os.close, descriptor)
-        self.assertEqual(helpers.pwrite(descriptor, b"abcdef", 0), 6)
-        self.assertEqual(helpers.pwrite(descriptor, b"XY", 2), 2)
-        self.assertEqual((helpers.pread(descriptor, 3, 1), helpers.pread(descriptor, 10, 4), helpers.pread(descriptor, 3, 6)),
-                         (b"bXY", b"ef", b""))
-
-    def test_written_file_replaces_the_old_one_whole(self):
-        self.write("file", "old and longer")
-        write_file(self.path("file"), b"new")
-        self.assertEqual((self.read("file"), os.listdir(self.home)), (b"new", ["file"]))
-
-    @unittest.skipUnless(POSIX, "resource limits of POSIX")
-    def test_file_that_cannot_be_written_whole_leaves_the_old_one(self):
-        self.write("file", "old")
-        code = ("import resource, sys, helpers\n"
-                "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))\n"
-                "try:\n"
-                "    helpers.write_file(sys.argv[1], b'x' * 5000)\n"
-                "except OSError as error:\n"
-                "    print('refused')\n")
-        for limit in ("0", "4999"):
-            with self.subTest(limit):
-                printed = subprocess.check_output([sys.executable, "-c", code, self.path("file"), limit], cwd=ROOT)
-                self.assertEqual((printed.strip(), self.read("file"), os.listdir(self.home)), (b"refused", b"old", ["file"]))
-
-    def test_leftover_of_a_write_that_was_killed_is_no_obstacle(self):
-        self.write("file.new", "half")
-        write_file(self.path("file"), b"new")
-        self.assertEqual((self.read("file"), os.listdir(self.home)), (b"new", ["file"]))
-
-    def test_removing_what_is_not_there_is_no_fault(self):
-        self.write("file", "")
-        remove_file(self.path("file"))
-        remove_file(self.path("file"))
-        self.assertEqual(os.listdir(self.home), [])
 
 
 class HomeFolderTest(HomeTest):

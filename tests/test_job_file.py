@@ -14,10 +14,11 @@ from collections import namedtuple
 import file_lock
 import job_file
 from file_lock import RING, FileLock
-from helpers import format_time, pwrite
+from helpers import format_time
 from job import job_from_record
 from job_file import JobFile, Replaced, StorageFault, open_files
 from job_format import COLUMN_AT, EMPTY, END, PAGE, WIDTH, CorruptFile, bare, column, encode_line1, encode_line2, lay_out
+from system import pwrite
 from tests.base import DEADLINE, ROOT, HomeTest
 
 TIME = "2026-11-24T02:09:06.%06dZ"

@@ -6,10 +6,11 @@ import os
 import unittest
 
 import job_format
-from helpers import encode_json, pwrite
+from helpers import encode_json
 from job import InvalidJob, job_from_record
 from job_format import (COLUMN_AT, COLUMNS, EMPTY, END, PAGE, STATES, WIDTH, CorruptFile, bare, blocks, check_canonical, column,
                         count_block, encode_line1, encode_line2, lay_out, parse_any, parse_record, pending_records, read_lines)
+from system import pwrite
 from tests.base import HomeTest
 
 TIME = "2026-11-24T02:09:06.123456Z"

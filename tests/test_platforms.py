@@ -12,10 +12,10 @@ import time
 import unittest
 import warnings
 
-import helpers
 import job_runner
-from file_lock import try_lock
+import system
 from job import CANCELLED, COMPLETED, DEAD, LOST, PENDING, PROCESSING, TIMEOUT
+from system import try_lock
 from tests.base import DEADLINE, MAIN, ROOT, WINDOWS, WINE, QueueTest
 from waiting import Waker
 from worker_manager import WorkerManager
@@ -25,8 +25,7 @@ from worker_manager import WorkerManager
 JOB = """\
 import os, subprocess, sys, time
 sys.path.insert(0, %r)
-from file_lock import try_lock
-from helpers import open_private
+from system import open_private, try_lock
 def hold(name):
     descriptor = open_private(name, os.O_RDWR | os.O_CREAT)
     if not try_lock(descriptor):
@@ -76,7 +75,7 @@ class PlatformTest(QueueTest):
 
     def add(self, job_id, words, **fields):
         """Add a job of the home's folder that runs these words."""
-        super().add(job_id, helpers.quote_words(words), **fields)
+        super().add(job_id, system.quote_words(words), **fields)
 
     def lives(self, name):
         """Whether the process that locked this file runs."""
@@ -213,7 +212,7 @@ class TestWorkers(PlatformTest):
             os.mkfifo = refuse
         waker = Waker(self.path("sleeper"))
         started = time.monotonic()
-        helpers.wake(self.path("sleeper"))
+        system.wake(self.path("sleeper"))
         self.assertTrue(waker.wait(DEADLINE))
         waker.wake()
         self.assertFalse(waker.wait(DEADLINE))
@@ -221,7 +220,7 @@ class TestWorkers(PlatformTest):
         self.assertFalse(waker.wait(0.01))
         os.unlink(self.path("sleeper"))
         self.assertFalse(waker.wait(0.01))
-        helpers.wake(self.path("sleeper"))  # nobody sleeps there any more
+        system.wake(self.path("sleeper"))  # nobody sleeps there any more
         self.assertFalse(os.path.exists(self.path("sleeper")))
         waker.close()
 
@@ -235,7 +234,6 @@ class TestWorkers(PlatformTest):
         self.assertEqual(self.succeed("logs", "x"), "hello\n")
         self.assertIn("x: completed", self.read(os.path.join("run", "worker.log")).decode("utf-8"))
 
-    @unittest.skipUnless(WINDOWS, "elsewhere the Python of a virtual environment is the process itself")
     def test_detach_finds_a_worker_that_a_launcher_has_started(self):
         launcher = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:], stdin=0, stdout=1, stderr=2))"
         command = [sys.executable, "-S", "-c", launcher, sys.executable, MAIN, "--home", self.home, "worker", "start"]
@@ -273,7 +271,7 @@ class TestWorkers(PlatformTest):
 
     def test_a_command_is_told_of_each_job_that_has_ended(self):
         self.write("tell.py", "import os; open('told-' + os.environ['QUEUECTL_JOB_ID'], 'w').write(os.environ['QUEUECTL_STATE'])")
-        self.settings(on_finish=helpers.quote_words([sys.executable, "-S", self.path("tell.py")]))
+        self.settings(on_finish=system.quote_words([sys.executable, "-S", self.path("tell.py")]))
         self.add("good", ["echo", "x"])
         self.add("bad", self.script("raise SystemExit(1)"))
         self.drain(code=1)
@@ -367,7 +365,7 @@ class TestWords(PlatformTest):
 
     @unittest.skipUnless(WINDOWS, "the limit is that of cmd.exe")
     def test_a_command_that_is_too_long_for_cmd_is_refused_and_the_longest_runs(self):
-        longest = "echo " + "x" * (helpers.MAX_COMMAND - 5)
+        longest = "echo " + "x" * (system.MAX_COMMAND - 5)
         self.assertIn("cmd.exe", self.refuse("enqueue", "-", stdin=json.dumps({"id": "x", "command": longest + "x"}), code=2))
         self.succeed("enqueue", "-", stdin=json.dumps({"id": "x", "command": longest}))
         self.drain()
@@ -434,7 +432,7 @@ class TestText(PlatformTest):
     @unittest.skipIf(WINE, "Wine 8 makes no console without a terminal or a screen")
     @unittest.skipUnless(WINDOWS, "elsewhere a terminal need not be asked")
     def test_the_console_of_windows_is_asked_to_take_colours_and_a_file_takes_none(self):
-        ask = ("import sys; sys.path.insert(0, %r); from helpers import takes_escapes; out = open('CONOUT$', 'w')\n"
+        ask = ("import sys; sys.path.insert(0, %r); from system import takes_escapes; out = open('CONOUT$', 'w')\n"
                "open('said', 'w').write(repr((takes_escapes(out.fileno()), takes_escapes(open('job', 'w').fileno()))))" % ROOT)
         subprocess.run([sys.executable, "-c", ask], cwd=self.home, creationflags=subprocess.CREATE_NEW_CONSOLE, timeout=60, check=True)
         self.assertEqual(self.read("said"), b"(True, False)")
@@ -445,7 +443,7 @@ class TestText(PlatformTest):
                                 "open(sys.argv[1], 'w', encoding='utf-8', newline='\\r\\n').write(text)")
         self.write("leave.py", "")
         for script, printed in (("leave.py", "Job 'x' is as it was.\n"), ("change.py", "Job 'x' changed.\n")):
-            editor = helpers.quote_words([sys.executable, "-S", self.path(script)])
+            editor = system.quote_words([sys.executable, "-S", self.path(script)])
             self.assertEqual(self.succeed("edit", "x", env=self.environ(VISUAL=editor)), printed)
         self.assertEqual(self.job("x").command, "echo new")
 

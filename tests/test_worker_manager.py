@@ -15,7 +15,8 @@ import supervisor
 import worker_manager
 from job import Outcome, job_from_record
 from job_manager import Ended
-from tests.base import DEADLINE, QueueTest
+from system import quote_words
+from tests.base import DEADLINE, MAIN, QueueTest
 
 # Runs until the file go-ID (or go) appears. It ends with the home too, lest a test that failed leaves it behind.
 GATE = ('touch "here-$QUEUECTL_JOB_ID"; while [ -d "$QUEUECTL_HOME" ] && [ ! -e go ] && [ ! -e "go-$QUEUECTL_JOB_ID" ];'
@@ -364,6 +365,21 @@ class TestDetach(WorkerTest):
         for _ in range(5):
             self.succeed("worker", "start", "--detach", "--drain")
             self.wait_for(lambda: not worker_manager.live_workers(self.path("run")))
+
+    def test_a_job_of_one_may_start_another_one(self):
+        self.succeed("worker", "start", "--detach")
+        self.add("x", quote_words([sys.executable, MAIN, "--home", self.home, "worker", "start", "--detach"]))
+        self.wait_for_state("x", "completed")
+        self.assertEqual(len(worker_manager.live_workers(self.path("run"))), 2)
+        self.succeed("worker", "stop")
+
+    def test_a_token_in_the_environment_that_is_none_or_taken_is_not_used(self):
+        folder = self.path("run")
+        file = worker_manager.WorkerFile(folder, 1)
+        self.addCleanup(file.remove)
+        for token in ("", "x", "../../../../x", "é" * 12, file.token):
+            self.assertIsNone(worker_manager.given_token({"QUEUECTL_TOKEN": token}, folder))
+        self.assertEqual(worker_manager.given_token({"QUEUECTL_TOKEN": "0123456789ab"}, folder), "0123456789ab")
 
     def test_a_worker_that_does_not_come_up_is_an_error(self):
         os.makedirs(self.path("run", "lock"))  # where the lock should be

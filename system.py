@@ -1,0 +1,309 @@
+"""What operating systems do each in its own way: files, locks, terminals and the shell. With `process_tree`, where processes are started
+and ended, it is the only place that asks which system this is; all others ask for what there is.
+
+It uses no other module, and knows nothing of jobs or queues. It must stay cheap to import.
+"""
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+
+WINDOWS = os.name == "nt"
+O_BINARY = getattr(os, "O_BINARY", 0)  # Windows would write "\r\n" for "\n" without it
+O_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+OPEN_FILES_MOVE = not WINDOWS  # whether a file that someone has open can be renamed, replaced and removed
+EDITOR = "notepad" if WINDOWS else "vi"  # for those who name none
+ESCAPE = "" if WINDOWS else "\\"  # in a command line that is split into words
+
+
+# ---------------------------------------------------------------- files
+
+def open_private(path, flags):
+    """A descriptor of `path`, binary, not inherited, never through a symbolic link; a file it creates is its owner's alone (0600).
+
+    Raises OSError.
+    """
+    return os.open(path, flags | O_BINARY | O_NOFOLLOW, 0o600)
+
+
+def make_folder(path):
+    """Create a folder, and those above it, for its owner alone (0700), unless it is there. Raises OSError."""
+    if os.path.isdir(path):
+        return
+    above = os.path.dirname(path)
+    if above and not os.path.isdir(above):
+        make_folder(above)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return
+
+
+if not WINDOWS:
+    pread, pwrite = os.pread, os.pwrite
+else:
+    # Windows has one position a descriptor; every caller either holds the lock or owns its descriptor alone.
+    def pread(descriptor, size, offset):
+        """Up to `size` bytes from `offset`."""
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return os.read(descriptor, size)
+
+    def pwrite(descriptor, content, offset):
+        """Write at `offset`; the number of bytes written."""
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return os.write(descriptor, content)
+
+
+def sync(descriptor):
+    """Ask that a file's content be on the disk itself. Raises OSError; a failed fsync must never be tried again,
+    because the second one succeeds although the pages are lost (the PostgreSQL fsync finding of 2018)."""
+    if sys.platform == "darwin":  # fsync stops at the drive's cache there (fsync(2) of macOS)
+        import fcntl
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+        except OSError:  # a file system without it, which has fsync alone
+            os.fsync(descriptor)
+            return
+    os.fsync(descriptor)
+
+
+def sync_folder(path):
+    """Ask that the names in a folder be on the disk; nothing to do on Windows, where a folder cannot be opened."""
+    if WINDOWS:
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _patiently(operation, *paths):
+    """Do it; on Windows, where it is refused while a reader has such a file open, it is tried for about 2 s. Raises OSError."""
+    for _ in range(40 if WINDOWS else 0):
+        try:
+            return operation(*paths)
+        except PermissionError:
+            time.sleep(0.05)
+    return operation(*paths)
+
+
+def replace(source, target):
+    """os.replace, with patience. Raises OSError."""
+    _patiently(os.replace, source, target)
+
+
+def write_file(path, content):
+    """Put bytes in place of a file, whole or not at all, and on the disk. Raises OSError and leaves the old file."""
+    temporary = path + ".new"
+    try:
+        remove_file(temporary)
+        descriptor = open_private(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            if os.write(descriptor, content) != len(content):
+                raise OSError(28, "no space left on device", path)
+            sync(descriptor)
+        finally:
+            os.close(descriptor)
+        replace(temporary, path)
+    except OSError as error:
+        remove_file(temporary)
+        raise OSError(error.errno, error.strerror, path) from None
+    sync_folder(os.path.dirname(path))
+
+
+def make_fifo(path):
+    """A new FIFO at which one can wait with `select` for a `wake`: its descriptor; None on a system or a file system that has none."""
+    if WINDOWS:
+        return None
+    try:
+        os.mkfifo(path, 0o600)
+        return os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    except OSError:
+        return None
+
+
+def make_pipe():
+    """Both ends of a pipe, for `select`; None where it takes no pipes."""
+    return None if WINDOWS else os.pipe()
+
+
+def wake(path):
+    """End the sleep of whoever waits at a FIFO, or, on a system that has none, at a file that grows, if there is one."""
+    try:
+        descriptor = open_private(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return  # nobody waits there any more
+    try:
+        os.write(descriptor, b"w")
+    except OSError:
+        return  # it has more than enough to wake up for
+    finally:
+        os.close(descriptor)
+
+
+def remove_file(path):
+    """Remove a file if it is there. Raises OSError."""
+    try:
+        _patiently(os.unlink, path)
+    except FileNotFoundError:
+        pass
+
+
+# ---------------------------------------------------------------- locks
+
+if WINDOWS:
+    import _winapi
+    import msvcrt
+
+    _FAR = 1 << 40
+
+    def _locking(descriptor, mode):
+        position = os.lseek(descriptor, 0, os.SEEK_CUR)
+        os.lseek(descriptor, _FAR, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, mode, 1)
+        finally:
+            os.lseek(descriptor, position, os.SEEK_SET)  # or a job that inherits it would write there
+
+    def try_lock(descriptor):
+        """Lock an open file for its description alone; False if another one holds it."""
+        try:
+            _locking(descriptor, msvcrt.LK_NBLCK)
+        except OSError:  # EACCES, but Wine sets no number, so that it is that of some earlier fault
+            return False
+        return True
+
+    def unlock(descriptor):
+        """Give up the lock."""
+        _locking(descriptor, msvcrt.LK_UNLCK)
+
+    def is_held(path):
+        """Whether a process has a file open to write to it. (A lock would not tell: it ends with the process that took it, whoever has
+        inherited the file.)"""
+        try:  # to read it, and to let nobody write meanwhile
+            _winapi.CloseHandle(_winapi.CreateFile(path, _winapi.GENERIC_READ, 1, 0, _winapi.OPEN_EXISTING, 0, 0))
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def wait_for_lock(descriptor, notice, seconds):
+        """Lock an open file, and call `notice()` (which may be None) once if that takes longer than so many seconds."""
+        started = time.monotonic()
+        while not try_lock(descriptor):
+            time.sleep(0.001)  # nobody queues here: who asks seldom does not get it from those who take it all the time
+            if notice and time.monotonic() - started > seconds:
+                notice()
+                notice = None
+else:
+    import fcntl
+
+    def try_lock(descriptor):
+        """Lock an open file for its description alone; False if another one holds it."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                return False
+            raise
+        return True
+
+    def unlock(descriptor):
+        """Give up the lock."""
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def is_held(path):
+        """Whether a process still has, or has inherited, a descriptor of a file that is locked."""
+        try:
+            descriptor = open_private(path, os.O_RDONLY)
+        except OSError as error:
+            return error.errno in (errno.EACCES, errno.EPERM)
+        try:
+            return not try_lock(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def wait_for_lock(descriptor, notice, seconds):
+        """Lock an open file, and call `notice()` (which may be None) once if that takes longer than so many seconds."""
+        for _ in range(20):  # most holders are done within a fraction of a millisecond
+            time.sleep(0.0005)
+            if try_lock(descriptor):
+                return
+        from threading import Timer
+        timer = Timer(seconds, notice or (lambda: None))
+        timer.daemon = True
+        timer.start()
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        finally:
+            timer.cancel()
+
+
+# File systems of other machines, by Linux's names: whether a lock there keeps out a process on another one, and whether it ends with its
+# process, depends on servers and mount options.
+_REMOTE = frozenset(("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ncpfs", "ceph", "lustre", "glusterfs", "virtiofs", "fuse.sshfs",
+                     "fuse.glusterfs", "fuse.s3fs", "fuse.rclone", "fuse.ceph-fuse", "fuse.davfs", "davfs"))
+
+
+def remote_file_system(path, mounts="/proc/self/mounts"):
+    """The kind of file system of another machine that a folder is on, or None if it is on none, or the system does not tell. `mounts` is a
+    table as in fstab(5)."""
+    path = os.path.realpath(path)
+    if WINDOWS:
+        return "network drive" if path.startswith("\\\\") and not path.startswith("\\\\?\\") else None
+    try:
+        with open(mounts, encoding="utf-8", errors="surrogateescape") as file:
+            rows = [line.split(" ") for line in file]
+    except OSError:
+        return None
+    kind, longest = None, -1
+    for row in rows:
+        # Spaces and the like are written as octal numbers there.
+        place = row[1].replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\").rstrip("/")
+        if (path == place or path.startswith(place + "/")) and len(place) >= longest:
+            kind, longest = row[2], len(place)
+    return kind if kind in _REMOTE else None
+
+
+# ---------------------------------------------------------------- the terminal and the shell
+
+def takes_escapes(descriptor):
+    """Whether a terminal takes escape sequences. The console of Windows does once it is asked to, but for very old ones."""
+    if not WINDOWS:
+        return True
+    import ctypes
+    import msvcrt
+    kernel, handle, mode = ctypes.WinDLL("kernel32"), ctypes.c_void_p(msvcrt.get_osfhandle(descriptor)), ctypes.c_uint32()
+    return bool(kernel.GetConsoleMode(handle, ctypes.byref(mode)) and kernel.SetConsoleMode(handle, mode.value | 4))
+
+
+if not WINDOWS:
+    MAX_COMMAND = None
+
+    def quote_words(words):
+        """Words as one command of which the shell makes these words again."""
+        from shlex import quote
+        return " ".join(quote(word) for word in words)
+else:
+    # cmd.exe takes lines of 8,191 characters, and Popen puts its path, " /c " and two quotes around the command.
+    MAX_COMMAND = 8191 - len(os.environ.get("COMSPEC", "cmd.exe")) - len(' /c ""')
+
+    def _quote(word):
+        import re
+        if word and not re.search(r'[\s"&|<>^()%!,;=]', word):
+            return word
+        # As programs take a command line apart: a backslash means itself, but before a quote. Percent signs stand outside of the quotes:
+        # there is no variable whose name starts with one.
+        escaped = re.sub(r"(\\+)(?=%|\Z)", r"\1\1", re.sub(r'(\\*)"', r'\1\1\\"', word))
+        quoted = '"' + escaped.replace("%", '"%"') + '"'
+        # cmd.exe leaves alone what stands in quotes, but takes a quote inside for their end: then all of it is escaped for it.
+        return re.sub(r'[()!^"<>&|]', r"^\g<0>", quoted) if '"' in word else quoted
+
+    def quote_words(words):
+        """Words as one command of which the shell and the program that it starts make these words again."""
+        return " ".join(_quote(word) for word in words)
