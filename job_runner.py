@@ -14,8 +14,9 @@ from _thread import allocate_lock
 
 from job import FAILED, KILLED, TIMEOUT, UNSTARTABLE, InvalidJob, Outcome, runner_words, time_limit
 from process_tree import HAS_PROC, KILL, TERM, encode_environ, group_runs, processes_of, signal_group, start_detached
-from system import OPEN_FILES_MOVE, is_held, make_folder, open_private, pread, pwrite, remove_file, try_lock, unlock
+from system import OPEN_FILES_MOVE, is_held, leave_append_mode, make_folder, open_private, pread, pwrite, remove_file, try_lock, unlock
 
+_OURS = os.O_RDWR | (os.O_APPEND if OPEN_FILES_MOVE else 0)  # how a log is opened that the next attempt may inherit
 _UNSAFE = re.compile(r"[^0-9A-Za-z_-]+")
 STOPPED = "stopped"  # why an attempt was ended that goes back to the queue
 PATIENCE = 10.0  # seconds to wait for processes that have left a tree on purpose
@@ -98,16 +99,16 @@ class LogFile:
         with self._mutex:
             if self._descriptor is None:
                 self._create(path)
+                inherited = open_private(path, os.O_WRONLY | os.O_APPEND)
+                try_lock(inherited)
             else:  # `end` has locked it
                 os.rename(self.path, path)
-                self.path = path
-                unlock(self._descriptor)
-            inherited = open_private(path, os.O_WRONLY | os.O_APPEND)
-            try_lock(inherited)
+                self.path, inherited = path, self._descriptor
+                self._descriptor = open_private(path, _OURS)
         return inherited
 
     def _create(self, path):
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL  # not O_APPEND, with which Linux heeds no offset (pwrite(2), BUGS)
+        flags = _OURS | os.O_CREAT | os.O_EXCL
         try:
             descriptor = open_private(path, flags)
         except FileNotFoundError:
@@ -120,7 +121,7 @@ class LogFile:
 
     def write(self, text):
         """Say this in the log of a command that did not start, and so writes nothing itself. Raises OSError."""
-        pwrite(self._descriptor, text.encode("utf-8", "replace"), 0)
+        os.write(self._descriptor, text.encode("utf-8", "replace"))
 
     def trim(self, limit):
         """Keep only the last part of a log that has grown beyond `limit` bytes, and say in it how much was dropped. What the job writes
@@ -136,6 +137,7 @@ class LogFile:
         dropped = self._dropped + size - len(kept)
         content = b"[queuectl: %d bytes were dropped here, since the output exceeds max_output]\n" % dropped + kept
         # Over what is there, and only then cut: what the job adds meanwhile comes behind it, never in front.
+        leave_append_mode(self._descriptor)
         if pwrite(self._descriptor, content, 0) != len(content):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
         os.ftruncate(self._descriptor, len(content))

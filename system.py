@@ -56,11 +56,16 @@ else:
         return os.write(descriptor, content)
 
 
+def leave_append_mode(descriptor):
+    """Let an open file be written at an offset, which Linux does not heed in that mode (pwrite(2), BUGS)."""
+    if not WINDOWS:
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) & ~os.O_APPEND)
+
+
 def sync(descriptor):
     """Ask that a file's content be on the disk itself. Raises OSError; a failed fsync must never be tried again,
     because the second one succeeds although the pages are lost (the PostgreSQL fsync finding of 2018)."""
     if sys.platform == "darwin":  # fsync stops at the drive's cache there (fsync(2) of macOS)
-        import fcntl
         try:
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
             return
