@@ -5,6 +5,7 @@ its own because Python compiles the program it starts, main.py, anew at each sta
 """
 from __future__ import annotations
 
+import argparse
 import os
 from argparse import REMAINDER, SUPPRESS, ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 
@@ -301,6 +302,9 @@ def parse(argv):
 
 def build_parser(name):
     """The parser of the command with that name."""
+    # argparse has each of its texts translated, and for that imports `locale`: a tenth of an `enqueue`, for texts that Python has in
+    # English alone.
+    argparse._ = str  # type: ignore[attr-defined]
     meaning, example, add_arguments, _ = COMMANDS[name]
     parser = _Parser(prog="queuectl " + name, description=meaning[:1].upper() + meaning[1:] + ".",
                      epilog="example:\n  queuectl " + example, formatter_class=_Help)
