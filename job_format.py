@@ -30,7 +30,7 @@ COLUMN_AT = {name: (_LINE2 % tuple("\0" if name == other else "" for other, _ in
 
 PAGE = 4096
 _parse = json.JSONDecoder().raw_decode
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 END = b"\n]\n"
 EMPTY = b"[\n]\n"
 
@@ -96,23 +96,22 @@ def lay_out(rows, offset, first):
 def blocks(descriptor, end, start=2):
     """The records of a canonical file from `start` (where one begins) up to `end` (just behind the last one), as (offset, bytes)
     blocks that never cut one."""
-    position = offset = start
-    carry = b""
-    while position < end:
-        chunk = pread(descriptor, min(CHUNK, end - position), position)
-        if not chunk:
-            break
-        position += len(chunk)
-        block = carry + chunk if carry else chunk
-        cut = block.rfind(b",\n{") + 2
-        if cut < 2 or position >= end:
-            carry = block
-            continue
-        yield offset, block[:cut]
-        offset += cut
-        carry = block[cut:]
-    if carry:
-        yield offset, carry
+    offset, size = start, CHUNK
+    while offset < end:
+        wanted = min(size, end - offset)
+        block = pread(descriptor, wanted, offset)
+        if not block:
+            return
+        if offset + len(block) < end:
+            cut = block.rfind(b",\n{") + 2
+            if cut >= 2:
+                block = block[:cut]
+            elif len(block) == wanted:
+                size *= 2  # a record that is longer
+                continue
+        yield offset, block
+        offset += len(block)
+        size = CHUNK
 
 
 # States are told by their third letter, since looking for whole words takes several times as long. In one that is just being changed
@@ -176,12 +175,12 @@ _AFTER_ID = b', "command": '
 def count_block(block):
     """How many records in a block are in each state, in the order of STATES, and how many records there are, without parsing them. A
     record that was caught in the middle of a change may be in none."""
-    middles = _middles(block)
-    letters = bytes([block[middle + _LETTER_AT] for middle in middles])
-    later = bytes([block[middle + _LETTER_AT + 5] for middle in middles])
+    seconds = block.split(b"\n")[1::2]
+    joined = b"".join(seconds)  # all of one width, with their commas
+    letters, later = joined[_LETTER_AT - 1::WIDTH + 1], joined[_LETTER_AT + 4::WIDTH + 1]
     if letters.translate(_LATER) != later:
         letters = bytes([letter for letter, other in zip(letters, later) if _LATER[letter] == other])
-    return [letters.count(letter) for letter in _LETTERS], len(middles)
+    return [letters.count(letter) for letter in _LETTERS], len(seconds)
 
 
 def read_lines(descriptor, place):
