@@ -687,7 +687,6 @@ class JobManager:
 
         self._change(clear, self._jobs, self._dlq)
 
-
     def replace_broken(self, name, jobs, content):
         """Replace the job file of that name, whose broken bytes are `content`, by these jobs."""
         file = self._file_named(name)
