@@ -654,6 +654,7 @@ def _repair(finding, queue, jobs):
     try:
         try:
             jobs.tidy(finding.name)
+            jobs.examine(finding.name)
             print(printable("%s: mended; before, %s" % (finding.name, finding.text)))
             return 0
         except CorruptFile:

@@ -15,9 +15,9 @@ from collections import namedtuple
 from file_lock import FileLock
 from helpers import QueueError, encode_json, format_time, parse_time
 from job import (CANCELLED, COMPLETED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, TIMEOUT, InvalidJob, Outcome, after_attempt,
-                 claimed, find_cycle, first_run_at, given_back, given_up, job_from_checked, job_from_record, new_job_fields, ready_at,
-                 retried, time_limit)
-from job_format import STATES, column, encode_line1, encode_line2, parse_record
+                 claimed, find_cycle, first_run_at, given_back, given_up, job_from_checked, job_from_lines, job_from_record, new_job_fields,
+                 ready_at, retried, time_limit)
+from job_format import STATES, CorruptFile, column, encode_line1, encode_line2
 from job_file import JobFile, NotConfirmed, Replaced, StorageFault, open_files, storage_fault
 from system import open_private, remove_file, sync, wake
 
@@ -221,7 +221,7 @@ class JobManager:
         lines = self._jobs.lines(place)
         if lines is None or column(lines[1], "state") != PENDING:
             return None
-        job = job_from_checked(parse_record(*lines), place)
+        job = job_from_lines(lines, place)
         due = ready_at(job, self.settings, now)
         if due > now:
             self._index.wait(due, place, job.priority)
@@ -291,7 +291,7 @@ class JobManager:
             line2 = jobs.line2(place)
             state = column(line2, "state") if line2 is not None else None
             if state == PENDING:
-                self._expect(index, job_from_checked(parse_record(*jobs.lines(place))), place, index.now)
+                self._expect(index, job_from_lines(jobs.lines(place), place), place, index.now)
             elif state is not None:
                 index.changed(place, state)
         self._expect_all(index, jobs.pending_since(index.mark, index.has_blocked), index.now)
@@ -309,7 +309,7 @@ class JobManager:
                     place = self._index.doomed[-1]
                     lines = self._jobs.lines(place)
                     if lines is not None and column(lines[1], "state") == PENDING:
-                        job = given_up(job_from_checked(parse_record(*lines), place), DEPENDENCY, now)
+                        job = given_up(job_from_lines(lines, place), DEPENDENCY, now)
                         self._bury([job], "")
                         self._put(place, lines[1], job)
                     self._index.doomed.remove(place)
@@ -338,8 +338,7 @@ class JobManager:
         return 0, None
 
     def _is_at(self, job):
-        record = parse_record(*self._jobs.lines(job.place))
-        return (record["id"], record["created_at"]) == job.key
+        return job_from_lines(self._jobs.lines(job.place), job.place).key == job.key
 
     def record(self, job, outcome, now, output="", token=None):
         """Record how the attempt of one job ended, as `record_all` does: (the job as it is now, the next job, claimed under `token`)."""
@@ -380,7 +379,7 @@ class JobManager:
                 if job is None:
                     break
                 following.append(job)
-        except StorageFault:  # `claim` will tell; the index does not know that job's place any more
+        except (StorageFault, CorruptFile):  # `claim` will tell; the index does not know that job's place any more
             self._index = None
         return following
 
@@ -446,7 +445,7 @@ class JobManager:
             for job in chosen:
                 place, line2 = self._find(job)
                 if line2 is not None and column(line2, "state") in (PENDING, PROCESSING):
-                    done.append(job_from_checked(parse_record(*self._jobs.lines(place)), place))
+                    done.append(job_from_lines(self._jobs.lines(place), place))
             for job in done:
                 self._bury([given_up(job, CANCELLED, now)], output(job))
             for job in done:
@@ -542,7 +541,7 @@ class JobManager:
         with open_files(self._lock, file):
             damage, view = file.damage, file.view()
         with view:
-            return sum(view.count().values()), damage
+            return sum(1 for place, record in view.records() if job_from_checked(record, place)), damage
 
     def tidy(self, name):
         """Bring the job file of that name into our layout, as the next change would."""
@@ -562,7 +561,7 @@ class JobManager:
         with open_files(self._lock, self._jobs):
             lines = self._jobs.lines(job.place)
             if lines is not None:
-                now = job_from_checked(parse_record(*lines), job.place)
+                now = job_from_lines(lines, job.place)
                 if now.key == job.key:
                     return now
             with self._jobs.view(locked=True) as view:

@@ -315,6 +315,26 @@ class TestFlips(BrokenFileTest):
                     while manager.claim("worker-9", time.time()) is not None:
                         continue
 
+    def test_a_record_that_rots_unseen_is_named_by_every_command_and_repaired(self):
+        for was, now in ((b'"command"', b'"commend"'), (b'"true"', b'"tr\x8ce"')):
+            with self.subTest(now):
+                for job_id in ("a", "b"):
+                    self.run_inside("enqueue", "--id", job_id, "--", "true")
+                content = self.read("jobs.json")
+                stat = os.stat(self.path("jobs.json"))
+                self.write("jobs.json", content.replace(was, now, 1))
+                os.utime(self.path("jobs.json"), ns=(stat.st_atime_ns, stat.st_mtime_ns))
+                manager = self.manager(fsync=False)
+                with self.assertRaisesRegex(CorruptFile, "queuectl doctor"):
+                    manager.claim("worker-1", time.time())
+                self.assertEqual(manager.claim("worker-1", time.time()).id, "b")  # it is in nobody's way
+                for words in (["list"], ["show", "a"], ["doctor"]):
+                    code, out, err = self.run_inside(*words)
+                    self.assertEqual((code, "does not read right" in out + err), (1, True), (words, out, err))
+                self.run_inside("doctor", "--repair")
+                self.assertEqual(self.run_inside("doctor")[0], 0)
+                self.run_inside("reset", "--yes")
+
     def test_flips_in_config_json_are_refused_or_read(self):
         content = json.dumps({"fsync": False, "max_retries": 2, "backoff_base": 1.5, "on_finish": "true", "own": "é"},
                              indent=2).encode("utf-8")
