@@ -302,7 +302,7 @@ def parse(argv):
 
 def build_parser(name):
     """The parser of the command with that name."""
-    # argparse has each of its texts translated, and for that imports `locale`: a tenth of an `enqueue`, for texts that Python has in
+    # argparse has each of its texts translated, and for that imports `locale`: a thirtieth of an `enqueue`, for texts that Python has in
     # English alone.
     argparse._ = str  # type: ignore[attr-defined]
     meaning, example, add_arguments, _ = COMMANDS[name]

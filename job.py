@@ -11,7 +11,7 @@ from collections import namedtuple
 from functools import lru_cache
 
 from helpers import UsageError, check_value, encode_json, format_time, parse_duration, parse_time, setting_named
-from job_format import COLUMNS, STATES, CorruptFile, parse_record
+from job_format import COLUMNS, STATES, parse_record, rotten
 from system import MAX_COMMAND
 
 PENDING, PROCESSING, COMPLETED, DEAD = STATES
@@ -259,29 +259,18 @@ def job_from_record(record, place=0):
 
 
 def job_from_checked(record, place=0):
-    """The Job that a record holds whose fields are all there and were checked: one of a file in our own layout. Takes the record over.
-    Raises CorruptFile if they are not there any more."""
+    """The Job that a record holds whose fields are all there and were checked: one of a file in our own layout. Takes the record over."""
     take = record.pop
-    try:
-        return Job(take("id"), take("command"), take("created_at"), record, take("state"), take("attempts"), take("exit_code"),
-                   take("reason"), take("run_at"), take("started_at"), take("updated_at"), take("worker"), place)
-    except KeyError as error:
-        raise _rotten(place, "it has no %s" % error) from None
+    return Job(take("id"), take("command"), take("created_at"), record, take("state"), take("attempts"), take("exit_code"),
+               take("reason"), take("run_at"), take("started_at"), take("updated_at"), take("worker"), place)
 
 
 def job_from_lines(lines, place):
     """The Job whose two lines stand in a file in our own layout. Raises CorruptFile if they do not read right any more."""
     try:
-        record = parse_record(*lines)
+        return job_from_checked(parse_record(*lines), place)
     except ValueError as error:
-        raise _rotten(place, error) from None
-    return job_from_checked(record, place)
-
-
-def _rotten(place, fault):
-    """What no program that writes files leaves: their time and size are those of the last change of ours."""
-    return CorruptFile("the record whose second line is at byte %d does not read right (%s); the disk may be failing: 'queuectl doctor' "
-                       "looks over all files" % (place, fault))
+        raise rotten(place, error) from None
 
 
 _CHECKS = (("exit_code", lambda name, value: _integer(name, value, -2 ** 31, 2 ** 32 - 1)),

@@ -20,7 +20,8 @@ import time
 from file_lock import RING, new_gen
 from helpers import QueueError, format_time, parse_time
 from job_format import (CHUNK, COLUMNS, EMPTY, END, STATES, WIDTH, CorruptFile, Layout, bare, blocks, check_canonical, count_block,
-                        encode_line1, encode_line2, find_ids, lay_out, parse_any, parse_damaged, parse_record, pending_records, read_lines)
+                        encode_line1, encode_line2, find_ids, lay_out, parse_any, parse_damaged, parse_record, pending_records, read_lines,
+                        rotten)
 from system import OPEN_FILES_MOVE, open_private, pread, pwrite, remove_file, replace, sync, sync_folder
 
 _SETTLED = 0.2  # seconds that a strange file must have held still; an editor that truncates first shows an empty one for a moment
@@ -167,8 +168,7 @@ class View:
             with self._lock:
                 return parse_record(*read_lines(self._descriptor, place))
         except ValueError as error:
-            raise CorruptFile("%s: the record whose second line is at byte %d does not read right (%s)"
-                              % (self._path, place, error)) from None
+            raise rotten(place, error, self._path) from None
 
 
 class JobFile:

@@ -28,6 +28,8 @@ WIDTH = len(_LINE2 % (("",) * len(COLUMNS)))
 # Where a column's value starts within line 2.
 COLUMN_AT = {name: (_LINE2 % tuple("\0" if name == other else "" for other, _ in COLUMNS)).index("\0") for name, _ in COLUMNS}
 
+_FIELDS = frozenset(["id", "command", "created_at"] + [name for name, _ in COLUMNS])
+
 PAGE = 4096
 _parse = json.JSONDecoder().raw_decode
 CHUNK = 1 << 18
@@ -63,8 +65,20 @@ def encode_line1(fields):
 
 
 def parse_record(line1, line2):
-    """The object that the two lines of a record hold, in a file that was checked when someone else had written it. Raises ValueError."""
-    return _parse((line1 + line2).decode("utf-8"))[0]
+    """The object that the two lines of a record hold, in a file that was checked when someone else had written it. Raises ValueError if
+    they do not read right any more."""
+    record = _parse((line1 + line2).decode("utf-8"))[0]
+    if type(record) is not dict:
+        raise ValueError("it is no object")
+    if not record.keys() >= _FIELDS:
+        raise ValueError("it has no %r" % min(_FIELDS.difference(record)))
+    return record
+
+
+def rotten(place, fault, path=None):
+    """A CorruptFile for a record that `parse_record` refuses, although the file's time and size are those of the last change of ours."""
+    return CorruptFile("%sthe record whose second line is at byte %d does not read right (%s); the disk may be failing: 'queuectl doctor' "
+                       "looks over all files" % ("%s: " % path if path else "", place, fault))
 
 
 def bare(line1):

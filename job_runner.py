@@ -154,7 +154,7 @@ class LogFile:
             finally:
                 if self._descriptor is not None and (size or not OPEN_FILES_MOVE or not self._lock()):
                     self._close()
-                    if not size and not is_held(self.path):  # it could not serve the next attempt, which another name is for
+                    if not size and not is_held(self.path):  # where an open file gets no other name, none serves the next attempt
                         remove_file(self.path)
 
     def _lock(self):

@@ -316,7 +316,8 @@ class TestFlips(BrokenFileTest):
                         continue
 
     def test_a_record_that_rots_unseen_is_named_by_every_command_and_repaired(self):
-        for was, now in ((b'"command"', b'"commend"'), (b'"true"', b'"tr\x8ce"')):
+        for was, now in ((b'"command"', b'"commend"'), (b'"true"', b'"tr\x8ce"'), (b'"id"', b'"hd"'), (b'{"id"', b'""id"'), (b'{"id"', b'1"id"'),
+                         (b'"created_at"', b'"creatad_at"')):
             with self.subTest(now):
                 for job_id in ("a", "b"):
                     self.run_inside("enqueue", "--id", job_id, "--", "true")
@@ -328,7 +329,7 @@ class TestFlips(BrokenFileTest):
                 with self.assertRaisesRegex(CorruptFile, "queuectl doctor"):
                     manager.claim("worker-1", time.time())
                 self.assertEqual(manager.claim("worker-1", time.time()).id, "b")  # it is in nobody's way
-                for words in (["list"], ["show", "a"], ["doctor"]):
+                for words in (["list"], ["list", "--json"], ["show", "a"], ["doctor"]):
                     code, out, err = self.run_inside(*words)
                     self.assertEqual((code, "does not read right" in out + err), (1, True), (words, out, err))
                 self.run_inside("doctor", "--repair")
