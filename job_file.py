@@ -2,7 +2,8 @@
 
 The layout is `job_format`'s; here is what makes a change safe whatever is killed, and when (PROTOCOL has the measurements):
 
-- Changing a record is one write of its line 2, which is never torn.
+- Records are changed by one write from the first one's line 2 to the last one's, with what lies between as it is: no line 2 is ever torn,
+  and a kill leaves each of them as it was or as it is to be. Right before it the file's time and size are looked at once more.
 - An append is one write over the closing bracket. Where it began is noted before (the hint's *intent*), so that whoever comes next
   takes back one that was cut short; without the note it is known by its shape.
 - A file that is not as the hint says was written by someone else: it is left alone until it has held still, then checked whole.
@@ -20,14 +21,17 @@ import time
 from file_lock import RING, new_gen
 from helpers import QueueError, format_time, parse_time
 from job_format import (CHUNK, COLUMNS, EMPTY, END, STATES, WIDTH, CorruptFile, Layout, bare, blocks, check_canonical, count_block,
-                        encode_line1, encode_line2, find_ids, lay_out, parse_any, parse_damaged, parse_record, pending_records, read_lines,
-                        rotten)
+                        encode_line1, encode_line2, find_ids, lay_out, parse_any, parse_damaged, parse_record, pending_records, read_around,
+                        read_lines, rotten)
 from system import OPEN_FILES_MOVE, open_private, pread, pwrite, remove_file, replace, sync, sync_folder
 
 _SETTLED = 0.2  # seconds that a strange file must have held still; an editor that truncates first shows an empty one for a moment
 _MISSING = (0, 0, 0)
+_AHEAD = 1 << 14  # bytes that are read at once where one record is asked for: a worker asks for its neighbours next
+_COMPARED = 3 if OPEN_FILES_MOVE else 2  # parts of a file's key that its open descriptor tells: Windows may be late with the time
+_GAP = 4096  # bytes between two changed records at the most that are written together
 _ADVICE = {errno.ENOSPC: "; free some space and try again", errno.EDQUOT: "; free some space and try again",
-           errno.EFBIG: "; raise the limit on file sizes",
+           errno.EFBIG: "; raise the limit on file sizes", errno.EIO: "; the disk may be failing: save a copy of the queue's folder",
            errno.EACCES: "; it must be readable and writable by you" + ", and another program may have it open" * (not OPEN_FILES_MOVE),
            errno.EPERM: "; it must be readable and writable by you", errno.EROFS: "; the queue needs a folder that can be written",
            errno.ELOOP: "; it must not be a symbolic link"}
@@ -93,10 +97,12 @@ class View:
     def __enter__(self):
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, kind=None, error=None, trace=None):
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+        if isinstance(error, OSError):
+            raise storage_fault("read", self._path, error) from None
 
     def count(self):
         """How many records are in each state, without parsing them."""
@@ -193,6 +199,8 @@ class JobFile:
         self._hint = None
         self._checked = None  # (key, Layout) of the last check of a file that someone else wrote
         self._foreign = None  # the Layout of the open file where it is not ours
+        self._window, self._window_at = b"", 0  # bytes that were read since it was opened, and where they start
+        self._new = {}  # place: the line 2 that `commit` is to write there
         self._changed = []  # places changed since it was opened
 
     def __del__(self):
@@ -204,7 +212,7 @@ class JobFile:
         """Open the file; False if it is not what the last change left: call `settle` without the lock, then try again."""
         self._hint = hint = self._lock.read_hint(self._slot)
         self._foreign = None
-        self._changed = []
+        self._window, self._new, self._changed = b"", {}, []
         key = self._open_current()
         if hint.intent:
             key = self._take_back(key)
@@ -321,6 +329,7 @@ class JobFile:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
+            self._window = b""
 
     def leave(self):
         """The end of an operation. Where the file can be replaced nonetheless it stays open, which saves a worker the next opening."""
@@ -387,19 +396,23 @@ class JobFile:
 
     def line2(self, place):
         """The line 2 at a place, or None if no record has its line 2 there."""
-        if self._descriptor is None or not 2 < place <= self.end - WIDTH:
-            return None
-        content = pread(self._descriptor, WIDTH + 2, place - 2)
-        return content[2:] if content.startswith(b',\n "state": "') and content[-1:] == b"}" else None
+        lines = self.lines(place)
+        return lines and lines[1]
 
     def lines(self, place):
         """Line 1 and line 2 at a place, or None if no record has its line 2 there."""
         if self._descriptor is None or not 2 < place <= self.end - WIDTH:
             return None
-        line1, line2 = read_lines(self._descriptor, place)
+        middle = place - self._window_at - 1
+        cut = self._window.rfind(b"\n", 0, middle) + 1 if 0 < middle < len(self._window) - WIDTH else 0
+        if not cut:
+            self._window_at, self._window = read_around(self._descriptor, place, _AHEAD)
+            middle = place - self._window_at - 1
+            cut = self._window.rfind(b"\n", 0, middle) + 1
+        line1, line2 = self._window[cut:middle], self._window[middle + 1:middle + 1 + WIDTH]
         if not line2.startswith(b' "state": "') or line2[-1:] != b"}" or line1[-1:] != b",":
             return None
-        return line1, line2
+        return line1, self._new.get(place, line2)
 
     @property
     def damage(self):
@@ -472,16 +485,9 @@ class JobFile:
         self._foreign = None
         self._adopt(_micros(layout.last_created))
 
-    def put(self, place, old, line2):
-        """Replace the line 2 at `place`, which was just read as `old`; `commit` makes it known. Raises StorageFault."""
-        try:
-            _write_all(self._descriptor, line2, place)
-        except OSError as error:
-            try:
-                pwrite(self._descriptor, old, place)
-            except OSError:
-                pass  # the first error is the one to tell
-            raise storage_fault("change", self.path, error) from None
+    def put(self, place, line2):
+        """Replace the line 2 at `place`, where there is one. `commit` does it; until then `line2` and `lines` alone tell of it."""
+        self._new[place] = line2
         self._changed.append(place)
 
     def append(self, rows, last_created=0):
@@ -513,9 +519,10 @@ class JobFile:
         self._note_state(start + len(content))
 
     def commit(self):
-        """Make known what `put` has changed. Raises Replaced if it went into a file that an editor has replaced meanwhile."""
+        """Do what `put` was asked for, all or nothing, and make it known. Raises StorageFault, and Replaced if an editor has saved."""
         if not self._changed:
             return
+        self._write_new()
         try:
             self._lock.note_places(self._slot, self._hint.ring_no, self._changed)
         except OSError:  # a full disk: let the others look again at everything
@@ -523,6 +530,31 @@ class JobFile:
         self._hint.ring_no += len(self._changed)
         self._changed = []
         self._note_state(self._hint.size)
+
+    def _write_new(self):
+        pieces = []
+        for places in _neighbours(sorted(self._new)):
+            start = places[0]
+            old = pread(self._descriptor, places[-1] + WIDTH - start, start)
+            new = bytearray(old)
+            for place in places:
+                new[place - start:place - start + WIDTH] = self._new[place]
+            pieces.append((start, old, new))
+        self._new, self._window = {}, b""
+        now = _key(os.fstat(self._descriptor))
+        if now[:_COMPARED] != self._seen[:_COMPARED]:
+            raise Replaced
+        try:
+            for start, _, new in pieces:
+                _write_all(self._descriptor, new, start)
+        except OSError as error:
+            self._changed = []
+            try:
+                for start, old, _ in pieces:
+                    pwrite(self._descriptor, old, start)
+            except OSError:
+                pass  # the first error is the one to tell
+            raise storage_fault("change", self.path, error) from None
 
     def _undo_append(self, start):
         """Back to what was there; if even that fails, the note of the intent stays for whoever comes next."""
@@ -625,6 +657,17 @@ def _write_rows(descriptor, rows):
     _write_all(descriptor, lay_out(batch, offset, offset == 1) + END, offset)
 
 
+def _neighbours(places):
+    """Places (ascending) of records, in groups of those that are written together."""
+    group: list = []
+    for place in places:
+        if group and place - group[-1] > WIDTH + _GAP:
+            yield group
+            group = []
+        group.append(place)
+    yield group
+
+
 class open_files:
     """The lock, with job files open and sound inside: `with open_files(lock, jobs, dlq): …`.
 
@@ -649,16 +692,21 @@ class open_files:
                     return self
             except Replaced:
                 strange = None
-            except BaseException:
-                self.__exit__()
+            except BaseException as error:
+                self.__exit__(None, error)
                 raise
             self.__exit__()
             if strange is not None:
-                strange.settle()
+                try:
+                    strange.settle()
+                except OSError as error:
+                    raise storage_fault("read", strange.path, error) from None
 
-    def __exit__(self, *exception):
+    def __exit__(self, kind=None, error=None, trace=None):
         try:
             for file in self._files:
                 file.leave()
         finally:
             self._lock.__exit__()
+        if isinstance(error, OSError):  # a write tells of its own
+            raise storage_fault("read", self._files[0].path, error) from None

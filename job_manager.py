@@ -87,6 +87,9 @@ class JobManager:
                     return result
             except Replaced:
                 continue
+            except StorageFault:
+                self._index = None  # which knows of changes that were not made
+                raise
 
     # ------------------------------------------------------------ adding
 
@@ -232,7 +235,7 @@ class JobManager:
                 self._index.wait(now + 1, place, job.priority)
                 return None
         job = claimed(job, token, now)
-        self._put(place, lines[1], job)
+        self._put(place, job)
         self._claimed_in[token] = self._jobs.gen
         return job
 
@@ -311,13 +314,13 @@ class JobManager:
                     if lines is not None and column(lines[1], "state") == PENDING:
                         job = given_up(job_from_lines(lines, place), DEPENDENCY, now)
                         self._bury([job], "")
-                        self._put(place, lines[1], job)
+                        self._put(place, job)
                     self._index.doomed.remove(place)
 
             self._change(bury, self._jobs, self._dlq)
 
-    def _put(self, place, line2, job):
-        self._jobs.put(place, line2, encode_line2(job.standing()))
+    def _put(self, place, job):
+        self._jobs.put(place, encode_line2(job.standing()))
         self._unsynced = True
         if self._index is not None:
             self._index.changed(place, job.state)
@@ -347,7 +350,7 @@ class JobManager:
 
     def record_all(self, ended, now, tokens=()):
         """Record how the attempts of claimed jobs ended (`Ended` each), and claim the next ones at once: (what became of them, the next
-        jobs). Of both lists the rest may be missing: `ended` is to be recorded again from there on, and `claim` has the last word.
+        jobs). There may be fewer of these than could be claimed: `claim` has the last word.
 
         A job is None now if it was taken away from its worker (cancelled, cleared, or set back by an editor), so that its outcome counts
         for nothing. At most one job is claimed for each of `tokens`.
@@ -356,14 +359,7 @@ class JobManager:
                   for job, outcome, at, _, seconds in ended]
 
         def move():
-            results = []
-            for (job, _, _, output, _), after in zip(ended, afters):
-                try:
-                    results.append(self._move(job, after, output))
-                except StorageFault:
-                    if not results:
-                        raise
-                    return results, []
+            results = [self._move(job, after, output) for (job, _, _, output, _), after in zip(ended, afters)]
             return results, self._claim_some(tokens, now)
 
         self._bury_doomed(now)  # before, so that nothing is recorded or claimed if that fails
@@ -379,7 +375,7 @@ class JobManager:
                 if job is None:
                     break
                 following.append(job)
-        except (StorageFault, CorruptFile):  # `claim` will tell; the index does not know that job's place any more
+        except CorruptFile:  # `claim` will tell; the index does not know that job's place any more
             self._index = None
         return following
 
@@ -390,7 +386,7 @@ class JobManager:
             return None
         if after.state == DEAD:
             self._bury([after], output)
-        self._put(place, line2, after)
+        self._put(place, after)
         self._claimed_in.pop(job.worker, None)
         return after if place == job.place else after._replace(place=place)
 
@@ -449,7 +445,7 @@ class JobManager:
             for job in done:
                 self._bury([given_up(job, CANCELLED, now)], output(job))
             for job in done:
-                self._put(job.place, self._jobs.line2(job.place), given_up(job, CANCELLED, now))
+                self._put(job.place, given_up(job, CANCELLED, now))
             return done, self._jobs.keep()
 
         cancelled = []
@@ -621,13 +617,14 @@ class JobManager:
                 place, state = known.get(job.key, (0, None))
                 back = retried(job, now)
                 if state == DEAD:
-                    self._put(place, self._jobs.line2(place), back)
+                    self._put(place, back)
                 elif state is None:  # only dlq.json still has it
                     fields = {name: value for name, value in back.fields().items() if name not in BURIED}
                     self._jobs.append([(encode_line1(fields), encode_line2(back.standing()))])
                 else:
                     continue
                 ids.append(job.id)
+            self._jobs.commit()
             self._drop(self._dlq, lambda key: key in keys)
             return ids, self._jobs.keep()
 

@@ -138,7 +138,7 @@ class TestSaves(EditorTest):
         file = JobFile(self.path("jobs.json"), lock, 0, job_from_record, self.notices.append)
         place = next(self.queue.jobs()).place
         with contextlib.suppress(Replaced), open_files(lock, file, change=True):
-            file.put(place, file.line2(place), file.line2(place))
+            file.put(place, file.line2(place))
             self.save_in_place(saved.encode("utf-8"))
             file.commit()
         self.assertEqual([job.id for job in self.manager(fsync=False).jobs()], ["x", "y", "z"] * 9)

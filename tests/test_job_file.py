@@ -1,6 +1,7 @@
 """A job file under the lock: changed in place, whole after every kind of accident, and kept from harm whoever else writes it."""
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -10,6 +11,7 @@ import threading
 import time
 import unittest
 from collections import namedtuple
+from unittest import mock
 
 import file_lock
 import job_file
@@ -95,7 +97,7 @@ class JobFileTest(HomeTest):
     def put(self, number, new, file=None):
         """Replace line 2 of a record, counted from 0."""
         place = self.places(file)[number]
-        self.change(lambda file: file.put(place, file.line2(place), new), file)
+        self.change(lambda file: file.put(place, new), file)
         return place
 
     def look(self, file=None):
@@ -192,6 +194,72 @@ class ChangeTest(JobFileTest):
         place = self.put(0, line2("completed", 1))
         self.assertEqual((self.read("jobs.json")[:place], column(self.read("jobs.json")[place:place + WIDTH], "state")),
                          (before[:place], "completed"))
+
+    def written(self, places, new):
+        """Where the writes began that put `new` at these places at once."""
+        writes = []
+
+        def note(descriptor, content, offset):
+            writes.append(offset)
+            return pwrite(descriptor, content, offset)
+
+        def put(file):
+            for place in places:
+                file.put(place, new)
+            with mock.patch("job_file.pwrite", note):
+                file.commit()
+
+        self.change(put)
+        return writes
+
+    def test_neighbours_are_changed_by_one_write_and_what_lies_between_stays(self):
+        self.append(*["job%d" % number for number in range(50)])
+        before, new = self.read("jobs.json"), line2("completed", 1)
+        changed = self.places()[3:40:2]
+        self.assertEqual(self.written(changed[::-1], new), changed[:1])
+        for place in changed:
+            before = before[:place] + new + before[place + WIDTH:]
+        self.assertEqual(self.read("jobs.json"), before)
+        self.assert_canonical()
+
+    def test_records_far_from_each_other_are_changed_without_what_lies_between(self):
+        self.append("a", command="x" * 100)
+        self.append("b", command="y" * 100000)
+        self.append("c")
+        places = self.places()
+        self.assertEqual(self.written(places, line2("dead")), places[:2])
+        self.assertEqual([record["state"] for record in self.assert_canonical()], ["dead"] * 3)
+
+    def test_what_is_to_change_is_seen_by_who_changes_it_and_by_no_other(self):
+        self.append("a")
+        place = self.places()[0]
+
+        def put(file):
+            file.put(place, line2("dead"))
+            return column(file.line2(place), "state"), column(file.lines(place)[1], "state"), b"pending" in self.read("jobs.json")
+
+        self.assertEqual(self.change(put), ("dead", "dead", True))
+        self.assertEqual(self.look()[0]["state"], "dead")
+
+    @unittest.skipUnless(POSIX, "where the time of an open file is not known late")
+    def test_a_save_in_place_before_a_change_is_written_is_kept(self):
+        self.append("a", "b", command="echo 1")
+        tries = []
+
+        def put(file):
+            file.put(places[0], line2("completed", 1))
+            if not tries:
+                self.grow_old()
+                with open(self.path("jobs.json"), "r+b") as saved:
+                    content = saved.read().replace(b"echo 1", b"echo 2")
+                    saved.seek(0)
+                    saved.write(content)
+            tries.append(1)
+
+        places = self.places()
+        self.change(put)
+        self.assertEqual((len(tries), [(record["command"], record["state"]) for record in self.assert_canonical()]),
+                         (2, [("echo 2", "completed"), ("echo 2", "pending")]))
 
     def test_rewrite_replaces_the_file_whole(self):
         self.append("a", "b")
@@ -650,7 +718,7 @@ except StorageFault as error:
                              "with open_files(lock, file, change=True):\n"
                              "    place = int(sys.argv[2])\n"
                              "    old = file.line2(place)\n"
-                             "    file.put(place, old, old.replace(b'\"attempts\": 0', b'\"attempts\": 7'))\n"
+                             "    file.put(place, old.replace(b'\"attempts\": 0', b'\"attempts\": 7'))\n"
                              "    file.commit()\n"
                              "    print('changed')\n", str(place))
         self.assertEqual((printed, self.look(reader)[1]["attempts"]), ("changed", 7))
@@ -664,11 +732,55 @@ except StorageFault as error:
                              "    with open_files(lock, file, change=True):\n"
                              "        old = file.line2(place)\n"
                              "        limit(place + 100)\n"
-                             "        file.put(place, old, old.replace(b'pending', b'PENDING').replace(b'null', b'NULL'))\n"
+                             "        file.put(place, old.replace(b'pending', b'PENDING').replace(b'null', b'NULL'))\n"
+                             "        file.commit()\n"
                              "except StorageFault as error:\n"
                              "    print('refused: %s' % error)\n", str(self.places()[0]))
         self.assertTrue(printed.startswith("refused: cannot change"), printed)
         self.assertEqual(self.read("jobs.json"), content)
+
+    def test_changes_of_which_the_disk_refuses_one_are_all_undone(self):
+        self.append("a", command="x" * 100)
+        self.append("b", command="y" * 100000)
+        content, places, writes = self.read("jobs.json"), self.places(), []
+
+        def refuse_the_second(descriptor, content, offset):
+            writes.append(offset)
+            if len(writes) == 2:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return pwrite(descriptor, content, offset)
+
+        def put(file):
+            for place in places:
+                file.put(place, line2("dead"))
+            with mock.patch("job_file.pwrite", refuse_the_second):
+                file.commit()
+
+        with self.assertRaises(StorageFault) as caught:
+            self.change(put)
+        self.assertIn("free some space", str(caught.exception))
+        self.assertEqual((self.read("jobs.json"), writes), (content, places + places))
+        self.assertEqual([record["state"] for record in self.look()], ["pending"] * 2)
+
+    def test_a_disk_that_cannot_be_read_is_told_of_with_the_path(self):
+        self.append("a")
+        place = self.places()[0]
+
+        def fail(*ignored):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        def edit():
+            self.edit(b"[]")
+            self.look()
+
+        for name, operation in (("records", self.look), ("line 2", lambda: self.change(lambda file: file.line2(place))),
+                                ("adding", lambda: self.append("b")), ("another's file", edit)):
+            with self.subTest(name):
+                with mock.patch("job_file.pread", fail), mock.patch("job_format.pread", fail), mock.patch("file_lock.pread", fail):
+                    with self.assertRaises(StorageFault) as caught:
+                        operation()
+                self.assertIn("cannot read %s: " % self.path("jobs.json"), str(caught.exception))
+                self.assertIn("the disk may be failing", str(caught.exception))
 
     def test_acknowledged_records_survive_kills_at_any_moment(self):
         code = ("for batch in range(10000):\n"
@@ -933,7 +1045,7 @@ class EditorTest(JobFileTest):
             tries.append(1)
             with file.view(locked=True) as view:
                 place = next(place for place, _ in view.rows())
-            file.put(place, file.line2(place), line2("completed", 1))
+            file.put(place, line2("completed", 1))
 
         self.change(put)
         self.assertEqual((len(tries), [(record["id"], record["state"]) for record in self.assert_canonical()]), (2, [("x", "completed")]))
@@ -1022,7 +1134,7 @@ class NotesTest(JobFileTest):
 
         def put(file):
             for place in places:
-                file.put(place, file.line2(place), line2("dead"))
+                file.put(place, line2("dead"))
 
         self.change(put)
         self.assertEqual(self.changes(mark, reader), (places, []))
@@ -1059,7 +1171,7 @@ class NotesTest(JobFileTest):
 
         def put(file):
             before = file.mark
-            file.put(place, file.line2(place), line2("dead"))
+            file.put(place, line2("dead"))
             return before, file.mark
 
         before, after = self.change(put)
@@ -1073,7 +1185,7 @@ class NotesTest(JobFileTest):
         def put_many(count):
             def put(file):
                 for _ in range(count):
-                    file.put(places[1], file.line2(places[1]), line2("processing"))
+                    file.put(places[1], line2("processing"))
             self.change(put)
 
         mark = self.mark(reader)
@@ -1091,7 +1203,7 @@ class NotesTest(JobFileTest):
 
         def put(file):
             for _ in range(RING):
-                file.put(place, file.line2(place), line2("processing"))
+                file.put(place, line2("processing"))
 
         self.change(put)
         self.assertIsNone(self.changes(mark, reader))
@@ -1103,7 +1215,7 @@ class NotesTest(JobFileTest):
         def put_all(which):
             def put(file):
                 for place in which:
-                    file.put(place, file.line2(place), line2("processing"))
+                    file.put(place, line2("processing"))
             self.change(put)
 
         put_all([places[0]] * (RING - 3))
@@ -1134,11 +1246,11 @@ class NotesTest(JobFileTest):
         mark, place = self.mark(reader), self.places()[0]
         self.grow_old()
         mark = self.mark(reader)
-        self.child("with open_files(lock, file, change=True):\n"
+        self.child("lock.note_places = lambda *ignored: os._exit(0)\n"
+                   "with open_files(lock, file, change=True):\n"
                    "    old = file.line2(int(sys.argv[2]))\n"
-                   "    file.put(int(sys.argv[2]), old, old.replace(b'\"attempts\": 0', b'\"attempts\": 8'))\n"
-                   "    sys.stdout.flush()\n"
-                   "    os._exit(0)\n", str(place))
+                   "    file.put(int(sys.argv[2]), old.replace(b'\"attempts\": 0', b'\"attempts\": 8'))\n"
+                   "    file.commit()\n", str(place))
         self.assertIsNone(self.changes(mark, reader))
         self.assertEqual(self.look(reader)[0]["attempts"], 8)
 
@@ -1189,7 +1301,7 @@ class NotesTest(JobFileTest):
         child = self.child("for line in sys.stdin:\n"
                            "    place = int(line)\n"
                            "    with open_files(lock, file, change=True):\n"
-                           "        file.put(place, file.line2(place), rows(['x'])[0][1])\n"
+                           "        file.put(place, rows(['x'])[0][1])\n"
                            "        file.commit()\n"
                            "    print(place, flush=True)\n", wait=False)
         for number in range(0, 20, 2):
