@@ -40,6 +40,12 @@ def log_path(home, job, attempt):
     return _log_path(home, job.id, job.digest, attempt)
 
 
+def young_log_path(home, process, number):
+    """Where the output of thread `number` (from 0) of a worker process is, by its token, while the attempt is too young for a log of its
+    own name."""
+    return os.path.join(home, "logs", "worker-%s-%d.log" % (process, number))
+
+
 def logged_attempts(home, job):
     """The attempts of a job whose output is there, in order."""
     prefix = _log_stem(job.id, job.digest) + "."
@@ -81,31 +87,40 @@ def last_lines(path):
 class LogFile:
     """The log of the attempts that one thread runs, one after another: `begin`, run, `end`.
 
-    A file that stayed empty serves the next attempt under its new name, since making and removing one costs a short job a tenth of its
-    time. It must not if a process of the former attempt still has it open, so the descriptor that the job inherits is a lock of its own:
-    as long as any process has it, nobody else gets the lock.
+    A file that stayed empty serves the next attempt, since making and removing one costs a short job a tenth of its time. It must not if
+    a process of the former attempt still has it open, so the descriptor that the job inherits is a lock of its own: as long as any
+    process has it, nobody else gets the lock. A new name for it costs nearly as much, so that an attempt which is expected to be short
+    writes to one under `young_path`, which gets its own name at the end if there is something in it, or when `trim` comes by.
     """
 
-    def __init__(self, sleep=time.sleep):
-        self.path = None
+    def __init__(self, young_path=None, sleep=time.sleep):
+        self.path = None  # where it is
+        self._own_path = None  # and where it belongs
+        self._young_path = young_path
         self._descriptor = None
         self._sleep = sleep
         self._dropped = 0  # bytes that `trim` took away
         self._mutex = allocate_lock()  # `trim` comes from another thread
 
-    def begin(self, path):
+    def begin(self, path, young=False):
         """Make the log of an attempt, in place of one of that name from before a retry; a descriptor for the job, which the caller
-        closes once the job has it. Raises OSError."""
+        closes once the job has it. With `young` someone is to call `trim` if the attempt takes long. Raises OSError."""
         with self._mutex:
             if self._descriptor is None:
                 self._create(path)
                 inherited = open_private(path, os.O_WRONLY | os.O_APPEND)
                 try_lock(inherited)
             else:  # `end` has locked it
-                os.rename(self.path, path)
-                self.path, inherited = path, self._descriptor
-                self._descriptor = open_private(path, _OURS)
+                self._move(self._young_path if young else path)
+                inherited = self._descriptor
+                self._descriptor = open_private(self.path, _OURS)
+            self._own_path = path
         return inherited
+
+    def _move(self, path):
+        if self.path != path:
+            os.rename(self.path, path)
+            self.path = path
 
     def _create(self, path):
         flags = _OURS | os.O_CREAT | os.O_EXCL
@@ -125,9 +140,10 @@ class LogFile:
 
     def trim(self, limit):
         """Keep only the last part of a log that has grown beyond `limit` bytes, and say in it how much was dropped. What the job writes
-        in the same moment may be dropped too. Raises OSError."""
+        in the same moment may be dropped too. One that is young no longer gets its name. Raises OSError."""
         with self._mutex:
             if self._descriptor is not None:
+                self._move(self._own_path)
                 self._trim(os.fstat(self._descriptor).st_size, limit)
 
     def _trim(self, size, limit):
@@ -152,10 +168,19 @@ class LogFile:
                 if limit is not None:
                     self._trim(size, limit)
             finally:
-                if self._descriptor is not None and (size or not OPEN_FILES_MOVE or not self._lock()):
-                    self._close()
-                    if not size and not is_held(self.path):  # where an open file gets no other name, none serves the next attempt
-                        remove_file(self.path)
+                if self._descriptor is not None:
+                    if size or not OPEN_FILES_MOVE or not self._lock():
+                        self._let_go()
+                        if not size and not is_held(self.path):  # where an open file gets no other name, none serves the next attempt
+                            remove_file(self.path)
+                    self._own_path = self.path
+
+    def _let_go(self):
+        try:
+            self._move(self._own_path)
+        finally:
+            os.close(self._descriptor)
+            self._descriptor = None
 
     def _lock(self):
         """Lock the log; False if it is held. A command that another thread is just starting has a copy of the descriptor until its exec."""
@@ -178,11 +203,8 @@ class LogFile:
             if self._descriptor is not None:
                 if not os.fstat(self._descriptor).st_size:
                     remove_file(self.path)
-                self._close()
-
-    def _close(self):
-        os.close(self._descriptor)
-        self._descriptor = None
+                os.close(self._descriptor)
+                self._descriptor = None
 
 
 # ---------------------------------------------------------------- one attempt
@@ -215,13 +237,13 @@ class Attempt:
         self._deadline = None
         self._kill_at = None
 
-    def start(self, keep_output=True):
-        """Start the command. Returns None, or an Outcome if the system refused. Raises OSError if the log cannot be made, which
-        is not the job's fault."""
+    def start(self, keep_output=True, young=False):
+        """Start the command; `young` as for `LogFile.begin`. Returns None, or an Outcome if the system refused. Raises OSError if the log
+        cannot be made, which is not the job's fault."""
         job = self.job
         self.has_output = keep_output
         if keep_output:
-            output = self.log.begin(_log_path(self._home, job.id, self.digest, job.attempts))
+            output = self.log.begin(_log_path(self._home, job.id, self.digest, job.attempts), young)
         else:
             output = os.open(os.devnull, os.O_WRONLY)
         environ = dict(self._environ)
@@ -304,6 +326,12 @@ class Attempt:
         with self._mutex:
             if self._kill_at is not None and self._running and time.monotonic() >= self._kill_at:
                 self._launch.signal(self.pid, KILL)
+
+    def if_running(self, action):
+        """Call `action()` if its command runs; it counts as running until that returns."""
+        with self._mutex:
+            if self._running:
+                action()
 
     def next_check(self):
         """When `check` has something to do, by the monotonic clock; None if it has not."""

@@ -19,8 +19,8 @@ from itertools import count as count_up
 from helpers import QueueError, load_settings, log, parse_time
 from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, ready_at
 from job_manager import Ended
-from job_runner import PATIENCE, STOPPED, Announcer, Attempt, LogFile, job_environ, last_lines
-from process_tree import Launcher
+from job_runner import PATIENCE, STOPPED, Announcer, Attempt, LogFile, job_environ, last_lines, young_log_path
+from process_tree import HAS_PROC, Launcher
 from system import OPEN_FILES_MOVE, try_lock
 from waiting import Released, StopFlag, Waker
 from worker_manager import (DeadWorker, WorkerFile, WorkerProcess, all_workers, given_token, open_if_there, read_worker_file, worker_files,
@@ -36,8 +36,8 @@ class Batch:
     """What one worker has claimed and not recorded yet, beside the job that it runs.
 
     To record an end and to claim the next job costs half as much as a command of a millisecond itself, so a worker whose jobs take
-    milliseconds does it for several jobs at once. Nothing stays here for longer than _STALE seconds: the worker looks at the age after
-    each job, and the supervisor takes everything away from one whose job takes longer.
+    milliseconds does it for several jobs at once, while the last of them runs. Nothing stays here for longer than _STALE seconds: the
+    worker looks at the age after each job, and the supervisor takes everything away from one whose job takes longer.
     """
 
     def __init__(self):
@@ -55,6 +55,17 @@ class Batch:
             self._ahead.extend(jobs[1:])
             self._since = moment
         return jobs[0] if jobs else None
+
+    def add(self, jobs, moment):
+        """More jobs were claimed, while the last one before them runs."""
+        with self._mutex:
+            self._ahead.extend(jobs)
+            self._since = moment
+
+    def wanted(self):
+        """How many jobs to claim while one runs that is expected to be as short as those before it: 0 unless it is the last one here."""
+        with self._mutex:
+            return _how_many(self._ended[-1].seconds) if self._ended and not self._ahead else 0
 
     def put_off(self, ended, moment):
         """The job that is to run next while an end waits to be recorded; None if there is none, or that must be recorded now."""
@@ -75,8 +86,7 @@ class Batch:
         """What could not be recorded now; it is stale again in a second."""
         with self._mutex:
             self._ended[:0] = ended
-            if ended:
-                self._since = moment + _TICK - _STALE
+            self._since = moment + _TICK - _STALE
 
     def is_stale(self, moment):
         """Whether what is here must be recorded now."""
@@ -221,10 +231,26 @@ class Supervisor:
 
     def _trim_logs(self):
         for attempt in self._running():
-            try:
-                attempt.log.trim(self._jobs.settings.max_output)
-            except OSError as error:
-                self._fault("cannot shorten the output of %s: %s" % (attempt.job.id, error.strerror))
+            self._trim_log(attempt)
+
+    def _trim_log(self, attempt):
+        try:
+            attempt.log.trim(self._jobs.settings.max_output)
+        except OSError as error:
+            self._fault("cannot shorten the output of %s: %s" % (attempt.job.id, error.strerror))
+
+    def _grow_old(self, number):
+        """Make up for what was left out because the attempt that this thread runs was expected to be short."""
+        attempt = self._attempts[number]
+        if attempt is not None:
+            self._trim_log(attempt)
+            self._note_group(number, attempt)
+
+    def _note_group(self, number, attempt):
+        try:
+            attempt.if_running(lambda: self._file.note(number, attempt))
+        except OSError:
+            return  # who looks for its processes finds them by its token then
 
     def _look_for_taken_away(self):
         """End the attempts whose job was cancelled: its token is gone from the file."""
@@ -375,7 +401,7 @@ class Supervisor:
 
     def _work(self, number):
         waiting_for = None
-        log_file = LogFile()
+        log_file = LogFile(young_log_path(self._home, self._file.token, number))
         try:
             with self._turn:
                 while not self._stop.is_set():
@@ -453,7 +479,7 @@ class Supervisor:
         attempt = Attempt(self._home, job, self._environ, self._launch, log_file, self._jobs.settings)
         self._attempts[number] = attempt
         started = time.monotonic()
-        outcome, strays = self._attempt(number, attempt)
+        outcome, strays = self._attempt(number, attempt, HAS_PROC and bool(batch))
         self._attempts[number] = None
         ended = time.monotonic()
         given_back = outcome is None or attempt.ended == STOPPED
@@ -483,14 +509,21 @@ class Supervisor:
             self._waker.wake()
         return following, after if after is not None and after.run_at is not None and in_place else None
 
-    def _attempt(self, number, attempt):
+    def _attempt(self, number, attempt, young):
         """Run an attempt to its end: (its Outcome, or None if it could not be tried; the pids of what has left its tree)."""
         grace = self._jobs.settings.kill_grace
         try:
-            outcome = attempt.start(self._jobs.settings.save_output)
+            self._file.note(number, attempt)  # before it starts: it may end this process at once
+            outcome = attempt.start(self._jobs.settings.save_output, young)
             if outcome is not None:
                 return outcome, []
-            self._file.note(number, attempt)
+            if not young:
+                self._note_group(number, attempt)
+            wanted = self._batches[number].wanted()
+            if wanted and not self._stop.is_set():
+                self._record_batch(number, wanted)
+                if not self._batches_watched:
+                    self._waker.wake()
             if self._now:
                 attempt.end(STOPPED, grace)
             if attempt.limit is not None:
@@ -505,27 +538,39 @@ class Supervisor:
         """Record how jobs ended and claim `wanted` others: (the last of them as it is now, the next job). It is tried each second for as
         long as the job file is broken or the disk full. The results are kept in memory meanwhile; a stop waits for them for some seconds.
         """
-        patience, after, following = 5, None, []
+        patience = 5
         while ended:
             tokens = [self._token(number) for _ in range(wanted)]
+            following = []
             try:
                 results, following = self._jobs.record_all(ended, time.time(), tokens)
+                self._settle(ended, results)
+                return results[-1], self._batches[number].begin(following, time.monotonic())
             except QueueError as error:
                 self._fault("%s: its result waits to be recorded: %s" % (ended[0].job.id, error))
-                results = ()
-                patience -= self._stop.is_set()
-            self._tokens.difference_update(tokens[len(following):])
-            if results:
-                after = results[-1]
-                self._settle(ended, results)
-                ended = ended[len(results):]
-            elif patience < 0:
+            finally:
+                self._tokens.difference_update(tokens[len(following):])
+            patience -= self._stop.is_set()
+            if patience < 0:
                 self._unrecorded += len(ended)
-                return None, None
-            else:
-                with self._others_turn:
-                    self._stop.wait(_TICK) if not self._stop.is_set() else time.sleep(_TICK)
-        return after, self._batches[number].begin(following, time.monotonic())
+                break
+            with self._others_turn:
+                self._stop.wait(_TICK) if not self._stop.is_set() else time.sleep(_TICK)
+        return None, None
+
+    def _record_batch(self, number, wanted):
+        """Record what a worker has put off, and claim `wanted` jobs for it, while it runs another one. What cannot be recorded now stays
+        put off."""
+        batch = self._batches[number]
+        ended, tokens, following = batch.take(), [self._token(number) for _ in range(wanted)], []
+        try:
+            results, following = self._jobs.record_all(ended, time.time(), tokens)
+            self._settle(ended, results)
+            batch.add(following, time.monotonic())
+        except QueueError as error:
+            self._fault("%d results wait to be recorded: %s" % (len(ended), error))
+            batch.put_back(ended, time.monotonic())
+        self._tokens.difference_update(tokens[len(following):])
 
     def _settle(self, ended, results):
         """Tell of jobs whose end was recorded."""
@@ -545,16 +590,10 @@ class Supervisor:
     def _flush_batches(self):
         """Record what was put off for too long, and give back the jobs that are not started: their worker has met a longer one."""
         self._batches_watched = False
-        for batch in self._batches:
-            ended = batch.take() if batch.is_stale(time.monotonic()) else ()
-            if ended:
-                results = ()
-                try:
-                    results = self._jobs.record_all(ended, time.time())[0]
-                except QueueError as error:
-                    self._fault("%d results wait to be recorded: %s" % (len(ended), error))
-                batch.put_back(ended[len(results):], time.monotonic())
-                self._settle(ended, results)
+        for number, batch in enumerate(self._batches):
+            if batch and batch.is_stale(time.monotonic()):
+                self._grow_old(number)
+                self._record_batch(number, 0)
                 self._jobs.wake_workers()
         if any(self._batches):
             self._batches_watched = True

@@ -15,7 +15,7 @@ from collections import namedtuple
 
 from helpers import QueueError, format_time, log
 from job import PENDING
-from job_runner import PATIENCE, last_lines, log_path
+from job_runner import PATIENCE, last_lines, log_path, young_log_path
 from process_tree import LostTree, start_detached
 from system import OPEN_FILES_MOVE, make_folder, open_private, pread, pwrite, remove_file, try_lock, wake
 
@@ -50,7 +50,8 @@ class WorkerFile:
             os.rename(temporary, self.path)
 
     def note(self, number, attempt=None):
-        """Note what thread `number` (from 0) runs, for whoever has to clean up behind this process. Raises OSError."""
+        """Note what thread `number` (from 0) runs, for whoever has to clean up behind this process; the group is 0 while it is not known.
+        Raises OSError."""
         text = "null" if attempt is None else '{"worker": "%s", "group": %d, "job": "%s"}' % (attempt.job.worker, attempt.pid,
                                                                                            attempt.digest)
         pwrite(self._descriptor, text.encode("ascii").ljust(_SLOT - 2), _SLOT * (number + 1))
@@ -104,9 +105,9 @@ def read_worker_file(descriptor, path):
 
 
 def _is_slot(slot):
-    """Whether this is what `note` has written: above all, no number of a group that means something else to the system (0, 1, -1)."""
+    """Whether this is what `note` has written: above all, no number of a group that means something else to the system (1, -1)."""
     return (type(slot) is dict and type(slot.get("worker")) is str and slot["worker"].isascii() and type(slot.get("job")) is str
-            and type(slot.get("group")) is int and slot["group"] > 1)
+            and type(slot.get("group")) is int and (slot["group"] > 1 or slot["group"] == 0))
 
 
 def worker_files(folder):
@@ -200,12 +201,24 @@ class DeadWorker:
     def _look(self, jobs):
         left = jobs.abandoned(self._runs)
         groups = {slot["worker"]: slot["group"] for slot in self.process.running}
+        self._name_logs([job for job in left if job.worker in groups])
         self._running = self._that_ran(left, groups)
         trees = [(job, LostTree(self._home, job.worker, groups.pop(job.worker, 0), self._log(job))) for job in left]
         return trees + [(None, LostTree(self._home, worker, group, "")) for worker, group in groups.items()]
 
     def _log(self, job):
         return log_path(self._home, job, job.attempts)
+
+    def _name_logs(self, noted):
+        """Give the young logs of these jobs their own names, and remove the others."""
+        process = self.process
+        young = {number: young_log_path(self._home, process.token, number) for number in range(process.count)}
+        for job in noted:
+            path = young.pop(_serial(job.worker) % max(process.count, 1), None)
+            if path is not None and os.path.exists(path) and not os.path.exists(self._log(job)):
+                os.rename(path, self._log(job))
+        for path in young.values():
+            remove_file(path)
 
     def _that_ran(self, left, noted):
         """Which of these jobs ran: of those of a thread that were noted to run, or have a log, the one that it claimed last."""

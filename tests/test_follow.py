@@ -121,6 +121,30 @@ class TestOutput(ControlTest):
         log.discard()
         self.assertEqual([name for name in os.listdir(self.home) if name.startswith("log-")], [])
 
+    def test_the_log_of_a_short_attempt_gets_its_name_if_there_is_something_in_it(self):
+        log = job_runner.LogFile(self.path("young"))
+        for number, said in enumerate((b"", b"", b"one", b"", b"", b"two")):
+            path = self.path("log-%d" % number)
+            inherited = log.begin(path, young=True)
+            os.write(inherited, said)
+            os.close(inherited)
+            log.end()
+            if said:
+                self.assertEqual(self.read(path), said)
+        log.discard()
+        self.assertEqual(sorted(name for name in os.listdir(self.home) if name.startswith(("log", "young"))), ["log-2", "log-5"])
+
+    def test_the_log_of_an_attempt_that_was_expected_to_be_short_gets_its_name_while_it_runs(self):
+        for _ in range(40):
+            self.add("short", ":")
+        self.add("long", "echo begun; while [ ! -e go ]; do sleep 0.05; done; echo done")
+        worker = self.worker()
+        self.wait_for(lambda: self.run_program("logs", "long").stdout == "begun\n")
+        self.write("go", "")
+        self.wait_for_state("long", COMPLETED)
+        self.stop(worker)
+        self.assertEqual((self.succeed("logs", "long"), len(os.listdir(self.path("logs")))), ("begun\ndone\n", 1))
+
     def test_a_shortened_log_begins_with_what_was_dropped_whatever_the_job_writes_meanwhile(self):
         log = job_runner.LogFile()
         os.close(log.begin(self.path("silent")))

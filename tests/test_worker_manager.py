@@ -634,6 +634,23 @@ class TestKilled(WorkerTest):
         self.assertEqual([(job.state, job.attempts, job.reason) for job in self.queue.jobs()],
                          [("pending", 0, None), ("pending", 0, None), ("pending", 1, "lost"), ("pending", 0, None)])
 
+    def test_what_a_short_job_wrote_before_its_worker_died_is_its_own(self):
+        tokens = [worker_manager.worker_token("abc", serial, 1, 2) for serial in range(1, 3)]
+        for token in tokens:
+            self.add(token, "exit 0")
+            self.queue.claim(token, time.time())
+        os.mkdir(self.path("logs"))
+        for number, said in enumerate(("of another thread", "said")):
+            self.write(os.path.join("logs", "worker-abc-%d.log" % number), said)
+        slot = {"worker": tokens[1], "group": 0, "job": "0"}
+        process = worker_manager.WorkerProcess("abc", 999999999, 2, "", [slot], self.path("run", "worker-abc.json"))
+        dead = worker_manager.DeadWorker(None, process, self.home)
+        self.wait_for(lambda: dead.step(self.queue))
+        second = self.queue.find(tokens[1])[0]
+        self.assertEqual((second.state, second.attempts), ("pending", 1))
+        self.assertEqual(os.listdir(self.path("logs")), [os.path.basename(job_runner.log_path(self.home, second, 1))])
+        self.assertEqual(job_runner.last_lines(job_runner.log_path(self.home, second, 1)), "said")
+
     def test_jobs_that_were_claimed_with_one_that_kills_its_worker_are_not_blamed(self):
         self.settings(max_retries=1)
         for number in range(30):
@@ -689,6 +706,17 @@ class TestBatch(unittest.TestCase):
         self.assertFalse(self.batch.is_stale(11.0))
         self.assertTrue(self.batch.is_stale(11.2))
         self.assertEqual(self.batch.take(), ended)
+
+
+    def test_the_next_are_wanted_while_the_last_one_runs(self):
+        self.batch.begin(self.jobs[:2], 10.0)
+        self.assertEqual(self.batch.wanted(), 0)
+        self.batch.put_off(self.ended(self.jobs[0])._replace(seconds=0.002), 10.001)
+        self.assertEqual(self.batch.wanted(), 10)  # as many as take 20 ms
+        self.batch.take()
+        self.assertEqual(self.batch.wanted(), 0)
+        self.batch.add(self.jobs[2:], 10.05)
+        self.assertEqual(self.batch.put_off(self.ended(self.jobs[1]), 10.08), self.jobs[2])
 
 
 class TestSeveralAtOnce(WorkerTest):
