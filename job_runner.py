@@ -229,7 +229,14 @@ class Attempt:
         self.limit = time_limit(job, settings)  # seconds that it may run, or None
         self._settings = settings
         self._home = home
-        self._environ = environ
+        self._folder = job.options.get("cwd") or home
+        self._log_path = _log_path(home, job.id, self.digest, job.attempts)
+        self._environ = dict(environ)
+        for name, value in (job.options.get("env") or {}).items():
+            self._environ[name.encode("utf-8")] = value.encode("utf-8")
+        self._environ[b"QUEUECTL_JOB_ID"] = job.id.encode("utf-8")
+        self._environ[b"QUEUECTL_ATTEMPT"] = b"%d" % job.attempts
+        self._environ[b"QUEUECTL_WORKER"] = job.worker.encode("ascii")
         self._launch = launch
         self._running = False
         self._over = False
@@ -242,19 +249,9 @@ class Attempt:
         cannot be made, which is not the job's fault."""
         job = self.job
         self.has_output = keep_output
-        if keep_output:
-            output = self.log.begin(_log_path(self._home, job.id, self.digest, job.attempts), young)
-        else:
-            output = os.open(os.devnull, os.O_WRONLY)
-        environ = dict(self._environ)
-        for name, value in (job.options.get("env") or {}).items():
-            environ[name.encode("utf-8")] = value.encode("utf-8")
-        environ[b"QUEUECTL_JOB_ID"] = job.id.encode("utf-8")
-        environ[b"QUEUECTL_ATTEMPT"] = b"%d" % job.attempts
-        environ[b"QUEUECTL_WORKER"] = job.worker.encode("ascii")
-        folder = job.options.get("cwd") or self._home
+        output = self.log.begin(self._log_path, young) if keep_output else os.open(os.devnull, os.O_WRONLY)
         try:
-            self.pid = self._launch.start(job.command, folder, environ, output, runner_words(job, self._settings, folder))
+            self.pid = self._launch.start(job.command, self._folder, self._environ, output, runner_words(job, self._settings, self._folder))
             with self._mutex:
                 self._running = True
                 if self._kill_at is not None:  # `end` was called meanwhile
@@ -264,7 +261,7 @@ class Attempt:
             return None
         except (OSError, ValueError, InvalidJob) as error:
             if keep_output:
-                self.log.write("queuectl: cannot start this command in %s: %s\n" % (folder, getattr(error, "strerror", None) or error))
+                self.log.write("queuectl: cannot start this command in %s: %s\n" % (self._folder, getattr(error, "strerror", None) or error))
             return Outcome(None, UNSTARTABLE)
         finally:
             os.close(output)

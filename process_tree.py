@@ -116,7 +116,7 @@ else:
             self._sessions = True
             # Python ignores SIGPIPE and SIGXFSZ, and a program that inherits that does not end with its pipe. Naming all signals saves
             # the C library the asking for each.
-            self._signals = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+            self._signals = tuple(int(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
             for descriptor in range(3, 256):
                 try:
                     os.set_inheritable(descriptor, False)

@@ -43,23 +43,21 @@ class Batch:
     def __init__(self):
         self._mutex = threading.Lock()
         self._ended = []
-        self._ahead = deque()  # claimed, but not started
+        self._ahead = deque()  # attempts of jobs that were claimed, not started
         self._since = 0.0
 
     def __bool__(self):
         return bool(self._ended or self._ahead)
 
-    def begin(self, jobs, moment):
-        """Jobs were claimed at that `moment` of the monotonic clock: the one that is to run now; None if there are none."""
-        with self._mutex:
-            self._ahead.extend(jobs[1:])
-            self._since = moment
-        return jobs[0] if jobs else None
+    def begin(self, attempts, moment):
+        """Jobs were claimed at that `moment` of the monotonic clock: the attempt that is to run now; None if there are none."""
+        self.add(attempts[1:], moment)
+        return attempts[0] if attempts else None
 
-    def add(self, jobs, moment):
+    def add(self, attempts, moment):
         """More jobs were claimed, while the last one before them runs."""
         with self._mutex:
-            self._ahead.extend(jobs)
+            self._ahead.extend(attempts)
             self._since = moment
 
     def wanted(self):
@@ -68,7 +66,7 @@ class Batch:
             return _how_many(self._ended[-1].seconds) if self._ended and not self._ahead else 0
 
     def put_off(self, ended, moment):
-        """The job that is to run next while an end waits to be recorded; None if there is none, or that must be recorded now."""
+        """The attempt that is to run next while an end waits to be recorded; None if there is none, or that must be recorded now."""
         with self._mutex:
             if not self._ahead or self.is_stale(moment):
                 return None
@@ -80,7 +78,7 @@ class Batch:
         with self._mutex:
             ended, ahead = self._ended, self._ahead
             self._ended, self._ahead = [], deque()
-        return [Ended(job, None, time.time(), None, 0.0) for job in ahead] + ended
+        return [Ended(attempt.job, None, time.time(), None, 0.0) for attempt in ahead] + ended
 
     def put_back(self, ended, moment):
         """What could not be recorded now; it is stale again in a second."""
@@ -114,6 +112,7 @@ class Supervisor:
         self._count = count
         self._drain = drain
         self._attempts: list = [None] * count  # what each thread runs
+        self._logs = [LogFile(young_log_path(home, self._file.token, number)) for number in range(count)]
         # Held by the thread that works; not while it waits for a command, for the queue or for time.
         self._turn = threading.Lock() if count > 2 else nullcontext()
         self._others_turn = Released(self._turn) if count > 2 else nullcontext()
@@ -401,27 +400,26 @@ class Supervisor:
 
     def _work(self, number):
         waiting_for = None
-        log_file = LogFile(young_log_path(self._home, self._file.token, number))
         try:
             with self._turn:
                 while not self._stop.is_set():
                     if waiting_for is not None and self._wait_for_retry(waiting_for):
                         continue
-                    job = self._claim(number, waiting_for)
+                    attempt = self._claim(number, waiting_for)
                     waiting_for = None
-                    if job is None:
+                    if attempt is None:
                         self._be_idle()
-                    while job is not None:
+                    while attempt is not None:
                         if self._busy_threads < self._count:
                             with self._idle:
                                 self._idle.notify()
-                        job, waiting_for = self._run_job(number, job, log_file)
-                    log_file.discard()
+                        attempt, waiting_for = self._run(number, attempt)
+                    self._logs[number].discard()
         except BaseException:
             self._bug = True
             raise
         finally:
-            log_file.discard()
+            self._logs[number].discard()
             with self._idle:
                 self._ended_threads += 1
                 self._busy_threads -= 1
@@ -457,7 +455,11 @@ class Supervisor:
             self._fault(str(error))
         if job is None:
             self._tokens.discard(token)
-        return job
+        return None if job is None else self._prepare(number, [job])[0]
+
+    def _prepare(self, number, jobs):
+        """The attempts of claimed jobs, none of them started."""
+        return [Attempt(self._home, job, self._environ, self._launch, self._logs[number], self._jobs.settings) for job in jobs]
 
     def _be_idle(self):
         with self._others_turn, self._idle:
@@ -473,19 +475,18 @@ class Supervisor:
         with self._others_turn:
             self._stop.wait(seconds)
 
-    def _run_job(self, number, job, log_file):
-        """Run one attempt and record how it ended: (the next job, the job whose retry this worker is to wait for)."""
-        batch = self._batches[number]
-        attempt = Attempt(self._home, job, self._environ, self._launch, log_file, self._jobs.settings)
+    def _run(self, number, attempt):
+        """Run an attempt and record how it ended: (the next one, the job whose retry this worker is to wait for)."""
+        batch, job = self._batches[number], attempt.job
         self._attempts[number] = attempt
         started = time.monotonic()
         outcome, strays = self._attempt(number, attempt, HAS_PROC and bool(batch))
         self._attempts[number] = None
         ended = time.monotonic()
         given_back = outcome is None or attempt.ended == STOPPED
-        output = last_lines(log_file.path) if outcome is not None and outcome.reason and attempt.has_output else ""
+        output = last_lines(attempt.log.path) if outcome is not None and outcome.reason and attempt.has_output else ""
         try:
-            log_file.end(self._jobs.settings.max_output)
+            attempt.log.end(self._jobs.settings.max_output)
         except OSError as error:
             self._fault("cannot shorten the output of %s: %s" % (job.id, error.strerror))
         if strays:
@@ -535,7 +536,7 @@ class Supervisor:
             return None, []
 
     def _record(self, number, ended, wanted):
-        """Record how jobs ended and claim `wanted` others: (the last of them as it is now, the next job). It is tried each second for as
+        """Record how jobs ended and claim `wanted` others: (the last of them as it is now, the next attempt). It is tried each second for as
         long as the job file is broken or the disk full. The results are kept in memory meanwhile; a stop waits for them for some seconds.
         """
         patience = 5
@@ -545,7 +546,7 @@ class Supervisor:
             try:
                 results, following = self._jobs.record_all(ended, time.time(), tokens)
                 self._settle(ended, results)
-                return results[-1], self._batches[number].begin(following, time.monotonic())
+                return results[-1], self._batches[number].begin(self._prepare(number, following), time.monotonic())
             except QueueError as error:
                 self._fault("%s: its result waits to be recorded: %s" % (ended[0].job.id, error))
             finally:
@@ -566,7 +567,7 @@ class Supervisor:
         try:
             results, following = self._jobs.record_all(ended, time.time(), tokens)
             self._settle(ended, results)
-            batch.add(following, time.monotonic())
+            batch.add(self._prepare(number, following), time.monotonic())
         except QueueError as error:
             self._fault("%d results wait to be recorded: %s" % (len(ended), error))
             batch.put_back(ended, time.monotonic())

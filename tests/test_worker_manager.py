@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import unittest
+from unittest import mock
 
 import job_runner
 import supervisor
@@ -672,35 +673,35 @@ class TestBatch(unittest.TestCase):
     """What a worker has claimed and not yet recorded."""
 
     def setUp(self):
-        self.jobs = [job_from_record({"id": name, "command": ":"}) for name in "abc"]
+        self.attempts = [mock.Mock(job=job_from_record({"id": name, "command": ":"})) for name in "abc"]
         self.batch = supervisor.Batch()
 
-    def ended(self, job):
-        return Ended(job, Outcome(0, None), 1700000000.0, "", 0.001)
+    def ended(self, attempt):
+        return Ended(attempt.job, Outcome(0, None), 1700000000.0, "", 0.001)
 
     def test_jobs_run_in_order_and_are_recorded_together(self):
-        self.assertEqual(self.batch.begin(self.jobs, 10.0), self.jobs[0])
-        second = self.batch.put_off(self.ended(self.jobs[0]), 10.001)
+        self.assertEqual(self.batch.begin(self.attempts, 10.0), self.attempts[0])
+        second = self.batch.put_off(self.ended(self.attempts[0]), 10.001)
         third = self.batch.put_off(self.ended(second), 10.002)
-        self.assertEqual([second.id, third.id], ["b", "c"])
+        self.assertEqual([second.job.id, third.job.id], ["b", "c"])
         self.assertIsNone(self.batch.put_off(self.ended(third), 10.003))
         self.assertEqual([ended.job.id for ended in self.batch.take()], ["a", "b"])
         self.assertFalse(self.batch)
 
     def test_what_was_not_started_is_given_back(self):
-        self.batch.begin(self.jobs, 10.0)
-        self.batch.put_off(self.ended(self.jobs[0]), 10.001)
+        self.batch.begin(self.attempts, 10.0)
+        self.batch.put_off(self.ended(self.attempts[0]), 10.001)
         self.assertTrue(self.batch)
         self.assertEqual([(ended.job.id, ended.outcome is None) for ended in self.batch.take()], [("c", True), ("a", False)])
 
     def test_nothing_is_put_off_for_long(self):
-        self.batch.begin(self.jobs, 10.0)
+        self.batch.begin(self.attempts, 10.0)
         self.assertFalse(self.batch.is_stale(10.04))
         self.assertTrue(self.batch.is_stale(10.06))
-        self.assertIsNone(self.batch.put_off(self.ended(self.jobs[0]), 10.06))
+        self.assertIsNone(self.batch.put_off(self.ended(self.attempts[0]), 10.06))
 
     def test_what_could_not_be_recorded_is_tried_again_a_second_later(self):
-        self.batch.begin(self.jobs, 10.0)
+        self.batch.begin(self.attempts, 10.0)
         ended = self.batch.take()
         self.batch.put_back(ended, 10.1)
         self.assertFalse(self.batch.is_stale(11.0))
@@ -709,14 +710,14 @@ class TestBatch(unittest.TestCase):
 
 
     def test_the_next_are_wanted_while_the_last_one_runs(self):
-        self.batch.begin(self.jobs[:2], 10.0)
+        self.batch.begin(self.attempts[:2], 10.0)
         self.assertEqual(self.batch.wanted(), 0)
-        self.batch.put_off(self.ended(self.jobs[0])._replace(seconds=0.002), 10.001)
+        self.batch.put_off(self.ended(self.attempts[0])._replace(seconds=0.002), 10.001)
         self.assertEqual(self.batch.wanted(), 10)  # as many as take 20 ms
         self.batch.take()
         self.assertEqual(self.batch.wanted(), 0)
-        self.batch.add(self.jobs[2:], 10.05)
-        self.assertEqual(self.batch.put_off(self.ended(self.jobs[1]), 10.08), self.jobs[2])
+        self.batch.add(self.attempts[2:], 10.05)
+        self.assertEqual(self.batch.put_off(self.ended(self.attempts[1]), 10.08), self.attempts[2])
 
 
 class TestSeveralAtOnce(WorkerTest):
