@@ -290,7 +290,7 @@ def _status(queue):
     return dict(counts, total=sum(counts.values()), workers=sum(worker.count for worker in running),
                 worker_processes=[worker.pid for worker in running], paused=queue.jobs.paused(), jobs_per_minute=round(rate, 1),
                 seconds_left=round(60.0 * left / rate) if rate and left else None, home=queue.home,
-                running_jobs=list(queue.jobs.jobs((PROCESSING,))) if counts["processing"] else [])
+                running_jobs=queue.jobs.running() if counts["processing"] else [])
 
 
 def _status_lines(queue, args):
@@ -480,7 +480,7 @@ def cmd_worker_stop(args, queue):
 def cmd_worker_list(args, queue):
     """Show the worker processes and what each runs."""
     running = {}
-    for job in queue.jobs.jobs((PROCESSING,)):
+    for job in queue.jobs.running():
         running.setdefault((job.worker or "").rpartition("-")[0], []).append(job.id)
     workers = queue.workers.running()
     if args.json:

@@ -30,10 +30,10 @@ class LockError(QueueError):
     """The lock file cannot be opened or locked."""
 
 
-# A hint: magic, gen, ring_no, inode, size, mtime (ns), intent, intent_end, last created_at (µs). All but gen and ring_no describe
-# the job file after its last change; gen is new whenever places of records may have moved.
-_HINT = struct.Struct("<8s9Q")  # the last one is a check sum
-_MAGIC = b"QUEUECT1"
+# A hint: magic, gen, ring_no, inode, size, mtime (ns), intent, intent_end, last created_at (µs), four counts. All but gen and ring_no
+# describe the job file after its last change; gen is new whenever places of records may have moved.
+_HINT = struct.Struct("<8s13Q")  # the last one is a check sum
+_MAGIC = b"QUEUECT2"
 _MODULUS = (1 << 64) - 59  # a prime, so that no bit of a sum goes unseen
 _PAGE = 4096
 RING = 4096  # changed places remembered
@@ -41,11 +41,12 @@ _SLOT = _PAGE + 8 * RING
 
 
 class Hint:
-    """What the last change left of one job file. `intent` is where an append that has not ended began, else 0."""
+    """What the last change left of one job file. `intent` is where an append that has not ended began, else 0; `counts` says how many
+    records are in each state."""
 
-    __slots__ = ("gen", "ring_no", "inode", "size", "mtime", "intent", "intent_end", "last_created")
+    __slots__ = ("gen", "ring_no", "inode", "size", "mtime", "intent", "intent_end", "last_created", "counts")
 
-    def __init__(self, gen, ring_no=0, inode=0, size=0, mtime=0, intent=0, intent_end=0, last_created=0):
+    def __init__(self, gen, ring_no=0, inode=0, size=0, mtime=0, intent=0, intent_end=0, last_created=0, counts=(0, 0, 0, 0)):
         self.gen = gen
         self.ring_no = ring_no
         self.inode = inode
@@ -54,6 +55,7 @@ class Hint:
         self.intent = intent
         self.intent_end = intent_end
         self.last_created = last_created
+        self.counts = counts
 
 
 def new_gen():
@@ -125,12 +127,14 @@ class FileLock:
         if len(content) == _HINT.size:
             fields = _HINT.unpack(content)
             if fields[0] == _MAGIC and fields[-1] == sum(fields[1:-1]) % _MODULUS:
-                return Hint(*fields[1:-1])
+                hint = Hint(*fields[1:9])
+                hint.counts = fields[9:-1]
+                return hint
         return Hint(new_gen())
 
     def write_hint(self, slot, hint):
         """Keep a hint. Raises OSError."""
-        fields = (hint.gen, hint.ring_no, hint.inode, hint.size, hint.mtime, hint.intent, hint.intent_end, hint.last_created)
+        fields = (hint.gen, hint.ring_no, hint.inode, hint.size, hint.mtime, hint.intent, hint.intent_end, hint.last_created, *hint.counts)
         pwrite(self._descriptor, _HINT.pack(_MAGIC, *fields, sum(fields) % _MODULUS), slot * _SLOT)
 
     def note_places(self, slot, ring_no, places):

@@ -21,8 +21,8 @@ import time
 from file_lock import RING, new_gen
 from helpers import QueueError, format_time, parse_time
 from job_format import (CHUNK, COLUMNS, EMPTY, END, STATES, WIDTH, CorruptFile, Layout, bare, blocks, check_canonical, count_block,
-                        encode_line1, encode_line2, find_ids, lay_out, parse_any, parse_damaged, parse_record, pending_records, read_around,
-                        read_lines, rotten)
+                        count_line2, counted, encode_line1, encode_line2, find_ids, lay_out, parse_any, parse_damaged, parse_record,
+                        pending_records, read_around, read_lines, rotten)
 from system import OPEN_FILES_MOVE, open_private, pread, pwrite, remove_file, replace, sync, sync_folder
 
 _SETTLED = 0.2  # seconds that a strange file must have held still; an editor that truncates first shows an empty one for a moment
@@ -87,8 +87,9 @@ def keep_beside(path, kind, content):
 class View:
     """A job file as it was at one moment, read without the lock. Records that change meanwhile are seen before or after the change."""
 
-    def __init__(self, lock, path, descriptor, end, parsed):
+    def __init__(self, lock, path, descriptor, end, parsed, counts=None):
         self._lock = lock
+        self._counts = counts
         self._path = path
         self._descriptor = descriptor
         self._end = end
@@ -105,7 +106,11 @@ class View:
             raise storage_fault("read", self._path, error) from None
 
     def count(self):
-        """How many records are in each state, without parsing them."""
+        """How many records are in each state, by what is noted of it."""
+        return self.recount() if self._counts is None else dict(zip(STATES, self._counts))
+
+    def recount(self):
+        """How many records are in each state, by a look at each, without parsing it."""
         if self._parsed is not None:
             states = [record["state"] for record in self._parsed]
             return {state: states.count(state) for state in STATES}
@@ -223,9 +228,9 @@ class JobFile:
         layout = self._checked[1]
         if layout.records is not None or layout.torn:
             self._foreign = layout
-            hint.size = layout.end + len(END)
+            hint.size, hint.counts = layout.end + len(END), layout.counts
         else:
-            self._adopt(_micros(layout.last_created))
+            self._adopt(layout.counts, _micros(layout.last_created))
         return True
 
     def _open_current(self):
@@ -385,8 +390,8 @@ class JobFile:
         return self._lock.places(self._slot, ring_no, hint.ring_no) if ring_no != hint.ring_no else []
 
     def last_changed(self):
-        """The places that were changed last, the latest last; as many as are known."""
-        last = self._hint.ring_no
+        """The places that were changed last, the latest last; as many as are known, and none in another layout than ours."""
+        last = self._hint.ring_no if self._foreign is None else 0
         return self._lock.places(self._slot, max(0, last - RING), last)
 
     def pending_since(self, mark, whole=False):
@@ -436,7 +441,7 @@ class JobFile:
         elif self._descriptor is None:
             parsed = []
         else:
-            return View(lock, self.path, os.dup(self._descriptor), self.end, None)
+            return View(lock, self.path, os.dup(self._descriptor), self.end, None, self._hint.counts)
         return View(lock, self.path, None, 0, parsed)
 
     # -- changing
@@ -483,7 +488,7 @@ class JobFile:
         except OSError as error:
             raise storage_fault("mend", self.path, error) from None
         self._foreign = None
-        self._adopt(_micros(layout.last_created))
+        self._adopt(layout.counts, _micros(layout.last_created))
 
     def put(self, place, line2):
         """Replace the line 2 at `place`, where there is one. `commit` does it; until then `line2` and `lines` alone tell of it."""
@@ -502,11 +507,10 @@ class JobFile:
         start = self.end
         before = pread(self._descriptor, 5, start - 1)
         if before not in (b"}" + END, EMPTY):  # written by someone else within one tick of the clock
-            hint.inode = hint.size = hint.mtime = 0
-            self._checked = None
-            self._lock.write_hint(self._slot, hint)
+            self.distrust()
             raise Replaced
-        content = lay_out(rows, start, before == EMPTY) + END
+        counts = list(hint.counts)
+        content = lay_out(counted(rows, counts), start, before == EMPTY) + END
         hint.intent, hint.intent_end = start, start + len(content)
         try:
             self._lock.write_hint(self._slot, hint)
@@ -515,6 +519,7 @@ class JobFile:
             self._undo_append(start)
             raise storage_fault("write", self.path, error) from None
         hint.intent = 0
+        hint.counts = counts
         hint.last_created = max(hint.last_created, last_created)
         self._note_state(start + len(content))
 
@@ -532,29 +537,31 @@ class JobFile:
         self._note_state(self._hint.size)
 
     def _write_new(self):
-        pieces = []
-        for places in _neighbours(sorted(self._new)):
-            start = places[0]
-            old = pread(self._descriptor, places[-1] + WIDTH - start, start)
+        changes, self._new, self._window = self._new, {}, b""
+        pieces = [(places, pread(self._descriptor, places[-1] + WIDTH - places[0], places[0])) for places in _neighbours(sorted(changes))]
+        if _key(os.fstat(self._descriptor))[:_COMPARED] != self._seen[:_COMPARED]:
+            raise Replaced
+        counts, written = list(self._hint.counts), []
+        for places, old in pieces:
             new = bytearray(old)
             for place in places:
-                new[place - start:place - start + WIDTH] = self._new[place]
-            pieces.append((start, old, new))
-        self._new, self._window = {}, b""
-        now = _key(os.fstat(self._descriptor))
-        if now[:_COMPARED] != self._seen[:_COMPARED]:
-            raise Replaced
+                at = place - places[0]
+                new[at:at + WIDTH] = changes[place]
+                count_line2(counts, old[at:at + WIDTH], -1)
+                count_line2(counts, changes[place])
+            written.append((places[0], old, new))
         try:
-            for start, _, new in pieces:
+            for start, _, new in written:
                 _write_all(self._descriptor, new, start)
         except OSError as error:
             self._changed = []
             try:
-                for start, old, _ in pieces:
+                for start, old, _ in written:
                     pwrite(self._descriptor, old, start)
             except OSError:
                 pass  # the first error is the one to tell
             raise storage_fault("change", self.path, error) from None
+        self._hint.counts = counts
 
     def _undo_append(self, start):
         """Back to what was there; if even that fails, the note of the intent stays for whoever comes next."""
@@ -570,12 +577,12 @@ class JobFile:
     def rewrite(self, rows, last_created=0):
         """Replace the whole file by these records (rows as `lay_out` takes them): all or nothing. Raises Replaced, StorageFault."""
         temporary = self.path + ".new"
-        former = self._seen
+        former, counts = self._seen, [0] * len(STATES)
         try:
             remove_file(temporary)
             descriptor = open_private(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
             try:
-                _write_rows(descriptor, rows)
+                _write_rows(descriptor, counted(rows, counts))
                 if self.durable:
                     sync(descriptor)
                 inode = _key(os.fstat(descriptor))[0]
@@ -595,13 +602,28 @@ class JobFile:
         finally:
             remove_file(temporary)
         self._foreign = None
-        self._adopt(last_created)
+        self._adopt(counts, last_created)
 
     # -- notes
 
-    def _adopt(self, last_created):
+    def counts_agree(self):
+        """Whether the records in each state are as many as is noted; if not, it is distrusted."""
+        with self.view(locked=True) as view:
+            agree = view.count() == view.recount()
+        if not agree:
+            self.distrust()
+        return agree
+
+    def distrust(self):
+        """Let whoever opens the file next check all of it. Raises OSError."""
+        self._hint.inode = self._hint.size = self._hint.mtime = 0
+        self._checked = None
+        self._lock.write_hint(self._slot, self._hint)
+
+    def _adopt(self, counts, last_created):
         """Take the open file as ours, with all places new."""
         self._hint.gen = new_gen()
+        self._hint.counts = counts
         self._hint.intent = 0
         self._hint.last_created = max(self._hint.last_created, last_created)
         self._note_state()

@@ -186,6 +186,22 @@ _ID_AT = len('{"id": ')
 _AFTER_ID = b', "command": '
 
 
+def counted(rows, counts):
+    """Rows, as `lay_out` takes them, as they come. Behind the last one, how many are in each state is added to four `counts`."""
+    letters = bytearray()
+    for row in rows:
+        letters.append(row[1][_LETTER_AT - 1])
+        yield row
+    counts[:] = [count + letters.count(letter) for count, letter in zip(counts, _LETTERS)]
+
+
+def count_line2(counts, line2, by=1):
+    """Add to one of four counts, in the order of STATES: that of the state which a line 2 tells."""
+    number = _LETTERS.find(line2[_LETTER_AT - 1])
+    if number >= 0:
+        counts[number] = max(0, counts[number] + by)
+
+
 def count_block(block):
     """How many records in a block are in each state, in the order of STATES, and how many records there are, without parsing them. A
     record that was caught in the middle of a change may be in none."""
@@ -218,13 +234,14 @@ def read_lines(descriptor, place):
 # ---------------------------------------------------------------- checking what someone else wrote
 
 class Layout:
-    """What a check found: `end` is just behind the last whole record; `records` the parsed ones where the layout is another one;
-    `damaged` the ids of those whose line 2 could not be read."""
+    """What a check found: `end` is just behind the last whole record; `counts` says how many are in each state; `records` are the parsed
+    ones where the layout is another one; `damaged` the ids of those whose line 2 could not be read."""
 
-    __slots__ = ("end", "torn", "records", "last_created", "damaged")
+    __slots__ = ("end", "counts", "torn", "records", "last_created", "damaged")
 
-    def __init__(self, end, torn=False, records=None, last_created="", damaged=()):
+    def __init__(self, end, counts=(0, 0, 0, 0), torn=False, records=None, last_created="", damaged=()):
         self.end = end
+        self.counts = counts
         self.damaged = damaged
         self.torn = torn
         self.records = records
@@ -286,7 +303,7 @@ def check_canonical(descriptor, size, decode):
     if size < len(EMPTY) - 1 or pread(descriptor, 2, 0) != b"[\n":
         return None
     used = _without_zeros(descriptor, size)
-    end, last_created = 1, ""
+    end, last_created, counts = 1, "", dict.fromkeys(STATES, 0)
     workers: set = set()
     for offset, block in blocks(descriptor, used):
         lines = block.split(b"\n")
@@ -302,6 +319,7 @@ def check_canonical(descriptor, size, decode):
             if job.worker is not None:
                 workers.add(job.worker)
             last_created = max(last_created, job.created_at)
+            counts[job.state] += 1
             at = place + len(line2) + 1
             end = place + WIDTH
             if line2[WIDTH:] != b",":
@@ -311,9 +329,9 @@ def check_canonical(descriptor, size, decode):
         break
     tail = pread(descriptor, used - end, end)
     if tail == END and used == size:
-        return Layout(end, last_created=last_created)
+        return Layout(end, tuple(counts.values()), last_created=last_created)
     if _looks_torn(tail, end == 1):
-        return Layout(end, torn=True, last_created=last_created)
+        return Layout(end, tuple(counts.values()), torn=True, last_created=last_created)
     return None
 
 

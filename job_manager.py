@@ -496,11 +496,20 @@ class JobManager:
         with self._view(self._jobs) as view:
             return view.count()
 
+    def running(self):
+        """The jobs in state processing, in the order of the file: from the last changes if all of them are there."""
+        with open_files(self._lock, self._jobs):
+            with self._jobs.view() as view:
+                wanted = view.count()[PROCESSING]
+            lines = [(place, self._jobs.lines(place)) for place in sorted(set(self._jobs.last_changed()))] if wanted else ()
+            found = [job_from_lines(both, place) for place, both in lines if both is not None and column(both[1], "state") == PROCESSING]
+        return found if len(found) == wanted else list(self.jobs((PROCESSING,)))
+
     def ended_lately(self, now, seconds=60.0):
         """(how many jobs ended in the last `seconds`, over how many of them that is known): from the last changes, without a look at
         all jobs."""
         with open_files(self._lock, self._jobs):
-            places = set(self._jobs.last_changed())
+            places = sorted(set(self._jobs.last_changed()))
             lines = [self._jobs.line2(place) for place in places]
         times = [column(line2, "updated_at") for line2 in lines if line2 is not None and column(line2, "state") in (COMPLETED, DEAD)]
         ages = [now - parse_time(moment) for moment in times if moment]
@@ -536,6 +545,8 @@ class JobManager:
         file = self._file_named(name)
         with open_files(self._lock, file):
             damage, view = file.damage, file.view()
+            if damage is None and not file.counts_agree():
+                damage = "%s was changed unseen; the next command looks at all of it" % file.path
         with view:
             return sum(1 for _ in view.records()), damage
 

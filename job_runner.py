@@ -261,7 +261,8 @@ class Attempt:
             return None
         except (OSError, ValueError, InvalidJob) as error:
             if keep_output:
-                self.log.write("queuectl: cannot start this command in %s: %s\n" % (self._folder, getattr(error, "strerror", None) or error))
+                reason = getattr(error, "strerror", None) or error
+                self.log.write("queuectl: cannot start this command in %s: %s\n" % (self._folder, reason))
             return Outcome(None, UNSTARTABLE)
         finally:
             os.close(output)

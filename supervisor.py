@@ -536,8 +536,8 @@ class Supervisor:
             return None, []
 
     def _record(self, number, ended, wanted):
-        """Record how jobs ended and claim `wanted` others: (the last of them as it is now, the next attempt). It is tried each second for as
-        long as the job file is broken or the disk full. The results are kept in memory meanwhile; a stop waits for them for some seconds.
+        """Record how jobs ended and claim `wanted` others: (the last of them as it is now, the next attempt). It is tried each second for
+        as long as the job file is broken or the disk full, with the results kept in memory; a stop waits for them for some seconds.
         """
         patience = 5
         while ended:

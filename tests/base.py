@@ -1,6 +1,7 @@
 """What the tests share: a temporary home, the program run as a user runs it, and waiting for conditions instead of times."""
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import time
 import unittest
 
 import helpers
+import job_file
 import job_manager
 import system
 
@@ -47,6 +49,14 @@ class HomeTest(unittest.TestCase):
         self.notices = []
         self._processes = []
         self.addCleanup(self._clean_up)
+
+    def tearDown(self):
+        """Whatever was done to a queue, what is noted of it says how many jobs are in each state."""
+        manager = job_manager.JobManager(self.home, helpers.DEFAULTS, self.notices.append)
+        for file in (manager._jobs, manager._dlq):
+            if os.path.isfile(file.path):
+                with contextlib.suppress(helpers.QueueError), job_file.open_files(manager.locked(), file):
+                    self.assertTrue(file.counts_agree(), file.path)
 
     def _clean_up(self):
         for process in self._processes:

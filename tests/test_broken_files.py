@@ -529,6 +529,20 @@ class TestDoctor(DoctorTest):
         code, said = self.examine()
         self.assertEqual((code, set(said)), (0, self.FILES))
 
+    def test_a_change_that_nobody_saw_is_found_and_then_counted(self):
+        self.manager().enqueue([{"id": job_id, "command": "true"} for job_id in "abc"], self.home, time.time())
+        before = os.stat(self.path("jobs.json"))
+        with open(self.path("jobs.json"), "r+b") as file:
+            content = file.read().replace(b'"state": "pending"   ', b'"state": "completed" ', 1)
+            file.seek(0)
+            file.write(content)
+        os.utime(self.path("jobs.json"), ns=(before.st_atime_ns, before.st_mtime_ns))
+        code, said = self.examine()
+        self.assertEqual((code, said["jobs.json"]), (1, ["%s was changed unseen; the next command looks at all of it"
+                                                         % self.path("jobs.json")]))
+        self.assertEqual(self.manager().count(), {"pending": 2, "processing": 0, "completed": 1, "dead": 0})
+        self.assertEqual(self.examine()[0], 0)
+
     def test_each_broken_file_is_told_in_plain_words_with_exit_code_1_and_all_others_are_looked_at(self):
         def symlink(name):
             return lambda: os.symlink("/dev/null", self.path(name))

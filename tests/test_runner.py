@@ -142,11 +142,13 @@ class TestRunner(ControlTest):
         self.wait_for_state("b", COMPLETED)
         self.succeed("worker", "stop")
         self.worker("--runner", "env FROM=flag")
+        self.add("c", SAYS)
+        self.wait_for_state("c", COMPLETED)  # it has read the settings as they were
         self.settings(runner=from_("three"), max_retries=1)
         self.wait_for(lambda: "settings read again" in self.text("words-1"))
-        self.add("c", SAYS)
-        self.wait_for_state("c", COMPLETED)
-        self.assertEqual([self.log_of(job_id) for job_id in "abc"], ["one\n", "two\n", "flag\n"])
+        self.add("d", SAYS)
+        self.wait_for_state("d", COMPLETED)
+        self.assertEqual([self.log_of(job_id) for job_id in "abcd"], ["one\n", "two\n", "flag\n", "flag\n"])
 
     def test_a_flag_without_any_config_file_counts(self):
         os.unlink(self.path("config.json"))
