@@ -58,6 +58,10 @@ class Job(namedtuple("Job", "id command created_at options state attempts exit_c
         """What line 2 of its record holds: the values of COLUMNS, in order."""
         return self[4:-1]
 
+    def standing_as(self, *standing):
+        """The job with other values of COLUMNS."""
+        return Job._make(self[:4] + standing + self[-1:])
+
     def to_dict(self):
         """All of the job, as `show` prints it."""
         return dict(self.fields(), **dict(zip(_COLUMN_NAMES, self.standing())))
@@ -328,24 +332,24 @@ def ready_at(job, settings, now):
 def claimed(job, worker, now):
     """The job as a worker takes it. The attempt counts from its start, so that a job which kills its worker still comes to an end."""
     moment = format_time(now)
-    return job._replace(state=PROCESSING, attempts=min(job.attempts + 1, MAX_ATTEMPTS), exit_code=None, reason=None, run_at=None,
-                        started_at=moment, updated_at=moment, worker=worker)
+    return job.standing_as(PROCESSING, min(job.attempts + 1, MAX_ATTEMPTS), None, None, None, moment, moment, worker)
 
 
-def after_attempt(job, outcome, settings, now):
-    """What follows an attempt: completed, pending with a wait, or dead when its retries are used up. `now` is when it ended.
+def after_attempt(job, outcome, settings, now, seconds=0.0):
+    """What follows an attempt: completed, pending with a wait, or dead when its retries are used up. `now` is when it ended, after so many
+    seconds (0: not known), since it may have been claimed some time before it was started.
 
     An attempt that was lost with its worker is followed by the next one at once.
     """
     state, run_at = PENDING, None
+    started_at = max(job.started_at, format_time(now - seconds)) if seconds else job.started_at
     if outcome.reason is None:
         state = COMPLETED
     elif job.attempts > _option(job, "max_retries", settings):
         state = DEAD
     elif outcome.reason != LOST:
         run_at = format_time(now + backoff_delay(job, settings))
-    return job._replace(state=state, exit_code=outcome.exit_code, reason=outcome.reason, run_at=run_at, updated_at=format_time(now),
-                        worker=None)
+    return job.standing_as(state, job.attempts, outcome.exit_code, outcome.reason, run_at, started_at, format_time(now), None)
 
 
 def given_back(job, now):

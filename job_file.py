@@ -20,14 +20,14 @@ import time
 
 from file_lock import RING, new_gen
 from helpers import QueueError, format_time, parse_time
-from job_format import (CHUNK, COLUMNS, EMPTY, END, STATES, WIDTH, CorruptFile, Layout, bare, blocks, check_canonical, count_block,
-                        count_line2, counted, encode_line1, encode_line2, find_ids, lay_out, parse_any, parse_damaged, parse_record,
-                        pending_records, read_around, read_lines, rotten)
+from job_format import (CHUNK, COLUMNS, EMPTY, END, STATE_AT, STATES, WIDTH, CorruptFile, Layout, bare, blocks, check_canonical,
+                        count_block, counted, encode_line1, encode_line2, find_ids, lay_out, parse_any, parse_damaged, parse_record,
+                        pending_records, read_around, read_lines, recounted, rotten)
 from system import OPEN_FILES_MOVE, open_private, pread, pwrite, remove_file, replace, sync, sync_folder
 
 _SETTLED = 0.2  # seconds that a strange file must have held still; an editor that truncates first shows an empty one for a moment
 _MISSING = (0, 0, 0)
-_AHEAD = 1 << 14  # bytes that are read at once where one record is asked for: a worker asks for its neighbours next
+_AHEAD = 1 << 13  # bytes that are read at once where one record is asked for: a worker asks for its neighbours next
 _COMPARED = 3 if OPEN_FILES_MOVE else 2  # parts of a file's key that its open descriptor tells: Windows may be late with the time
 _GAP = 4096  # bytes between two changed records at the most that are written together
 _ADVICE = {errno.ENOSPC: "; free some space and try again", errno.EDQUOT: "; free some space and try again",
@@ -401,23 +401,30 @@ class JobFile:
 
     def line2(self, place):
         """The line 2 at a place, or None if no record has its line 2 there."""
-        lines = self.lines(place)
-        return lines and lines[1]
+        at = self._locate(place)
+        return None if at is None else self._new.get(place) or self._window[at:at + WIDTH]
 
     def lines(self, place):
         """Line 1 and line 2 at a place, or None if no record has its line 2 there."""
-        if self._descriptor is None or not 2 < place <= self.end - WIDTH:
+        at = self._locate(place)
+        if at is not None and self._window.rfind(b"\n", 0, at - 1) < 0:  # it begins before the window
+            self._window = b""
+            at = self._locate(place)
+        if at is None:
             return None
-        middle = place - self._window_at - 1
-        cut = self._window.rfind(b"\n", 0, middle) + 1 if 0 < middle < len(self._window) - WIDTH else 0
-        if not cut:
+        start = self._window.rfind(b"\n", 0, at - 1) + 1
+        return self._window[start:at - 1], self._new.get(place) or self._window[at:at + WIDTH]
+
+    def _locate(self, place):
+        """Where the line 2 at a place is in the window; None if no record has its line 2 there."""
+        if self._descriptor is None or not 2 < place <= self._hint.size - len(END) - WIDTH:
+            return None
+        at = place - self._window_at
+        if not 2 <= at <= len(self._window) - WIDTH:
             self._window_at, self._window = read_around(self._descriptor, place, _AHEAD)
-            middle = place - self._window_at - 1
-            cut = self._window.rfind(b"\n", 0, middle) + 1
-        line1, line2 = self._window[cut:middle], self._window[middle + 1:middle + 1 + WIDTH]
-        if not line2.startswith(b' "state": "') or line2[-1:] != b"}" or line1[-1:] != b",":
-            return None
-        return line1, self._new.get(place, line2)
+            at = place - self._window_at
+        ours = self._window.startswith(b',\n "state": "', at - 2) and self._window[at + WIDTH - 1:at + WIDTH] == b"}"
+        return at if ours else None
 
     @property
     def damage(self):
@@ -541,15 +548,15 @@ class JobFile:
         pieces = [(places, pread(self._descriptor, places[-1] + WIDTH - places[0], places[0])) for places in _neighbours(sorted(changes))]
         if _key(os.fstat(self._descriptor))[:_COMPARED] != self._seen[:_COMPARED]:
             raise Replaced
-        counts, written = list(self._hint.counts), []
+        written, before, after = [], bytearray(), bytearray()
         for places, old in pieces:
-            new = bytearray(old)
+            start, new = places[0], bytearray(old)
             for place in places:
-                at = place - places[0]
-                new[at:at + WIDTH] = changes[place]
-                count_line2(counts, old[at:at + WIDTH], -1)
-                count_line2(counts, changes[place])
-            written.append((places[0], old, new))
+                at, line2 = place - start, changes[place]
+                before.append(old[at + STATE_AT])
+                after.append(line2[STATE_AT])
+                new[at:at + WIDTH] = line2
+            written.append((start, old, new))
         try:
             for start, _, new in written:
                 _write_all(self._descriptor, new, start)
@@ -561,7 +568,7 @@ class JobFile:
             except OSError:
                 pass  # the first error is the one to tell
             raise storage_fault("change", self.path, error) from None
-        self._hint.counts = counts
+        self._hint.counts = recounted(self._hint.counts, before, after)
 
     def _undo_append(self, start):
         """Back to what was there; if even that fails, the note of the intent stays for whoever comes next."""

@@ -130,7 +130,8 @@ def blocks(descriptor, end, start=2):
 
 # States are told by their third letter, since looking for whole words takes several times as long. In one that is just being changed
 # the letter that is five further on, or what stands there instead, does not belong to it.
-_LETTER_AT = 1 + COLUMN_AT["state"] + len('"pe')
+STATE_AT = COLUMN_AT["state"] + len('"pe')  # where that letter is in a line 2
+_LETTER_AT = 1 + STATE_AT
 _LETTERS = bytes(ord(state[2]) for state in STATES)
 _LATER = bytes.maketrans(_LETTERS, bytes(ord(('%s"    ' % state)[7]) for state in STATES))
 _QUOTE = ord('"')
@@ -190,16 +191,14 @@ def counted(rows, counts):
     """Rows, as `lay_out` takes them, as they come. Behind the last one, how many are in each state is added to four `counts`."""
     letters = bytearray()
     for row in rows:
-        letters.append(row[1][_LETTER_AT - 1])
+        letters.append(row[1][STATE_AT])
         yield row
-    counts[:] = [count + letters.count(letter) for count, letter in zip(counts, _LETTERS)]
+    counts[:] = recounted(counts, b"", letters)
 
 
-def count_line2(counts, line2, by=1):
-    """Add to one of four counts, in the order of STATES: that of the state which a line 2 tells."""
-    number = _LETTERS.find(line2[_LETTER_AT - 1])
-    if number >= 0:
-        counts[number] = max(0, counts[number] + by)
+def recounted(counts, before, after):
+    """Four counts, in the order of STATES, once states have changed: of each line 2 the byte at STATE_AT before and after."""
+    return [max(0, count - before.count(letter) + after.count(letter)) for count, letter in zip(counts, _LETTERS)]
 
 
 def count_block(block):
@@ -207,7 +206,7 @@ def count_block(block):
     record that was caught in the middle of a change may be in none."""
     seconds = block.split(b"\n")[1::2]
     joined = b"".join(seconds)  # all of one width, with their commas
-    letters, later = joined[_LETTER_AT - 1::WIDTH + 1], joined[_LETTER_AT + 4::WIDTH + 1]
+    letters, later = joined[STATE_AT::WIDTH + 1], joined[STATE_AT + 5::WIDTH + 1]
     if letters.translate(_LATER) != later:
         letters = bytes([letter for letter, other in zip(letters, later) if _LATER[letter] == other])
     return [letters.count(letter) for letter in _LETTERS], len(seconds)

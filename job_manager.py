@@ -355,7 +355,7 @@ class JobManager:
         A job is None now if it was taken away from its worker (cancelled, cleared, or set back by an editor), so that its outcome counts
         for nothing. At most one job is claimed for each of `tokens`.
         """
-        afters = [given_back(job, at) if outcome is None else after_attempt(_begun(job, at, seconds), outcome, self.settings, at)
+        afters = [given_back(job, at) if outcome is None else after_attempt(job, outcome, self.settings, at, seconds)
                   for job, outcome, at, _, seconds in ended]
 
         def move():
@@ -720,11 +720,6 @@ def _encode_line1(fields):
         return encode_line1(fields)
     except UnicodeEncodeError:
         raise InvalidJob("a text of the job %r holds half of a surrogate pair, which no file can hold" % fields["id"]) from None
-
-
-def _begun(job, now, seconds):
-    """A job that ran for so many seconds until now (0: not known), and may have been claimed some time before it was started."""
-    return job._replace(started_at=max(job.started_at, format_time(now - seconds))) if seconds else job
 
 
 def _split_line1(fields, tails):
