@@ -99,7 +99,8 @@ def read_worker_file(descriptor, path):
     try:
         record = json.loads(pread(descriptor, 1 << 20, 0).decode("utf-8"))
         running = [slot for slot in record["running"] if _is_slot(slot)]
-        return WorkerProcess(token, int(record["pid"]), int(record["count"]), str(record["started_at"]), running, path)
+        count = min(int(record["count"]), len(record["running"]))  # there is a slot for each thread
+        return WorkerProcess(token, int(record["pid"]), count, str(record["started_at"]), running, path)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return WorkerProcess(token, 0, 0, "", [], path)
 

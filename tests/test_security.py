@@ -362,6 +362,7 @@ class TestInnocents(WorkerTest):
                      '{"pid": 1, "count": 1, "started_at": 1, "running": ["x", 5, [], {}]}',
                      '{"pid": 1, "count": 1, "started_at": "", "running": {"a": 1}}',
                      '{"pid": 1e400, "count": 1, "started_at": "", "running": []}',
+                     '{"pid": 1, "count": 1000000000000000, "started_at": "", "running": []}',
                      '{"pid": 1, "count": 1, "started_at": "", "running": [{"job": []}]}',
                      '{"pid": 1, "count": 1, "started_at": "", "running": [{"worker": {}, "group": [], "job": {}}]}',
                      self.worker_file(worker="dead-1", group=innocent.pid, job="0" * 16)[:-1]):
