@@ -172,6 +172,8 @@ class Supervisor:
                 for number, batch in enumerate(self._batches):
                     self._record(number, batch.take(), 0)
             self._sync()
+            if self._drain:
+                self._jobs.wake_workers()  # another process that drains has waited for our last jobs
             self._announcer.close()
         finally:
             for number, handler in self._former_handlers:

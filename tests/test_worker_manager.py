@@ -720,6 +720,20 @@ class TestBatch(unittest.TestCase):
         self.assertEqual(self.batch.put_off(self.ended(self.attempts[1]), 10.08), self.attempts[2])
 
 
+class TestDrainTogether(WorkerTest):
+    """Worker processes that drain a queue side by side."""
+
+    @unittest.skipUnless(hasattr(os, "mkfifo"), "needs FIFOs")
+    def test_the_others_are_told_that_one_has_ended(self):
+        self.add("a", ":")
+        os.makedirs(self.path("run"), exist_ok=True)
+        os.mkfifo(self.path("run", "other.wake"))
+        other = os.open(self.path("run", "other.wake"), os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, other)
+        self.drain()
+        self.assertNotEqual(os.read(other, 100), b"")
+
+
 class TestSeveralAtOnce(WorkerTest):
     """Short jobs, which a worker claims and records several at a time."""
 
