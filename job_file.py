@@ -390,9 +390,9 @@ class JobFile:
         return self._lock.places(self._slot, ring_no, hint.ring_no) if ring_no != hint.ring_no else []
 
     def last_changed(self):
-        """The places that were changed last, the latest last; as many as are known, and none in another layout than ours."""
+        """The places that were changed last, ascending; as many as are known, and none in another layout than ours."""
         last = self._hint.ring_no if self._foreign is None else 0
-        return self._lock.places(self._slot, max(0, last - RING), last)
+        return sorted(set(self._lock.places(self._slot, max(0, last - RING), last)))
 
     def pending_since(self, mark, whole=False):
         """The pending records that were added since `mark`, as `pending_records` gives them."""
@@ -614,12 +614,9 @@ class JobFile:
     # -- notes
 
     def counts_agree(self):
-        """Whether the records in each state are as many as is noted; if not, it is distrusted."""
+        """Whether the records in each state are as many as is noted."""
         with self.view(locked=True) as view:
-            agree = view.count() == view.recount()
-        if not agree:
-            self.distrust()
-        return agree
+            return view.count() == view.recount()
 
     def distrust(self):
         """Let whoever opens the file next check all of it. Raises OSError."""

@@ -501,7 +501,7 @@ class JobManager:
         with open_files(self._lock, self._jobs):
             with self._jobs.view() as view:
                 wanted = view.count()[PROCESSING]
-            lines = [(place, self._jobs.lines(place)) for place in sorted(set(self._jobs.last_changed()))] if wanted else ()
+            lines = [(place, self._jobs.lines(place)) for place in self._jobs.last_changed()] if wanted else ()
             found = [job_from_lines(both, place) for place, both in lines if both is not None and column(both[1], "state") == PROCESSING]
         return found if len(found) == wanted else list(self.jobs((PROCESSING,)))
 
@@ -509,7 +509,7 @@ class JobManager:
         """(how many jobs ended in the last `seconds`, over how many of them that is known): from the last changes, without a look at
         all jobs."""
         with open_files(self._lock, self._jobs):
-            places = sorted(set(self._jobs.last_changed()))
+            places = self._jobs.last_changed()
             lines = [self._jobs.line2(place) for place in places]
         times = [column(line2, "updated_at") for line2 in lines if line2 is not None and column(line2, "state") in (COMPLETED, DEAD)]
         ages = [now - parse_time(moment) for moment in times if moment]
@@ -546,6 +546,7 @@ class JobManager:
         with open_files(self._lock, file):
             damage, view = file.damage, file.view()
             if damage is None and not file.counts_agree():
+                file.distrust()
                 damage = "%s was changed unseen; the next command looks at all of it" % file.path
         with view:
             return sum(1 for _ in view.records()), damage

@@ -543,16 +543,11 @@ class Supervisor:
         """
         patience = 5
         while ended:
-            tokens = [self._token(number) for _ in range(wanted)]
-            following = []
             try:
-                results, following = self._jobs.record_all(ended, time.time(), tokens)
-                self._settle(ended, results)
-                return results[-1], self._batches[number].begin(self._prepare(number, following), time.monotonic())
+                results, following = self._record_once(number, ended, wanted)
+                return results[-1], self._batches[number].begin(following, time.monotonic())
             except QueueError as error:
                 self._fault("%s: its result waits to be recorded: %s" % (ended[0].job.id, error))
-            finally:
-                self._tokens.difference_update(tokens[len(following):])
             patience -= self._stop.is_set()
             if patience < 0:
                 self._unrecorded += len(ended)
@@ -565,15 +560,22 @@ class Supervisor:
         """Record what a worker has put off, and claim `wanted` jobs for it, while it runs another one. What cannot be recorded now stays
         put off."""
         batch = self._batches[number]
-        ended, tokens, following = batch.take(), [self._token(number) for _ in range(wanted)], []
+        ended = batch.take()
         try:
-            results, following = self._jobs.record_all(ended, time.time(), tokens)
-            self._settle(ended, results)
-            batch.add(self._prepare(number, following), time.monotonic())
+            batch.add(self._record_once(number, ended, wanted)[1], time.monotonic())
         except QueueError as error:
             self._fault("%d results wait to be recorded: %s" % (len(ended), error))
             batch.put_back(ended, time.monotonic())
-        self._tokens.difference_update(tokens[len(following):])
+
+    def _record_once(self, number, ended, wanted):
+        """Record how jobs ended, tell of it, and claim `wanted` others: (what became of them, the next attempts). Raises QueueError."""
+        tokens, following = [self._token(number) for _ in range(wanted)], []
+        try:
+            results, following = self._jobs.record_all(ended, time.time(), tokens)
+        finally:
+            self._tokens.difference_update(tokens[len(following):])
+        self._settle(ended, results)
+        return results, self._prepare(number, following)
 
     def _settle(self, ended, results):
         """Tell of jobs whose end was recorded."""

@@ -210,12 +210,16 @@ class DeadWorker:
     def _log(self, job):
         return log_path(self._home, job, job.attempts)
 
+    def _thread(self, worker):
+        """The number of the thread that claimed a job, by its token."""
+        return _serial(worker) % max(self.process.count, 1)
+
     def _name_logs(self, noted):
         """Give the young logs of these jobs their own names, and remove the others."""
         process = self.process
         young = {number: young_log_path(self._home, process.token, number) for number in range(process.count)}
         for job in noted:
-            path = young.pop(_serial(job.worker) % max(process.count, 1), None)
+            path = young.pop(self._thread(job.worker), None)
             if path is not None and os.path.exists(path) and not os.path.exists(self._log(job)):
                 os.rename(path, self._log(job))
         for path in young.values():
@@ -226,9 +230,8 @@ class DeadWorker:
         last: dict = {}  # thread: (serial, token)
         for job in left:
             if job.worker and (job.worker in noted or os.path.exists(self._log(job))):
-                serial = _serial(job.worker)
-                thread = serial % max(self.process.count, 1)
-                last[thread] = max(last.get(thread, (0, "")), (serial, job.worker))
+                thread = self._thread(job.worker)
+                last[thread] = max(last.get(thread, (0, "")), (_serial(job.worker), job.worker))
         return frozenset(worker for _, worker in last.values())
 
     def _return(self, jobs, job, ended):

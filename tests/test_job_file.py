@@ -298,6 +298,7 @@ class ChangeTest(JobFileTest):
                 self.assertEqual(view.count(), dict.fromkeys(STATES, 9))
                 self.assertEqual(view.recount(), {"pending": 1, "processing": 1, "completed": 0, "dead": 1})
             self.assertFalse(self.file.counts_agree())
+            self.file.distrust()
         with open_files(self.locks[self.file], self.file):  # which has looked at all of it again
             self.assertTrue(self.file.counts_agree())
             with self.file.view() as view:

@@ -708,7 +708,6 @@ class TestBatch(unittest.TestCase):
         self.assertTrue(self.batch.is_stale(11.2))
         self.assertEqual(self.batch.take(), ended)
 
-
     def test_the_next_are_wanted_while_the_last_one_runs(self):
         self.batch.begin(self.attempts[:2], 10.0)
         self.assertEqual(self.batch.wanted(), 0)
