@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import shutil
@@ -66,7 +67,17 @@ class HomeTest(unittest.TestCase):
             for stream in (process.stdin, process.stdout, process.stderr):
                 if stream is not None:
                     stream.close()
+        if WINE:
+            self._show_vain_starts()
         shutil.rmtree(self.home, ignore_errors=True)
+
+    def _show_vain_starts(self):
+        """Print what jobs of the test said of programs that Wine did not start, by which tests/wine/run.sh knows such tests."""
+        for path in glob.glob(self.path("logs", "*.log")):
+            with open(path, encoding="utf-8", errors="replace") as file:
+                for line in file:
+                    if "Internal error" in line:
+                        print("(%s) %s" % (self.id(), line.strip()), file=sys.stderr, flush=True)
 
     # -- the queue from inside
 
@@ -111,14 +122,8 @@ class HomeTest(unittest.TestCase):
         """Run a command to its end: a CompletedProcess with texts. `stdin` is a text."""
         options.setdefault("env", self.environ())
         options.setdefault("timeout", DEADLINE)
-        for attempt in range(3 if WINE else 1):
-            try:
-                return subprocess.run([sys.executable, MAIN] + list(arguments), input=stdin if stdin is not None else "",
-                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, **options)
-            except OSError as error:
-                if getattr(error, "winerror", 0) != 1359 or attempt == 2:  # with which a busy Wine starts a process in vain at times
-                    raise
-        return None
+        return subprocess.run([sys.executable, MAIN] + list(arguments), input=stdin if stdin is not None else "", stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, universal_newlines=True, **options)
 
     def succeed(self, *arguments, **options):
         """Run a command that must succeed and be silent on stderr; what it printed."""
