@@ -184,7 +184,7 @@ class LogFile:
 
     def _lock(self):
         """Lock the log; False if it is held. A command that another thread is just starting has a copy of the descriptor until its exec."""
-        for pause in (0.0005, 0.001, 0.002, 0.004, 0.008):
+        for pause in (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.004, 0.008):
             if try_lock(self._descriptor):
                 return True
             self._sleep(pause)
@@ -231,12 +231,11 @@ class Attempt:
         self._home = home
         self._folder = job.options.get("cwd") or home
         self._log_path = _log_path(home, job.id, self.digest, job.attempts)
-        self._environ = dict(environ)
-        for name, value in (job.options.get("env") or {}).items():
-            self._environ[name.encode("utf-8")] = value.encode("utf-8")
-        self._environ[b"QUEUECTL_JOB_ID"] = job.id.encode("utf-8")
-        self._environ[b"QUEUECTL_ATTEMPT"] = b"%d" % job.attempts
-        self._environ[b"QUEUECTL_WORKER"] = job.worker.encode("ascii")
+        self._environ = environ
+        self._own = {name.encode("utf-8"): value.encode("utf-8") for name, value in (job.options.get("env") or {}).items()}
+        self._own[b"QUEUECTL_JOB_ID"] = job.id.encode("utf-8")
+        self._own[b"QUEUECTL_ATTEMPT"] = b"%d" % job.attempts
+        self._own[b"QUEUECTL_WORKER"] = job.worker.encode("ascii")
         self._launch = launch
         self._running = False
         self._over = False
@@ -251,7 +250,8 @@ class Attempt:
         self.has_output = keep_output
         output = self.log.begin(self._log_path, young) if keep_output else os.open(os.devnull, os.O_WRONLY)
         try:
-            self.pid = self._launch.start(job.command, self._folder, self._environ, output, runner_words(job, self._settings, self._folder))
+            self.pid = self._launch.start(job.command, self._folder, self._environ, self._own, output,
+                                          runner_words(job, self._settings, self._folder))
             with self._mutex:
                 self._running = True
                 if self._kill_at is not None:  # `end` was called meanwhile
@@ -410,9 +410,7 @@ class Announcer:
                 return
             null = os.open(os.devnull, os.O_WRONLY)
             try:
-                environ = dict(self._environ)
-                environ.update(finish_environ(job))
-                pid = self._launch.start(command, self._home, environ, null)
+                pid = self._launch.start(command, self._home, self._environ, finish_environ(job), null)
             except (OSError, ValueError):
                 continue
             finally:

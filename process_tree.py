@@ -50,11 +50,13 @@ if WINDOWS:
             self._limits = 144 if pointer == 8 else 112  # the size of JOBOBJECT_EXTENDED_LIMIT_INFORMATION
             self._processes: dict = {}  # pid: the Popen, and the handle of its job object
 
-        def start(self, command, folder, environ, log, runner=()):
-            """Start a command, or a runner (words) with `cmd /c` and the command behind it; its pid. Raises OSError."""
+        def start(self, command, folder, environ, own, log, runner=()):
+            """Start a command, or a runner (words) with `cmd /c` and the command behind it; its pid. Its environment is `environ` with
+            `own` over it. Raises OSError."""
             if runner:
                 command = "%s cmd /c %s" % (subprocess.list2cmdline(runner), command)
-            text = {key.decode("utf-8", "surrogatepass").upper(): value.decode("utf-8", "surrogatepass") for key, value in environ.items()}
+            text = {key.decode("utf-8", "surrogatepass").upper(): value.decode("utf-8", "surrogatepass")
+                    for variables in (environ, own) for key, value in variables.items()}
             # Opened again so that each write goes to the end, wherever that is by then: what is inherited has a position, not O_APPEND.
             handle = self._reopen(msvcrt.get_osfhandle(log), _APPEND, 7, 0)
             output = log if handle in (None, 2 ** 64 - 1, 2 ** 32 - 1) else msvcrt.open_osfhandle(handle, os.O_APPEND)
@@ -102,12 +104,84 @@ if WINDOWS:
             """Nothing is kept."""
 else:
     _DETACHED = 0
+    _BUFFER = 512  # bytes for an object of posix_spawn(3), which take up to 336 in glibc and musl
+    _ROOM = 4  # variables that one command has besides those that all have
+    _SETSIGDEF, _SETSID = 0x04, 0x80  # spawn.h of glibc and musl
+
+    class _FileActions:
+        """What a command does to its streams and its folder before it is executed, as posix_spawn(3) takes it."""
+
+        def __init__(self, ctypes, library, streams, folder):
+            self.buffer = ctypes.create_string_buffer(_BUFFER)
+            self._destroy = library.posix_spawn_file_actions_destroy
+            library.posix_spawn_file_actions_init(self.buffer)
+            for number, descriptor in enumerate(streams):
+                library.posix_spawn_file_actions_adddup2(self.buffer, descriptor, number)
+            library.posix_spawn_file_actions_addchdir_np(self.buffer, folder)
+
+        def __del__(self):
+            self._destroy(self.buffer)
+
+    class _Spawner:
+        """posix_spawn(3) of Linux, called so that other threads go on while a command is on its way to its exec. Python's own holds its
+        lock for that time, which is a third of a short command's.
+
+        Raises ImportError or AttributeError where there is none that knows sessions and folders.
+        """
+
+        def __init__(self):
+            import ctypes
+            if os.uname().sysname != "Linux":
+                raise AttributeError("its constants are not known")
+            self._ctypes, self._library, pointer = ctypes, ctypes.CDLL(None), ctypes.c_void_p
+            self._spawn = self._library.posix_spawn
+            self._spawn.argtypes = (pointer, ctypes.c_char_p, pointer, pointer, pointer, pointer)
+            self._attributes, signals = ctypes.create_string_buffer(_BUFFER), ctypes.create_string_buffer(_BUFFER)
+            self._library.posix_spawnattr_init(self._attributes)
+            self._library.sigfillset(signals)
+            self._library.posix_spawnattr_setsigdefault(self._attributes, signals)
+            no_sessions = self._library.posix_spawnattr_setflags(self._attributes, ctypes.c_short(_SETSIGDEF | _SETSID))
+            if no_sessions or not hasattr(self._library, "posix_spawn_file_actions_addchdir_np"):
+                raise AttributeError("it knows no sessions or no folders")
+            self._shared: tuple = ()  # the environment that was asked for first, and how execve takes it
+            self._actions: dict = {}  # (streams, folder): _FileActions
+
+        def __call__(self, program, arguments, folder, environ, own, streams):
+            """Execute a program with these arguments in a session of its own, all signals as they are by default; its pid. `environ` and
+            `own` as for `Launcher.start`. Raises OSError, ValueError."""
+            folder, texts = os.fsencode(folder), [b"%s=%s" % pair for pair in own.items()]
+            if b"\0" in b"".join(texts + arguments) + folder:
+                raise ValueError("a NUL in a command, its folder or its environment")
+            actions = self._actions.get((streams, folder))
+            if actions is None:
+                if len(self._actions) >= 64:
+                    self._actions.clear()
+                actions = self._actions[streams, folder] = _FileActions(self._ctypes, self._library, streams, folder)
+            pid = self._ctypes.c_int()
+            code = self._spawn(self._ctypes.byref(pid), program, actions.buffer, self._attributes, self._array(arguments + [None]),
+                               self._block(environ, own, texts))
+            if code:
+                raise OSError(code, os.strerror(code))
+            return pid.value
+
+        def _array(self, texts):
+            return (self._ctypes.c_char_p * len(texts))(*texts)
+
+        def _block(self, environ, own, texts):
+            """An environment as execve(2) takes it. What all commands have is put together only once."""
+            if not self._shared:
+                self._shared = environ, self._array([b"%s=%s" % pair for pair in environ.items()] + [None] * (_ROOM + 1))
+            known, block = self._shared
+            if known is not environ or len(own) > _ROOM or not environ.keys().isdisjoint(own):
+                return self._array([b"%s=%s" % pair for pair in {**environ, **own}.items()] + [None])
+            block = type(block).from_buffer_copy(block)
+            block[len(environ):len(environ) + len(own)] = texts
+            return block
 
     class Launcher:
         """Starts commands as `subprocess.Popen(command, shell=True, start_new_session=True)` would, in half of the time, and reaps them.
 
-        posix_spawn knows no folder to start in, so the folder of the whole process is changed, which uses absolute paths alone. It closes
-        no descriptors either: ours are never inherited, and those that we inherited ourselves are marked so.
+        Descriptors are not closed: ours are never inherited, and those that we inherited ourselves are marked so.
         """
 
         def __init__(self):
@@ -117,21 +191,33 @@ else:
             # Python ignores SIGPIPE and SIGXFSZ, and a program that inherits that does not end with its pipe. Naming all signals saves
             # the C library the asking for each.
             self._signals = tuple(int(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+            try:
+                self._spawner = _Spawner()
+            except (ImportError, AttributeError):
+                self._spawner = None
             for descriptor in range(3, 256):
                 try:
                     os.set_inheritable(descriptor, False)
                 except OSError:
                     continue
 
-        def start(self, command, folder, environ, log, runner=()):
-            """Start a command, or a runner (words) with `sh -c` and the command behind it; its pid. Raises OSError."""
+        def start(self, command, folder, environ, own, log, runner=()):
+            """Start a command, or a runner (words) with `sh -c` and the command behind it; its pid. Its environment is `environ`, which
+            is never changed, with `own` over it. Raises OSError, ValueError."""
+            program, arguments = b"/bin/sh", [b"sh", b"-c", command.encode("utf-8")]
+            if runner:
+                program = _find_program(runner[0], folder, own.get(b"PATH") or environ.get(b"PATH"))
+                arguments = [word.encode("utf-8", "surrogateescape") for word in runner] + arguments
+            if self._spawner is not None:
+                return self._spawner(program, arguments, folder, environ, own, (self._null, log, log))
+            return self._start_slowly(program, arguments, folder, {**environ, **own}, log)
+
+        def _start_slowly(self, program, arguments, folder, environ, log):
+            """With Python's own posix_spawn, which knows no folder to start in: that of the whole process is changed, which uses absolute
+            paths alone."""
             streams = [(os.POSIX_SPAWN_DUP2, self._null, 0), (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
-            program, arguments = "/bin/sh", [b"sh", b"-c", command.encode("utf-8")]
             with self._mutex:
                 os.chdir(folder)
-                if runner:
-                    program = _find_program(runner[0], environ)
-                    arguments = [word.encode("utf-8", "surrogateescape") for word in runner] + arguments
                 if self._sessions:
                     try:
                         return os.posix_spawn(program, arguments, environ, file_actions=streams, setsigdef=self._signals, setsid=True)
@@ -174,14 +260,14 @@ def start_detached(command, environ, output=subprocess.DEVNULL, shell=False, fol
                             start_new_session=not WINDOWS, creationflags=_DETACHED)
 
 
-def _find_program(name, environ):
-    """Where a runner is, by the PATH that it is to have, as a shell in the job's place would look for it (posix_spawnp looks along our
-    own PATH). Raises OSError."""
+def _find_program(name, folder, path):
+    """Where a runner is, by the PATH (bytes or None) that it is to have, as a shell in the job's place would look for it (posix_spawnp
+    looks along our own PATH). Raises OSError."""
     from shutil import which
-    path = which(name, path=os.fsdecode(environ.get(b"PATH", os.defpath)))
-    if path is None:
+    found = which(os.path.join(folder, name) if os.sep in name else name, path=os.fsdecode(path) if path is not None else os.defpath)
+    if found is None:
         raise FileNotFoundError(errno.ENOENT, "there is no program %r to run it with" % name)
-    return path
+    return os.fsencode(os.path.join(folder, found))
 
 
 def signal_group(group, number):

@@ -2,9 +2,6 @@
 
 Each worker is a thread that claims a job, runs it, records how it ended and claims the next. The main thread supervises: it looks for
 requests, for what a dead worker left and for an edited config.json, and wakes an idle worker; a worker that gets a job wakes the next.
-
-What more than two threads do between two commands they do one at a time (`_turn`): Python would let them take turns at each system call,
-and with eight of them the turns would cost more than the work.
 """
 from __future__ import annotations
 
@@ -13,7 +10,6 @@ import signal
 import threading
 import time
 from collections import deque
-from contextlib import nullcontext
 from itertools import count as count_up
 
 from helpers import QueueError, load_settings, log, parse_time
@@ -22,7 +18,7 @@ from job_manager import Ended
 from job_runner import PATIENCE, STOPPED, Announcer, Attempt, LogFile, job_environ, last_lines, young_log_path
 from process_tree import HAS_PROC, Launcher
 from system import OPEN_FILES_MOVE, try_lock
-from waiting import Released, StopFlag, Waker
+from waiting import StopFlag, Waker
 from worker_manager import (DeadWorker, WorkerFile, WorkerProcess, all_workers, given_token, open_if_there, read_worker_file, worker_files,
                             worker_token)
 
@@ -113,9 +109,6 @@ class Supervisor:
         self._drain = drain
         self._attempts: list = [None] * count  # what each thread runs
         self._logs = [LogFile(young_log_path(home, self._file.token, number)) for number in range(count)]
-        # Held by the thread that works; not while it waits for a command, for the queue or for time.
-        self._turn = threading.Lock() if count > 2 else nullcontext()
-        self._others_turn = Released(self._turn) if count > 2 else nullcontext()
         self._batches = [Batch() for _ in range(count)]
         self._batches_watched = False  # by the supervisor, which looks for stale ones
         self._looked_at = None  # the state of the job file when it was last looked at for cancelled jobs
@@ -168,9 +161,8 @@ class Supervisor:
                     next_poll = next_look = 0.0
             for thread in threads[:self._count]:
                 thread.join()
-            with self._turn:
-                for number, batch in enumerate(self._batches):
-                    self._record(number, batch.take(), 0)
+            for number, batch in enumerate(self._batches):
+                self._record(number, batch.take(), 0)
             self._sync()
             if self._drain:
                 self._jobs.wake_workers()  # another process that drains has waited for our last jobs
@@ -403,20 +395,19 @@ class Supervisor:
     def _work(self, number):
         waiting_for = None
         try:
-            with self._turn:
-                while not self._stop.is_set():
-                    if waiting_for is not None and self._wait_for_retry(waiting_for):
-                        continue
-                    attempt = self._claim(number, waiting_for)
-                    waiting_for = None
-                    if attempt is None:
-                        self._be_idle()
-                    while attempt is not None:
-                        if self._busy_threads < self._count:
-                            with self._idle:
-                                self._idle.notify()
-                        attempt, waiting_for = self._run(number, attempt)
-                    self._logs[number].discard()
+            while not self._stop.is_set():
+                if waiting_for is not None and self._wait_for_retry(waiting_for):
+                    continue
+                attempt = self._claim(number, waiting_for)
+                waiting_for = None
+                if attempt is None:
+                    self._be_idle()
+                while attempt is not None:
+                    if self._busy_threads < self._count:
+                        with self._idle:
+                            self._idle.notify()
+                    attempt, waiting_for = self._run(number, attempt)
+                self._logs[number].discard()
         except BaseException:
             self._bug = True
             raise
@@ -434,7 +425,7 @@ class Supervisor:
         delay = ready_at(job, self._jobs.settings, now) - now
         if delay <= 0:
             return False
-        self._sleep(min(delay, _TICK))
+        self._stop.wait(min(delay, _TICK))
         try:
             present = self._jobs.refresh(job) if delay > _TICK else job
         except QueueError as error:
@@ -464,18 +455,13 @@ class Supervisor:
         return [Attempt(self._home, job, self._environ, self._launch, self._logs[number], self._jobs.settings) for job in jobs]
 
     def _be_idle(self):
-        with self._others_turn, self._idle:
+        with self._idle:
             self._busy_threads -= 1
             if self._drain and not self._busy_threads:
                 self._waker.wake()  # to see whether that was all
             if not self._stop.is_set():
                 self._idle.wait()
             self._busy_threads += 1
-
-    def _sleep(self, seconds):
-        """Let the others work for so long, or until they are to stop."""
-        with self._others_turn:
-            self._stop.wait(seconds)
 
     def _run(self, number, attempt):
         """Run an attempt and record how it ended: (the next one, the job whose retry this worker is to wait for)."""
@@ -505,7 +491,7 @@ class Supervisor:
         if after is None:
             self._scans = -1  # its token may stand with a copy of its line now, which nobody runs
         if outcome is None:
-            self._sleep(_TICK)
+            self._stop.wait(_TICK)
         if following is None:
             self._file.note(number)
         elif batch and not self._batches_watched:
@@ -531,8 +517,7 @@ class Supervisor:
                 attempt.end(STOPPED, grace)
             if attempt.limit is not None:
                 self._waker.wake()
-            with self._others_turn:
-                return attempt.wait(grace)
+            return attempt.wait(grace)
         except OSError as error:
             self._fault("cannot run %s: %s: %s" % (attempt.job.id, error.filename, error.strerror))
             return None, []
@@ -552,8 +537,7 @@ class Supervisor:
             if patience < 0:
                 self._unrecorded += len(ended)
                 break
-            with self._others_turn:
-                self._stop.wait(_TICK) if not self._stop.is_set() else time.sleep(_TICK)
+            self._stop.wait(_TICK) if not self._stop.is_set() else time.sleep(_TICK)
         return None, None
 
     def _record_batch(self, number, wanted):
@@ -605,7 +589,8 @@ class Supervisor:
 
     def _note_end(self, job):
         """What is to be done about a job that may have ended."""
-        self._deaths += job.state == DEAD
+        if job.state == DEAD:
+            self._deaths += 1
         command = self._jobs.settings.on_finish
         if command and job.state in (COMPLETED, DEAD) and not self._announcer.announce(command, job):
             self._fault("on_finish is too slow: it was not run for some jobs")

@@ -93,16 +93,3 @@ class StopFlag:
         """Give back the descriptors."""
         for descriptor in self._pipe or ():
             os.close(descriptor)
-
-
-class Released:
-    """`with` it a lock that one holds is let go of for a while."""
-
-    def __init__(self, lock):
-        self._lock = lock
-
-    def __enter__(self):
-        self._lock.release()
-
-    def __exit__(self, *exception):
-        self._lock.acquire()

@@ -2,8 +2,10 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import unittest
@@ -140,6 +142,79 @@ class TestHomes(HomeTest):
         os.mkdir(self.path("mine"), 0o755)
         refused = as_other("--home", self.path("mine"), "enqueue", "--", "true")
         self.assertEqual((refused.returncode, refused.stderr.count("\n"), "must be writable" in refused.stderr), (1, 1, True))
+
+
+@unittest.skipUnless(process_tree.HAS_PROC, "a process is looked at in /proc")
+class TestStarts(WorkerTest):
+    """What a command finds when it starts: with the C library's posix_spawn, and with Python's, where there is no ctypes."""
+
+    SAYS = ("grep -E '^Sig(Ign|Blk)' /proc/self/status; readlink /proc/$$/fd/0; ls /proc/$$/fd; pwd; "
+            '[ "$(cut -d " " -f 5,6 /proc/$$/stat)" = "$$ $$" ] && echo "leads its session"; '
+            'echo "$QUEUECTL_JOB_ID|$QUEUECTL_ATTEMPT|$QUEUECTL_HOME|$MINE|$OURS"; echo to stderr >&2')
+    FINDS = ("SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n/dev/null\n0\n1\n2\n%(cwd)s\nleads its session\n"
+             "%(id)s|1|%(home)s|%(mine)s|ours\nto stderr\n")
+
+    def ways(self):
+        """Each way that there is to start a command, as the environment of a worker."""
+        self.write("ctypes.py", "raise ImportError")
+        yield "C library", self.environ(OURS="ours")
+        yield "Python", self.environ(OURS="ours", PYTHONPATH=self.home)
+
+    def work(self, environ, code=0):
+        done = self.run_program("worker", "start", "--drain", env=environ, preexec_fn=block_and_ignore)
+        self.assertEqual(done.returncode, code, done.stderr)
+
+    def test_a_command_finds_the_same_however_it_is_started(self):
+        os.mkdir(self.path("folder"))
+        many = {"MANY%d" % number: "x" for number in range(9)}
+        jobs = (("plain", "", {}), ("own", "mine", {"env": {"MINE": "mine"}}), ("many", "mine", {"env": dict(many, MINE="mine")}),
+                ("folder", "", {"cwd": self.path("folder")}), ("over", "mine", {"env": {"MINE": "mine", "PATH": os.environ["PATH"]}}))
+        for way, environ in self.ways():
+            for name, _, fields in jobs:
+                self.add(name, self.SAYS, **fields)
+            self.work(environ)
+            for name, mine, fields in jobs:
+                with self.subTest(way=way, job=name):
+                    finds = self.FINDS % {"cwd": fields.get("cwd", self.home), "home": self.home, "id": name, "mine": mine}
+                    found = self.succeed("logs", name).replace("0000000180000000", "0" * 16)  # 32 and 33 are the C library's own
+                    self.assertEqual(found, finds)
+            self.succeed("reset", "--yes")
+
+    def test_more_folders_than_are_kept_in_mind(self):
+        for way, environ in self.ways():
+            with self.subTest(way=way):
+                folders = [self.path("folder%d" % number) for number in range(150)]
+                for folder in folders:
+                    os.makedirs(folder, exist_ok=True)
+                self.succeed("enqueue", "-", stdin=json.dumps([{"id": os.path.basename(folder), "command": "pwd > pwd", "cwd": folder}
+                                                              for folder in folders]))
+                self.work(environ)
+                self.assertEqual([self.text(os.path.join(folder, "pwd")) for folder in folders], [folder + "\n" for folder in folders])
+                self.succeed("reset", "--yes")
+
+    def test_one_that_cannot_be_started_says_why(self):
+        for way, environ in self.ways():
+            with self.subTest(way=way):
+                self.add("x", "true", cwd=self.path("gone"), max_retries=0)
+                self.work(environ, code=1)
+                self.assertEqual((self.job("x").reason, self.succeed("logs", "x")),
+                                 ("unstartable", "queuectl: cannot start this command in %s: No such file or directory\n" % self.path("gone")))
+                self.succeed("reset", "--yes")
+
+    def test_a_nul_is_refused_where_the_system_would_take_it_for_the_end(self):
+        launch = process_tree.Launcher()
+        self.addCleanup(launch.close)
+        null = os.open(os.devnull, os.O_WRONLY)
+        self.addCleanup(os.close, null)
+        for command, folder, own in (("echo\0", self.home, {}), ("echo", self.home + "\0", {}), ("echo", self.home, {b"A": b"b\0"})):
+            with self.subTest(command=command, folder=folder, own=own), self.assertRaises(ValueError):
+                launch.start(command, folder, {}, own, null)
+
+
+def block_and_ignore():
+    """In a worker process: signals as no command should find them."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
 @unittest.skipIf(WINDOWS, "process groups are a POSIX matter")
