@@ -190,6 +190,7 @@ def _format_second(second):
         return (datetime(1970, 1, 1) + timedelta(seconds=second)).isoformat()
 
 
+@lru_cache(maxsize=16)
 def format_time(seconds):
     """Seconds since the epoch as `2026-11-24T02:09:06.123456Z`: UTC, always 27 characters, so that texts sort as times do."""
     second, micro = divmod(int(round(seconds * 1e6)), 1000000)

@@ -11,7 +11,7 @@ from collections import namedtuple
 from functools import lru_cache
 
 from helpers import UsageError, check_value, encode_json, format_time, parse_duration, parse_time, setting_named
-from job_format import COLUMNS, STATES, parse_record, rotten
+from job_format import COLUMNS, STATES, parse_lines, rotten
 from system import MAX_COMMAND
 
 PENDING, PROCESSING, COMPLETED, DEAD = STATES
@@ -272,7 +272,10 @@ def job_from_checked(record, place=0):
 def job_from_lines(lines, place):
     """The Job whose two lines stand in a file in our own layout. Raises CorruptFile if they do not read right any more."""
     try:
-        return job_from_checked(parse_record(*lines), place)
+        record, standing = parse_lines(*lines)
+        return Job(record.pop("id"), record.pop("command"), record.pop("created_at"), record, *standing, place)
+    except KeyError as error:
+        raise rotten(place, "it has no %s" % error) from None
     except ValueError as error:
         raise rotten(place, error) from None
 

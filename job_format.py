@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 
 from helpers import JsonError, QueueError, decode_json, decode_json_at, decode_utf8, encode_json, skip_whitespace
 from system import pread
@@ -23,12 +24,17 @@ STATES = ("pending", "processing", "completed", "dead")
 # Line 2: each column's name and the width of its value, quotes included.
 COLUMNS = (("state", 12), ("attempts", 7), ("exit_code", 11), ("reason", 16), ("run_at", 29), ("started_at", 29), ("updated_at", 29),
            ("worker", 28))
-_LINE2 = " " + ", ".join('"%s": %%-%ds' % column for column in COLUMNS) + "}"
+_FEW = 5  # columns in front of those that tell two jobs apart
+_CELLS = ['"%s": %%-%ds' % column for column in COLUMNS]
+_FIRST_COLUMNS, _LAST_COLUMNS = " " + ", ".join(_CELLS[:_FEW]), ", " + ", ".join(_CELLS[_FEW:]) + "}"
+_LINE2 = _FIRST_COLUMNS + _LAST_COLUMNS
 WIDTH = len(_LINE2 % (("",) * len(COLUMNS)))
 # Where a column's value starts within line 2.
 COLUMN_AT = {name: (_LINE2 % tuple("\0" if name == other else "" for other, _ in COLUMNS)).index("\0") for name, _ in COLUMNS}
+_COLUMN_SLICES = {name: slice(COLUMN_AT[name], COLUMN_AT[name] + width) for name, width in COLUMNS}
 
-_FIELDS = frozenset(["id", "command", "created_at"] + [name for name, _ in COLUMNS])
+_COLUMN_NAMES = tuple(name for name, _ in COLUMNS)
+_FIELDS = frozenset(("id", "command", "created_at") + _COLUMN_NAMES)
 
 PAGE = 4096
 _parse = json.JSONDecoder().raw_decode
@@ -45,17 +51,24 @@ class CorruptFile(QueueError):
 
 def encode_line2(standing):
     """Line 2 as bytes, for the values of COLUMNS in order: short ASCII texts, integers, None. Always WIDTH bytes."""
-    line = (_LINE2 % tuple(["null" if value is None else value if type(value) is int else '"' + value + '"'
-                            for value in standing])).encode("ascii")
+    started_at, updated_at, worker = standing[_FEW:]
+    line = (_first_columns(*standing[:_FEW]) + _LAST_COLUMNS % (
+        '"' + started_at + '"' if started_at else "null", '"' + updated_at + '"' if updated_at else "null",
+        '"' + worker + '"' if worker else "null")).encode("ascii")
     if len(line) != WIDTH:
         raise AssertionError("a column is too wide: %r" % (standing,))
     return line
 
 
+@lru_cache(maxsize=64)
+def _first_columns(*standing):
+    """The columns of a line 2 that are the same for many jobs."""
+    return _FIRST_COLUMNS % tuple(["null" if value is None else value if type(value) is int else '"' + value + '"' for value in standing])
+
+
 def column(line2, name):
     """The text in one column of a line 2, without quotes; None for null."""
-    start = COLUMN_AT[name]
-    value = line2[start:line2.find(b"," if name != "worker" else b"}", start)].strip()
+    value = line2[_COLUMN_SLICES[name]].rstrip()
     return None if value == b"null" else value.strip(b'"').decode("ascii")
 
 
@@ -73,6 +86,23 @@ def parse_record(line1, line2):
     if not record.keys() >= _FIELDS:
         raise ValueError("it has no %r" % min(_FIELDS.difference(record)))
     return record
+
+
+def parse_lines(line1, line2):
+    """The object that a line 1 holds, and the values of COLUMNS in its line 2. Raises ValueError as `parse_record`, which is for many
+    records: here most have a line 2 that was seen before, as jobs have that were added together."""
+    record = _parse(bare(line1).decode("utf-8") + "}")[0]
+    if type(record) is not dict:
+        raise ValueError("it is no object")
+    return record, _standing(line2)
+
+
+@lru_cache(maxsize=16)
+def _standing(line2):
+    record = _parse("{" + line2.decode("ascii"))[0]
+    if tuple(record) != _COLUMN_NAMES:
+        raise ValueError("it has other columns")
+    return tuple(record.values())
 
 
 def rotten(place, fault, path=None):

@@ -117,7 +117,7 @@ else:
             library.posix_spawn_file_actions_init(self.buffer)
             for number, descriptor in enumerate(streams):
                 library.posix_spawn_file_actions_adddup2(self.buffer, descriptor, number)
-            library.posix_spawn_file_actions_addchdir_np(self.buffer, folder)
+            library.posix_spawn_file_actions_addchdir_np(self.buffer, os.fsencode(folder))
 
         def __del__(self):
             self._destroy(self.buffer)
@@ -149,8 +149,8 @@ else:
         def __call__(self, program, arguments, folder, environ, own, streams):
             """Execute a program with these arguments in a session of its own, all signals as they are by default; its pid. `environ` and
             `own` as for `Launcher.start`. Raises OSError, ValueError."""
-            folder, texts = os.fsencode(folder), [b"%s=%s" % pair for pair in own.items()]
-            if b"\0" in b"".join(texts + arguments) + folder:
+            texts = [b"%s=%s" % pair for pair in own.items()]
+            if b"\0" in b"".join(texts + arguments) or "\0" in folder:
                 raise ValueError("a NUL in a command, its folder or its environment")
             actions = self._actions.get((streams, folder))
             if actions is None:

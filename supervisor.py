@@ -24,7 +24,7 @@ from worker_manager import (DeadWorker, WorkerFile, WorkerProcess, all_workers, 
 
 _TICK = 1.0  # seconds between two looks at requests and at dead workers
 _MOST_AHEAD = 32  # jobs that a worker claims at once
-_AHEAD = 0.02  # seconds that they should take, by the last one
+_AHEAD = 0.03  # seconds that they should take, by the last one
 _STALE = 0.05  # seconds after which an end must be recorded, and a claimed job must have been started
 
 
