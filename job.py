@@ -273,7 +273,7 @@ def job_from_lines(lines, place):
     """The Job whose two lines stand in a file in our own layout. Raises CorruptFile if they do not read right any more."""
     try:
         record, standing = parse_lines(*lines)
-        return Job(record.pop("id"), record.pop("command"), record.pop("created_at"), record, *standing, place)
+        return Job._make((record.pop("id"), record.pop("command"), record.pop("created_at"), record) + standing + (place,))
     except KeyError as error:
         raise rotten(place, "it has no %s" % error) from None
     except ValueError as error:

@@ -140,7 +140,7 @@ else:
             self._library.posix_spawnattr_init(self._attributes)
             self._library.sigfillset(signals)
             self._library.posix_spawnattr_setsigdefault(self._attributes, signals)
-            no_sessions = self._library.posix_spawnattr_setflags(self._attributes, ctypes.c_short(_SETSIGDEF | _SETSID))
+            no_sessions = self._library.posix_spawnattr_setflags(self._attributes, _SETSIGDEF | _SETSID)
             if no_sessions or not hasattr(self._library, "posix_spawn_file_actions_addchdir_np"):
                 raise AttributeError("it knows no sessions or no folders")
             self._shared: tuple = ()  # the environment that was asked for first, and how execve takes it

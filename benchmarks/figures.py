@@ -32,17 +32,86 @@ print(time.perf_counter() - started)
 """
 
 
+# The system calls that a worker's thread makes for its jobs, and next to nothing besides: what a queue of this kind costs at least. A job
+# has a note of what runs and a log that is locked by whoever inherits it; twenty of them share one change of a job file.
+_FLOOR_LOOP = """
+import fcntl, os, sys, tempfile, threading, time
+from itertools import count
+sys.path.insert(0, sys.argv[4])
+from process_tree import Launcher, encode_environ
+numbers, last, command, at_once = count(), int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+launch, environ, mutex, home = Launcher(), encode_environ(os.environ), threading.Lock(), tempfile.mkdtemp()
+def make(name, size):
+    descriptor = os.open(os.path.join(home, name), os.O_RDWR | os.O_CREAT)
+    os.write(descriptor, bytes(size))
+    return descriptor
+notes, hint, jobs = make("notes", 4096), make("hint", 65536), make("jobs", 1 << 20)
+def change():
+    with mutex:
+        fcntl.flock(hint, fcntl.LOCK_EX)
+        os.stat(os.path.join(home, "hint")), os.pread(hint, 112, 0)
+        os.stat(os.path.join(home, "jobs")), os.pread(jobs, 10240, 4096), os.access(os.path.join(home, "paused"), os.F_OK)
+        lines = os.pread(jobs, 7000, 4096)
+        os.fstat(jobs), os.pwrite(jobs, lines, 4096), os.pwrite(hint, bytes(160), 8192)
+        os.stat(os.path.join(home, "jobs")), os.pwrite(hint, bytes(112), 0)
+        fcntl.flock(hint, fcntl.LOCK_UN)
+    os.write(2, bytes(700))
+def loop(thread):
+    name, flags = os.path.join(home, "log%d" % thread), os.O_RDWR | os.O_APPEND
+    log, since = os.open(name, flags | os.O_CREAT), 0
+    while next(numbers) < last:
+        os.lseek(log, 0, os.SEEK_END)
+        while True:
+            try:
+                fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(0.0001)
+        os.pwrite(notes, bytes(126), 128 * thread)
+        inherited, log = log, os.open(name, flags)
+        pid = launch.start(command, home, environ, {b"QUEUECTL_JOB_ID": b"x", b"QUEUECTL_WORKER": b"x"}, inherited)
+        os.close(inherited)
+        since = (since + 1) % 20
+        if not since:
+            change()
+        launch.wait_without_reaping(pid), launch.reap(pid)
+threads = [threading.Thread(target=loop, args=(thread,)) for thread in range(at_once)]
+started = time.perf_counter()
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(time.perf_counter() - started)
+for name in os.listdir(home):
+    os.unlink(os.path.join(home, name))
+os.rmdir(home)
+"""
+
+
 def drain(scale):
-    """Jobs that do nothing, run by two threads, against two threads that run the same command without a queue; then by more."""
-    return (_drain_rows(scale, 1, 2, Target("ratio", 1 / 0.95)) + _drain_rows(scale, 1, 8) + _drain_rows(scale, 2, 2))
+    """Jobs that do nothing, run by two threads, against two threads that run the same command without a queue; then by more. And what
+    the system calls alone cost that a worker makes."""
+    rows = _drain_rows(scale, 1, 2, Target("ratio", 1 / 0.95)) + _drain_rows(scale, 1, 8) + _drain_rows(scale, 2, 2)
+    return rows + ([_floor_row(scale, threads) for threads in (2, 8)] if os.name != "nt" else [])
+
+
+def _floor_row(scale, threads):
+    row = Row("drain", "%d times the system calls of a job alone, %d threads" % (scale.drain_jobs, threads), _bare(threads), RATE)
+    for (floor, _), (bare, _) in in_turn(scale.rounds, lambda: _loop(_FLOOR_LOOP, scale.drain_jobs, threads),
+                                         lambda: _bare_loop(scale.drain_jobs, threads)):
+        row.add(floor, bare)
+    return row
+
+
+def _bare(threads, command=NOTHING):
+    return "%d threads around subprocess.run(%r, shell=True)" % (threads, command)
 
 
 def _drain_rows(scale, processes, threads, target=None):
     together = processes * threads
-    against = "%d threads around subprocess.run(%r, shell=True)" % (together, NOTHING)
     what = "%d jobs, %s%d threads, " % (scale.drain_jobs, "%d x " % processes if processes > 1 else "", threads)
-    inner = Row("drain", what + "first start to last end", against, RATE, target)
-    whole = Row("drain", what + "whole processes", against, RATE)
+    inner = Row("drain", what + "first start to last end", _bare(together), RATE, target)
+    whole = Row("drain", what + "whole processes", _bare(together), RATE)
     for (ours, ours_whole), (bare, bare_whole) in in_turn(scale.rounds, lambda: _drain(scale.drain_jobs, processes, threads),
                                                           lambda: _bare_loop(scale.drain_jobs, together)):
         inner.add(ours, bare)
@@ -72,8 +141,13 @@ def _moment(text):
 
 
 def _bare_loop(count, threads, command=NOTHING):
+    return _loop(_BARE_LOOP, count, threads, command)
+
+
+def _loop(code, count, threads, command=NOTHING):
+    """Jobs a second of a loop without a queue: by what it prints, and from outside."""
     started = time.perf_counter()
-    inner = float(run(["-c", _BARE_LOOP, str(count), command, str(threads)], environ=environ()))
+    inner = float(run(["-c", code, str(count), command, str(threads), ROOT], environ=environ()))
     return count / inner, count / (time.perf_counter() - started)
 
 
@@ -88,7 +162,7 @@ _SRUN = "srun -n1 --quiet"
 def _slurm_row(scale, at_once):
     count = scale.drain_jobs // 10
     row = Row("runner", "%d jobs with the runner '%s', %d at a time" % (count, _SRUN, at_once),
-              "%d threads around subprocess.run(\"%s true\", shell=True)" % (at_once, _SRUN), RATE, Target("ratio", 1 / 0.9))
+              _bare(at_once, _SRUN + " true"), RATE, Target("ratio", 1 / 0.9))
     try:
         subprocess.run(_SRUN.split() + ["true"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):

@@ -76,7 +76,7 @@ class HomeTest(unittest.TestCase):
         for path in glob.glob(self.path("logs", "*.log")):
             with open(path, encoding="utf-8", errors="replace") as file:
                 for line in file:
-                    if "Internal error" in line:
+                    if "Internal error" in line or "Can't recognize" in line:  # as Python says it, and cmd.exe
                         print("(%s) %s" % (self.id(), line.strip()), file=sys.stderr, flush=True)
 
     # -- the queue from inside

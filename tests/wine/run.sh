@@ -119,13 +119,13 @@ if [ -n "$half" ]; then
     cat "$scratch/second.log"
 fi
 
-# A busy Wine fails to start one program in some thousands: error 1359, "Internal error". If all tests that failed said that, they are
-# done once more, and then by themselves.
+# Wine fails to start one program in some thousands: error 1359, "Internal error", which cmd.exe takes for a program that is not there. If
+# all tests that failed said that, they are done once more, and then by themselves.
 started_in_vain() {
     cat "$scratch"/*.log | awk -v id="($1)" '
         /^=====/ { inside = 0 }
         /\(tests\./ { inside = index($0, id) }
-        inside && /Internal error/ { found = 1 }
+        inside && /Internal error|Can.t recognize|exit code 9009/ { found = 1 }
         END { exit !found }'
 }
 if [ "$code" != 0 ]; then
