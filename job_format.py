@@ -91,9 +91,10 @@ def parse_record(line1, line2):
 def parse_lines(line1, line2):
     """The object that a line 1 holds, and the values of COLUMNS in its line 2. Raises ValueError as `parse_record`, which is for many
     records: here most have a line 2 that was seen before, as jobs have that were added together."""
-    record = _parse(bare(line1).decode("utf-8") + "}")[0]
-    if type(record) is not dict:
-        raise ValueError("it is no object")
+    text = bare(line1).decode("utf-8") + "}"
+    record, end = _parse(text)
+    if type(record) is not dict or end != len(text):
+        raise ValueError("its first line is no object without its end")
     return record, _standing(line2)
 
 

@@ -114,10 +114,12 @@ else:
         def __init__(self, ctypes, library, streams, folder):
             self.buffer = ctypes.create_string_buffer(_BUFFER)
             self._destroy = library.posix_spawn_file_actions_destroy
-            library.posix_spawn_file_actions_init(self.buffer)
+            codes = [library.posix_spawn_file_actions_init(self.buffer)]
             for number, descriptor in enumerate(streams):
-                library.posix_spawn_file_actions_adddup2(self.buffer, descriptor, number)
-            library.posix_spawn_file_actions_addchdir_np(self.buffer, os.fsencode(folder))
+                codes.append(library.posix_spawn_file_actions_adddup2(self.buffer, descriptor, number))
+            codes.append(library.posix_spawn_file_actions_addchdir_np(self.buffer, os.fsencode(folder)))
+            if any(codes):
+                raise OSError(max(codes), os.strerror(max(codes)))
 
         def __del__(self):
             self._destroy(self.buffer)
@@ -143,7 +145,8 @@ else:
             no_sessions = self._library.posix_spawnattr_setflags(self._attributes, _SETSIGDEF | _SETSID)
             if no_sessions or not hasattr(self._library, "posix_spawn_file_actions_addchdir_np"):
                 raise AttributeError("it knows no sessions or no folders")
-            self._shared: tuple = ()  # the environment that was asked for first, and how execve takes it
+            self._shared: tuple = ()  # the environment that was asked for first, and how execve takes it; kept, since copies point there
+            self._mutex = allocate_lock()
             self._actions: dict = {}  # (streams, folder): _FileActions
 
         def __call__(self, program, arguments, folder, environ, own, streams):
@@ -170,7 +173,9 @@ else:
         def _block(self, environ, own, texts):
             """An environment as execve(2) takes it. What all commands have is put together only once."""
             if not self._shared:
-                self._shared = environ, self._array([b"%s=%s" % pair for pair in environ.items()] + [None] * (_ROOM + 1))
+                with self._mutex:
+                    self._shared = self._shared or (
+                        environ, self._array([b"%s=%s" % pair for pair in environ.items()] + [None] * (_ROOM + 1)))
             known, block = self._shared
             if known is not environ or len(own) > _ROOM or not environ.keys().isdisjoint(own):
                 return self._array([b"%s=%s" % pair for pair in {**environ, **own}.items()] + [None])
@@ -206,7 +211,7 @@ else:
             is never changed, with `own` over it. Raises OSError, ValueError."""
             program, arguments = b"/bin/sh", [b"sh", b"-c", command.encode("utf-8")]
             if runner:
-                program = _find_program(runner[0], folder, own.get(b"PATH") or environ.get(b"PATH"))
+                program = _find_program(runner[0], folder, own.get(b"PATH", environ.get(b"PATH")))
                 arguments = [word.encode("utf-8", "surrogateescape") for word in runner] + arguments
             if self._spawner is not None:
                 return self._spawner(program, arguments, folder, environ, own, (self._null, log, log))
@@ -261,13 +266,14 @@ def start_detached(command, environ, output=subprocess.DEVNULL, shell=False, fol
 
 
 def _find_program(name, folder, path):
-    """Where a runner is, by the PATH (bytes or None) that it is to have, as a shell in the job's place would look for it (posix_spawnp
-    looks along our own PATH). Raises OSError."""
+    """Where a runner is, by the PATH (bytes or None) that it is to have, as a shell in the job's place and folder would look for it
+    (posix_spawnp looks along our own PATH). Raises OSError."""
     from shutil import which
-    found = which(os.path.join(folder, name) if os.sep in name else name, path=os.fsdecode(path) if path is not None else os.defpath)
+    places = (os.fsdecode(path) if path is not None else os.defpath).split(os.pathsep)
+    found = which(os.path.join(folder, name) if os.sep in name else name, path=os.pathsep.join(os.path.join(folder, at) for at in places))
     if found is None:
         raise FileNotFoundError(errno.ENOENT, "there is no program %r to run it with" % name)
-    return os.fsencode(os.path.join(folder, found))
+    return os.fsencode(found)
 
 
 def signal_group(group, number):

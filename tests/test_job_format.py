@@ -9,7 +9,7 @@ import job_format
 from helpers import encode_json
 from job import InvalidJob, job_from_record
 from job_format import (COLUMN_AT, COLUMNS, EMPTY, END, PAGE, STATES, WIDTH, CorruptFile, bare, blocks, check_canonical, column,
-                        count_block, encode_line1, encode_line2, lay_out, parse_any, parse_record, pending_records, read_lines)
+                        count_block, encode_line1, encode_line2, lay_out, parse_any, parse_lines, parse_record, pending_records, read_lines)
 from system import pwrite
 from tests.base import HomeTest
 
@@ -123,6 +123,21 @@ class RecordTest(unittest.TestCase):
     def test_record_is_read_from_its_two_lines(self):
         record = parse_record(line1("a", zebra=1) + b"   ,", encode_line2(PENDING))
         self.assertEqual((record["id"], record["zebra"], record["state"], record["worker"]), ("a", 1, "pending", None))
+
+    def test_line_by_line_it_is_read_as_it_was_written(self):
+        for standing in STANDINGS:
+            with self.subTest(standing):
+                record, read = parse_lines(line1("a", zebra=1) + b"   ,", encode_line2(standing))
+                self.assertEqual((record, read), ({"id": "a", "command": "echo Hello", "created_at": TIME, "zebra": 1}, standing))
+
+    def test_line_by_line_it_is_refused_if_one_of_them_is_not_whole(self):
+        line, line2 = line1("a", zebra=1) + b",", encode_line2(PENDING)
+        for bad in (line.replace(b', "zebra"', b'} "zebra"'), line.replace(b"{", b"["), line.replace(b'"a"', b'"a'), b"1,", b","):
+            with self.subTest(bad), self.assertRaises(ValueError):
+                parse_lines(bad, line2)
+        for bad in (line2.replace(b"worker", b"wirker"), line2.replace(b"state", b"st\xffte"), line2[:-1], b""):
+            with self.subTest(bad), self.assertRaises(ValueError):
+                parse_lines(line, bad)
 
 
 class LayoutTest(unittest.TestCase):

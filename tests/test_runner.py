@@ -176,7 +176,8 @@ class TestRunner(ControlTest):
         os.makedirs(self.path("there", "bin"))
         self.script("there/bin/mine", '#!/bin/sh\necho "mine from $PWD"\nexec "$@"')
         path = self.path("there", "bin") + os.pathsep + os.environ["PATH"]
-        for job_id, runner, fields in (("path", ["mine"], {"env": {"PATH": path}}), ("folder", ["bin/mine"], {}), ("dots", ["./bin/mine"], {})):
+        for job_id, runner, fields in (("path", ["mine"], {"env": {"PATH": path}}), ("folder", ["bin/mine"], {}), ("dots", ["./bin/mine"], {}),
+                                       ("relative", ["mine"], {"env": {"PATH": "bin" + os.pathsep + os.environ["PATH"]}})):
             with self.subTest(job_id):
                 self.add(job_id, "echo ran", runner=runner, cwd=self.path("there"), **fields)
                 self.drain()

@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 import unittest
 
 import process_tree
@@ -201,6 +203,24 @@ class TestStarts(WorkerTest):
                 self.assertEqual((self.job("x").reason, self.succeed("logs", "x")),
                                  ("unstartable", "queuectl: cannot start this command in %s: No such file or directory\n" % self.path("gone")))
                 self.succeed("reset", "--yes")
+
+    def test_the_environment_that_all_share_is_put_together_once_also_if_two_threads_ask_for_it_at_once(self):
+        spawner, made = process_tree._Spawner(), []
+        array = spawner._array
+
+        def slowly(texts):
+            made.append(texts)
+            time.sleep(0.05)
+            return array(texts)
+
+        spawner._array = slowly
+        environ = {b"A": b"a"}
+        threads = [threading.Thread(target=spawner._block, args=(environ, {}, [])) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(len(made), 1)  # a second one would free the texts that a copy of the first points to
 
     def test_a_nul_is_refused_where_the_system_would_take_it_for_the_end(self):
         launch = process_tree.Launcher()
