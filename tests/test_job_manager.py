@@ -14,7 +14,7 @@ from helpers import JsonError, format_time, parse_time
 from job import COMPLETED, DEAD, FAILED, LOST, PENDING, PROCESSING, InvalidJob, Outcome
 from job_format import STATES, CorruptFile
 from job_manager import Choice, Ended, JobNotFound
-from tests.base import DEADLINE, ROOT, HomeTest, as_command, longest
+from tests.base import DEADLINE, ROOT, WINE, HomeTest, as_command, longest
 
 NOW = 1795486146.5
 ALL = Choice(None, None)
@@ -255,6 +255,7 @@ class EnqueueTest(ManagerTest):
         self.assertEqual(self.output_of(process), "b\n")
         self.assertEqual([record["id"] for record in self.records()], ["x", "b"])
 
+    @unittest.skipIf(WINE, "half a minute for sixteen processes; tests.test_platforms has fewer")
     def test_3200_jobs_of_16_processes_are_all_there_once(self):
         code = ("for number in range(200):\n"
                 "    manager.enqueue([{'id': '%s-%d' % (sys.argv[2], number), 'command': 'x'}], '/', time.time())\n")
