@@ -15,14 +15,14 @@ from job_manager import JobManager
 
 # ---------------------------------------------------------------- running jobs
 
-_BARE_LOOP = """
-import subprocess, sys, threading, time
+# Both loops: `loop(thread)` in threads, and how long they took.
+_LOOP_ARGUMENTS = """
+import sys, threading, time
 from itertools import count
 numbers, last, command, at_once = count(), int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-def loop():
-    while next(numbers) < last:
-        subprocess.run(command, shell=True)
-threads = [threading.Thread(target=loop) for _ in range(at_once)]
+"""
+_RUN_LOOP = """
+threads = [threading.Thread(target=loop, args=(thread,)) for thread in range(at_once)]
 started = time.perf_counter()
 for thread in threads:
     thread.start()
@@ -31,15 +31,20 @@ for thread in threads:
 print(time.perf_counter() - started)
 """
 
+_BARE_LOOP = _LOOP_ARGUMENTS + """
+import subprocess
+def loop(thread):
+    while next(numbers) < last:
+        subprocess.run(command, shell=True)
+""" + _RUN_LOOP
+
 
 # The system calls that a worker's thread makes for its jobs, and next to nothing besides: what a queue of this kind costs at least. A job
 # has a note of what runs and a log that is locked by whoever inherits it; twenty of them share one change of a job file.
-_FLOOR_LOOP = """
-import fcntl, os, sys, tempfile, threading, time
-from itertools import count
+_FLOOR_LOOP = _LOOP_ARGUMENTS + """
+import fcntl, os, tempfile
 sys.path.insert(0, sys.argv[4])
 from process_tree import Launcher, encode_environ
-numbers, last, command, at_once = count(), int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 launch, environ, mutex, home = Launcher(), encode_environ(os.environ), threading.Lock(), tempfile.mkdtemp()
 def make(name, size):
     descriptor = os.open(os.path.join(home, name), os.O_RDWR | os.O_CREAT)
@@ -75,13 +80,7 @@ def loop(thread):
         if not since:
             change()
         launch.wait_without_reaping(pid), launch.reap(pid)
-threads = [threading.Thread(target=loop, args=(thread,)) for thread in range(at_once)]
-started = time.perf_counter()
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-print(time.perf_counter() - started)
+""" + _RUN_LOOP + """
 for name in os.listdir(home):
     os.unlink(os.path.join(home, name))
 os.rmdir(home)
