@@ -11,7 +11,7 @@ from collections import namedtuple
 from functools import lru_cache
 
 from helpers import UsageError, check_value, encode_json, format_time, parse_duration, parse_time, setting_named
-from job_format import COLUMNS, STATES, parse_lines, rotten
+from job_format import COLUMN_NAMES, STATES, parse_lines, rotten
 from system import MAX_COMMAND
 
 PENDING, PROCESSING, COMPLETED, DEAD = STATES
@@ -33,7 +33,6 @@ _CONTROL = "[\x00-\x1f\x7f-\x9f\u2028\u2029]"
 _WORD = r"[a-z][a-z_-]{0,13}\Z"
 _TOKEN = r"[0-9A-Za-z-]{1,26}\Z"
 _TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}Z\Z"
-_COLUMN_NAMES = tuple(name for name, _ in COLUMNS)
 
 
 class InvalidJob(UsageError):
@@ -64,7 +63,7 @@ class Job(namedtuple("Job", "id command created_at options state attempts exit_c
 
     def to_dict(self):
         """All of the job, as `show` prints it."""
-        return dict(self.fields(), **dict(zip(_COLUMN_NAMES, self.standing())))
+        return dict(self.fields(), **dict(zip(COLUMN_NAMES, self.standing())))
 
     @property
     def key(self):
@@ -192,7 +191,7 @@ def new_job_fields(record, cwd):
     return fields
 
 
-_NOT_KEPT = frozenset(_COLUMN_NAMES + ("created_at", "delay", "duration"))
+_NOT_KEPT = frozenset(COLUMN_NAMES + ("created_at", "delay", "duration"))
 
 
 def first_run_at(record, now):

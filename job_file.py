@@ -20,7 +20,7 @@ import time
 
 from file_lock import RING, new_gen
 from helpers import QueueError, format_time, parse_time
-from job_format import (CHUNK, COLUMNS, EMPTY, END, STATE_AT, STATES, WIDTH, CorruptFile, Layout, bare, blocks, check_canonical,
+from job_format import (CHUNK, COLUMN_NAMES, EMPTY, END, STATE_AT, STATES, WIDTH, CorruptFile, Layout, bare, blocks, check_canonical,
                         count_block, counted, encode_line1, encode_line2, find_ids, lay_out, parse_any, parse_damaged, parse_record,
                         pending_records, read_around, read_lines, recounted, rotten)
 from system import OPEN_FILES_MOVE, open_private, pread, pwrite, remove_file, replace, sync, sync_folder
@@ -443,8 +443,7 @@ class JobFile:
         """A View of the file as it is now; the caller closes it. `locked` says that it is done with before the lock is released."""
         lock = None if locked else self._lock
         if self._foreign is not None and self._foreign.records is not None:
-            names = [name for name, _ in COLUMNS]
-            parsed = [dict(job.fields(), **dict(zip(names, job.standing()))) for job in self._foreign.records]
+            parsed = [dict(job.fields(), **dict(zip(COLUMN_NAMES, job.standing()))) for job in self._foreign.records]
         elif self._descriptor is None:
             parsed = []
         else:

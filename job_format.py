@@ -33,8 +33,8 @@ WIDTH = len(_LINE2 % (("",) * len(COLUMNS)))
 COLUMN_AT = {name: (_LINE2 % tuple("\0" if name == other else "" for other, _ in COLUMNS)).index("\0") for name, _ in COLUMNS}
 _COLUMN_SLICES = {name: slice(COLUMN_AT[name], COLUMN_AT[name] + width) for name, width in COLUMNS}
 
-_COLUMN_NAMES = tuple(name for name, _ in COLUMNS)
-_FIELDS = frozenset(("id", "command", "created_at") + _COLUMN_NAMES)
+COLUMN_NAMES = tuple(name for name, _ in COLUMNS)
+_FIELDS = frozenset(("id", "command", "created_at") + COLUMN_NAMES)
 
 PAGE = 4096
 _parse = json.JSONDecoder().raw_decode
@@ -101,7 +101,7 @@ def parse_lines(line1, line2):
 @lru_cache(maxsize=16)
 def _standing(line2):
     record = _parse("{" + line2.decode("ascii"))[0]
-    if tuple(record) != _COLUMN_NAMES:
+    if tuple(record) != COLUMN_NAMES:
         raise ValueError("it has other columns")
     return tuple(record.values())
 
