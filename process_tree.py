@@ -183,6 +183,36 @@ else:
             block[len(environ):len(environ) + len(own)] = texts
             return block
 
+    class _PythonSpawner:
+        """The same with Python's own posix_spawn, for other systems and where there is no ctypes. It knows no folder to start in: that of
+        the whole process is changed, which uses absolute paths alone."""
+
+        def __init__(self):
+            self._mutex = allocate_lock()
+            self._sessions = True
+            # Python ignores SIGPIPE and SIGXFSZ, and a program that inherits that does not end with its pipe. Naming all signals saves
+            # the C library the asking for each.
+            self._signals = tuple(int(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+
+        def __call__(self, program, arguments, folder, environ, own, streams):
+            """As `_Spawner`."""
+            both = {**environ, **own}
+            actions = [(os.POSIX_SPAWN_DUP2, descriptor, number) for number, descriptor in enumerate(streams)]
+            with self._mutex:
+                os.chdir(folder)
+                if self._sessions:
+                    try:
+                        return os.posix_spawn(program, arguments, both, file_actions=actions, setsigdef=self._signals, setsid=True)
+                    except NotImplementedError:  # a C library that knows no sessions here; a group keeps Ctrl+C away as well
+                        self._sessions = False
+                return os.posix_spawn(program, arguments, both, file_actions=actions, setsigdef=self._signals, setpgroup=0)
+
+    def _best_spawner():
+        try:
+            return _Spawner()
+        except (ImportError, AttributeError):
+            return _PythonSpawner()
+
     class Launcher:
         """Starts commands as `subprocess.Popen(command, shell=True, start_new_session=True)` would, in half of the time, and reaps them.
 
@@ -191,15 +221,7 @@ else:
 
         def __init__(self):
             self._null = os.open(os.devnull, os.O_RDWR)
-            self._mutex = allocate_lock()
-            self._sessions = True
-            # Python ignores SIGPIPE and SIGXFSZ, and a program that inherits that does not end with its pipe. Naming all signals saves
-            # the C library the asking for each.
-            self._signals = tuple(int(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
-            try:
-                self._spawner = _Spawner()
-            except (ImportError, AttributeError):
-                self._spawner = None
+            self._spawn = _best_spawner()
             for descriptor in range(3, 256):
                 try:
                     os.set_inheritable(descriptor, False)
@@ -213,22 +235,7 @@ else:
             if runner:
                 program = _find_program(runner[0], folder, own.get(b"PATH", environ.get(b"PATH")))
                 arguments = [word.encode("utf-8", "surrogateescape") for word in runner] + arguments
-            if self._spawner is not None:
-                return self._spawner(program, arguments, folder, environ, own, (self._null, log, log))
-            return self._start_slowly(program, arguments, folder, {**environ, **own}, log)
-
-        def _start_slowly(self, program, arguments, folder, environ, log):
-            """With Python's own posix_spawn, which knows no folder to start in: that of the whole process is changed, which uses absolute
-            paths alone."""
-            streams = [(os.POSIX_SPAWN_DUP2, self._null, 0), (os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]
-            with self._mutex:
-                os.chdir(folder)
-                if self._sessions:
-                    try:
-                        return os.posix_spawn(program, arguments, environ, file_actions=streams, setsigdef=self._signals, setsid=True)
-                    except NotImplementedError:  # a C library that knows no sessions here; a group keeps Ctrl+C away as well
-                        self._sessions = False
-                return os.posix_spawn(program, arguments, environ, file_actions=streams, setsigdef=self._signals, setpgroup=0)
+            return self._spawn(program, arguments, folder, environ, own, (self._null, log, log))
 
         def wait_without_reaping(self, pid):
             """Wait for the end of a command; whether it failed, or None where that cannot be waited for. It stays a zombie, and the number
