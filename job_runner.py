@@ -221,13 +221,15 @@ def _wait_until(condition, seconds):
 class Attempt:
     """An attempt of a claimed job: `start`, then `wait` in the worker's thread; `end` and `check` from any other one."""
 
-    def __init__(self, home, job, environ, launch, log, settings):
+    def __init__(self, home, job, environ, launch, log, settings, young=False):
         self.job = job
         self.pid = 0
         self.digest = job.digest
         self.log = log
         self.ended = None  # why someone called `end`: TIMEOUT, or another word
         self.seen = False  # someone has looked whether the job is still ours
+        self.young = young  # it is expected to be short; the supervisor makes up for what is left out then if it is not
+        self.since = float("inf")  # when its command was started, by the monotonic clock
         self.has_output = False
         self.limit = time_limit(job, settings)  # seconds that it may run, or None
         self._settings = settings
@@ -246,21 +248,22 @@ class Attempt:
         self._deadline = None
         self._kill_at = None
 
-    def start(self, keep_output=True, young=False):
-        """Start the command; `young` as for `LogFile.begin`. Returns None, or an Outcome if the system refused. Raises OSError if the log
-        cannot be made, which is not the job's fault."""
+    def start(self, keep_output=True):
+        """Start the command. Returns None, or an Outcome if the system refused. Raises OSError if the log cannot be made, which is not
+        the job's fault."""
         job = self.job
         self.has_output = keep_output
-        output = self.log.begin(self._log_path, young) if keep_output else os.open(os.devnull, os.O_WRONLY)
+        output = self.log.begin(self._log_path, self.young) if keep_output else os.open(os.devnull, os.O_WRONLY)
         try:
             self.pid = self._launch.start(job.command, self._folder, self._environ, self._own, output,
                                           runner_words(job, self._settings, self._folder))
             with self._mutex:
                 self._running = True
+                self.since = time.monotonic()
                 if self._kill_at is not None:  # `end` was called meanwhile
                     self._launch.signal(self.pid, TERM)
             if self.limit is not None:
-                self._deadline = time.monotonic() + self.limit
+                self._deadline = self.since + self.limit
             return None
         except (OSError, ValueError, InvalidJob) as error:
             if keep_output:

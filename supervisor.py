@@ -19,62 +19,63 @@ from job_runner import PATIENCE, STOPPED, Announcer, Attempt, LogFile, job_envir
 from process_tree import HAS_PROC, Launcher
 from system import OPEN_FILES_MOVE, try_lock
 from waiting import StopFlag, Waker
-from worker_manager import (DeadWorker, WorkerFile, WorkerProcess, all_workers, given_token, open_if_there, read_worker_file, worker_files,
-                            worker_token)
+from worker_manager import (DeadWorker, WorkerFile, WorkerProcess, all_workers, given_token, open_if_there, read_worker_file, worker_files)
 
 _TICK = 1.0  # seconds between two looks at requests and at dead workers
-_MOST_AHEAD = 32  # jobs that a worker claims at once
-_AHEAD = 0.03  # seconds that they should take, by the last one
+_MOST_AHEAD = 32  # jobs that are claimed at once
+_AHEAD = 0.03  # seconds that they should take, by the last one that ended
 _STALE = 0.05  # seconds after which an end must be recorded, and a claimed job must have been started
 
 
 class Batch:
-    """What one worker has claimed and not recorded yet, beside the job that it runs.
+    """What a worker process has claimed and not started yet, and what has ended in it and is not recorded yet.
 
-    To record an end and to claim the next job costs half as much as a command of a millisecond itself, so a worker whose jobs take
-    milliseconds does it for several jobs at once, while the last of them runs. Nothing stays here for longer than _STALE seconds: the
-    worker looks at the age after each job, and the supervisor takes everything away from one whose job takes longer.
+    To record an end and to claim the next job costs half as much as a command of a millisecond itself, so workers whose jobs take
+    milliseconds do it for several jobs at once, while another one runs. Nothing stays here for longer than _STALE seconds: a worker looks
+    at the age after each job, and the supervisor takes everything away when none comes by.
     """
 
-    def __init__(self):
+    def __init__(self, count):
+        self.filling = threading.Lock()  # held by whoever records and claims, so that the others wait for what that brings
+        self._count = count
         self._mutex = threading.Lock()
         self._ended = []
-        self._ahead = deque()  # attempts of jobs that were claimed, not started
-        self._since = 0.0
+        self._ahead = deque()  # (job, when it was claimed)
+        self._since = 0.0  # when the first of _ended has ended
 
     def __bool__(self):
         return bool(self._ended or self._ahead)
 
-    def begin(self, attempts, moment):
-        """Jobs were claimed at that `moment` of the monotonic clock: the attempt that is to run now; None if there are none."""
-        self.add(attempts[1:], moment)
-        return attempts[0] if attempts else None
-
-    def add(self, attempts, moment):
-        """More jobs were claimed, while the last one before them runs."""
+    def add(self, jobs, moment):
+        """Jobs were claimed at that `moment` of the monotonic clock."""
         with self._mutex:
-            self._ahead.extend(attempts)
-            self._since = moment
+            self._ahead.extend([(job, moment) for job in jobs])
+
+    def next(self):
+        """The job that is to run next, or None."""
+        with self._mutex:
+            return self._ahead.popleft()[0] if self._ahead else None
 
     def wanted(self):
-        """How many jobs to claim while one runs that is expected to be as short as those before it: 0 unless it is the last one here."""
+        """How many jobs to claim while one runs that is expected to be as short as those before it: 0 while there are enough here."""
         with self._mutex:
-            return _how_many(self._ended[-1].seconds) if self._ended and not self._ahead else 0
+            if not self._ended or len(self._ahead) >= self._count or self.filling.locked():
+                return 0
+            return self.how_many(self._ended[-1].seconds)
+
+    def how_many(self, seconds):
+        """How many jobs to claim at once after one that took so long."""
+        return min(_MOST_AHEAD, int(self._count * _AHEAD / seconds)) if 0 < seconds < _AHEAD else 1
 
     def put_off(self, ended, moment):
-        """The attempt that is to run next while an end waits to be recorded; None if there is none, or that must be recorded now."""
+        """The job that is to run next while an end waits to be recorded; None if there is none, or that must be recorded now."""
         with self._mutex:
-            if not self._ahead or self.is_stale(moment):
+            if not self._ahead or self._is_stale(moment):
                 return None
+            if not self._ended:
+                self._since = moment
             self._ended.append(ended)
-            return self._ahead.popleft()
-
-    def take(self):
-        """All that is to be recorded: what has ended, and what is to be given back."""
-        with self._mutex:
-            ended, ahead = self._ended, self._ahead
-            self._ended, self._ahead = [], deque()
-        return [Ended(attempt.job, None, time.time(), None, 0.0) for attempt in ahead] + ended
+            return self._ahead.popleft()[0]
 
     def put_back(self, ended, moment):
         """What could not be recorded now; it is stale again in a second."""
@@ -82,9 +83,25 @@ class Batch:
             self._ended[:0] = ended
             self._since = moment + _TICK - _STALE
 
+    def take_ended(self):
+        """What has ended, which is to be recorded now."""
+        with self._mutex:
+            ended, self._ended = self._ended, []
+        return ended
+
+    def take(self):
+        """All that is to be recorded: what has ended, and what is to be given back."""
+        with self._mutex:
+            ahead, self._ahead = self._ahead, deque()
+        return [Ended(job, None, time.time(), None, 0.0) for job, _ in ahead] + self.take_ended()
+
     def is_stale(self, moment):
         """Whether what is here must be recorded now."""
-        return moment - self._since > _STALE
+        with self._mutex:
+            return self._is_stale(moment)
+
+    def _is_stale(self, moment):
+        return bool(self._ended and moment - self._since > _STALE or self._ahead and moment - self._ahead[0][1] > _STALE)
 
 
 class Supervisor:
@@ -109,10 +126,10 @@ class Supervisor:
         self._drain = drain
         self._attempts: list = [None] * count  # what each thread runs
         self._logs = [LogFile(young_log_path(home, self._file.token, number)) for number in range(count)]
-        self._batches = [Batch() for _ in range(count)]
-        self._batches_watched = False  # by the supervisor, which looks for stale ones
+        self._batch = Batch(count)
+        self._batch_watched = False  # by the supervisor, which looks whether it is stale
         self._looked_at = None  # the state of the job file when it was last looked at for cancelled jobs
-        self._serials = [count_up(1) for _ in range(count)]
+        self._serials = count_up(1)
         self._tokens = set()  # of the attempts that this process has claimed, or is about to
         self._scans = -1
         self._stop = StopFlag()  # take no more jobs
@@ -149,20 +166,19 @@ class Supervisor:
                     with self._idle:
                         self._idle.notify()
                     next_poll = now + self._jobs.settings.poll_interval
-                self._flush_batches()
+                self._flush_batch()
                 self._finish_if_drained()
                 for attempt in self._running():
                     attempt.check(self._jobs.settings.kill_grace)
                 checks = [attempt.next_check() for attempt in self._running()]
                 due = now + self._until_due()
-                stale = now + (_STALE if self._batches_watched else _TICK)
+                stale = now + (_STALE if self._batch_watched else _TICK)
                 wake_at = min([next_tick, next_poll, due, stale] + [check for check in checks if check is not None])
                 if self._waker.wait(wake_at - time.monotonic()) or time.monotonic() >= due:
                     next_poll = next_look = 0.0
             for thread in threads[:self._count]:
                 thread.join()
-            for number, batch in enumerate(self._batches):
-                self._record(number, batch.take(), 0)
+            self._record(self._batch.take(), 0)
             self._sync()
             if self._drain:
                 self._jobs.wake_workers()  # another process that drains has waited for our last jobs
@@ -231,13 +247,6 @@ class Supervisor:
             attempt.log.trim(self._jobs.settings.max_output)
         except OSError as error:
             self._fault("cannot shorten the output of %s: %s" % (attempt.job.id, error.strerror))
-
-    def _grow_old(self, number):
-        """Make up for what was left out because the attempt that this thread runs was expected to be short."""
-        attempt = self._attempts[number]
-        if attempt is not None:
-            self._trim_log(attempt)
-            self._note_group(number, attempt)
 
     def _note_group(self, number, attempt):
         try:
@@ -351,7 +360,7 @@ class Supervisor:
 
     def _running_digests(self):
         """The digests of the jobs that run now, in any live process or in what a dead one left."""
-        return frozenset(slot["job"] for process in all_workers(self._run_folder) for slot in process.running)
+        return frozenset(slot["job"] for process in all_workers(self._run_folder) for slot in process.running if slot)
 
     def _look_for_dead_workers(self):
         known = [dead.process.path for dead in self._dead_workers]
@@ -398,15 +407,15 @@ class Supervisor:
             while not self._stop.is_set():
                 if waiting_for is not None and self._wait_for_retry(waiting_for):
                     continue
-                attempt = self._claim(number, waiting_for)
+                job = self._claim(waiting_for)
                 waiting_for = None
-                if attempt is None:
+                if job is None:
                     self._be_idle()
-                while attempt is not None:
+                while job is not None:
                     if self._busy_threads < self._count:
                         with self._idle:
                             self._idle.notify()
-                    attempt, waiting_for = self._run(number, attempt)
+                    job, waiting_for = self._run(number, job)
                 self._logs[number].discard()
         except BaseException:
             self._bug = True
@@ -433,14 +442,16 @@ class Supervisor:
             return True
         return present is not None and present.standing() == job.standing()  # else it was cancelled, edited or taken
 
-    def _token(self, number):
-        token = worker_token(self._file.token, next(self._serials[number]), number, self._count)
+    def _token(self):
+        token = "%s-%d" % (self._file.token, next(self._serials))
         self._tokens.add(token)
         return token
 
-    def _claim(self, number, preferred):
-        token = self._token(number)
-        job = None
+    def _claim(self, preferred):
+        job = self._batch.next() if preferred is None else None
+        if job is not None:
+            return job
+        token = self._token()
         try:
             job = self._jobs.claim(token, time.time(), preferred)
             self._last_fault = None
@@ -448,11 +459,7 @@ class Supervisor:
             self._fault(str(error))
         if job is None:
             self._tokens.discard(token)
-        return None if job is None else self._prepare(number, [job])[0]
-
-    def _prepare(self, number, jobs):
-        """The attempts of claimed jobs, none of them started."""
-        return [Attempt(self._home, job, self._environ, self._launch, self._logs[number], self._jobs.settings) for job in jobs]
+        return job
 
     def _be_idle(self):
         with self._idle:
@@ -463,15 +470,15 @@ class Supervisor:
                 self._idle.wait()
             self._busy_threads += 1
 
-    def _run(self, number, attempt):
-        """Run an attempt and record how it ended: (the next one, the job whose retry this worker is to wait for)."""
-        batch, job = self._batches[number], attempt.job
+    def _run(self, number, job):
+        """Run an attempt of a claimed job and record how it ended: (the next one, the job whose retry this worker is to wait for)."""
+        attempt = Attempt(self._home, job, self._environ, self._launch, self._logs[number], self._jobs.settings,
+                          HAS_PROC and bool(self._batch))
         self._attempts[number] = attempt
         started = time.monotonic()
-        outcome, strays = self._attempt(number, attempt, HAS_PROC and bool(batch))
+        outcome, strays = self._attempt(number, attempt)
         self._attempts[number] = None
         ended = time.monotonic()
-        given_back = outcome is None or attempt.ended == STOPPED
         output = last_lines(attempt.log.path) if outcome is not None and outcome.reason and attempt.has_output else ""
         try:
             attempt.log.end(self._jobs.settings.max_output)
@@ -479,39 +486,51 @@ class Supervisor:
             self._fault("cannot shorten the output of %s: %s" % (job.id, error.strerror))
         if strays:
             log("%s: processes that left its tree still run (pid %s)" % (job.id, ", ".join(map(str, strays))))
-        succeeded = not given_back and outcome.reason is None
-        end = Ended(job, None if given_back else outcome, time.time(), output, ended - started)
-        following = batch.put_off(end, ended) if succeeded and not self._stop.is_set() else None
-        if following is not None:
-            return following, None
-        in_place = self._jobs.settings.retry_in_place
-        waits = not succeeded and (given_back or in_place)
-        wanted = 0 if waits or self._stop.is_set() else _how_many(end.seconds) if succeeded else 1
-        after, following = self._record(number, batch.take() + [end], wanted)
-        if after is None:
-            self._scans = -1  # its token may stand with a copy of its line now, which nobody runs
-        if outcome is None:
+        if attempt.ended == STOPPED:
+            outcome = None
+        after, following = self._finish(Ended(job, outcome, time.time(), output, ended - started), ended)
+        if outcome is None and attempt.ended != STOPPED:
             self._stop.wait(_TICK)
         if following is None:
             self._file.note(number)
-        elif batch and not self._batches_watched:
+        if self._batch and not self._batch_watched:
             self._waker.wake()
-        return following, after if after is not None and after.run_at is not None and in_place else None
+        return following, after if after is not None and after.run_at is not None and self._jobs.settings.retry_in_place else None
 
-    def _attempt(self, number, attempt, young):
+    def _finish(self, end, moment):
+        """Record how an attempt ended, now or with others: (what became of its job if that is known, the job that this worker is to run
+        next)."""
+        batch, stops = self._batch, self._stop.is_set()
+        succeeded = end.outcome is not None and end.outcome.reason is None
+        if succeeded and not stops:
+            following = batch.put_off(end, moment)
+            if following is None:
+                with batch.filling:  # another worker may just be claiming
+                    following = batch.put_off(end, moment)
+            if following is not None:
+                return None, following
+        waits = not succeeded and (end.outcome is None or self._jobs.settings.retry_in_place)
+        wanted = 0 if waits or stops else batch.how_many(end.seconds) if succeeded else 1
+        ended = batch.take() if stops or batch.is_stale(moment) else batch.take_ended()
+        after = self._record(ended + [end], wanted)
+        if after is None:
+            self._scans = -1  # its token may stand with a copy of its line now, which nobody runs
+        return after, None if waits or self._stop.is_set() else batch.next()
+
+    def _attempt(self, number, attempt):
         """Run an attempt to its end: (its Outcome, or None if it could not be tried; the pids of what has left its tree)."""
         grace = self._jobs.settings.kill_grace
         try:
             self._file.note(number, attempt)  # before it starts: it may end this process at once
-            outcome = attempt.start(self._jobs.settings.save_output, young)
+            outcome = attempt.start(self._jobs.settings.save_output)
             if outcome is not None:
                 return outcome, []
-            if not young:
+            if not attempt.young:
                 self._note_group(number, attempt)
-            wanted = self._batches[number].wanted()
+            wanted = self._batch.wanted()
             if wanted and not self._stop.is_set():
-                self._record_batch(number, wanted)
-                if not self._batches_watched:
+                self._record_batch(self._batch.take_ended(), wanted)
+                if not self._batch_watched:
                     self._waker.wake()
             if self._now:
                 attempt.end(STOPPED, grace)
@@ -522,15 +541,13 @@ class Supervisor:
             self._fault("cannot run %s: %s: %s" % (attempt.job.id, error.filename, error.strerror))
             return None, []
 
-    def _record(self, number, ended, wanted):
-        """Record how jobs ended and claim `wanted` others: (the last of them as it is now, the next attempt). It is tried each second for
-        as long as the job file is broken or the disk full, with the results kept in memory; a stop waits for them for some seconds.
-        """
+    def _record(self, ended, wanted):
+        """Record how jobs ended and claim `wanted` others for the batch: the last of them as it is now. It is tried each second for as
+        long as the job file is broken or the disk full, with the results kept in memory; a stop waits for them for some seconds."""
         patience = 5
         while ended:
             try:
-                results, following = self._record_once(number, ended, wanted)
-                return results[-1], self._batches[number].begin(following, time.monotonic())
+                return self._record_once(ended, wanted)[-1]
             except QueueError as error:
                 self._fault("%s: its result waits to be recorded: %s" % (ended[0].job.id, error))
             patience -= self._stop.is_set()
@@ -538,28 +555,27 @@ class Supervisor:
                 self._unrecorded += len(ended)
                 break
             self._stop.wait(_TICK) if not self._stop.is_set() else time.sleep(_TICK)
-        return None, None
+        return None
 
-    def _record_batch(self, number, wanted):
-        """Record what a worker has put off, and claim `wanted` jobs for it, while it runs another one. What cannot be recorded now stays
-        put off."""
-        batch = self._batches[number]
-        ended = batch.take()
+    def _record_batch(self, ended, wanted):
+        """Record what was put off, and claim `wanted` jobs, while others run. What cannot be recorded now stays put off."""
         try:
-            batch.add(self._record_once(number, ended, wanted)[1], time.monotonic())
+            self._record_once(ended, wanted)
         except QueueError as error:
             self._fault("%d results wait to be recorded: %s" % (len(ended), error))
-            batch.put_back(ended, time.monotonic())
+            self._batch.put_back(ended, time.monotonic())
 
-    def _record_once(self, number, ended, wanted):
-        """Record how jobs ended, tell of it, and claim `wanted` others: (what became of them, the next attempts). Raises QueueError."""
-        tokens, following = [self._token(number) for _ in range(wanted)], []
-        try:
-            results, following = self._jobs.record_all(ended, time.time(), tokens)
-        finally:
-            self._tokens.difference_update(tokens[len(following):])
+    def _record_once(self, ended, wanted):
+        """Record how jobs ended, claim `wanted` others for the batch, and tell of it: what became of them. Raises QueueError."""
+        with self._batch.filling:
+            tokens, claimed = [self._token() for _ in range(wanted)], []
+            try:
+                results, claimed = self._jobs.record_all(ended, time.time(), tokens)
+            finally:
+                self._tokens.difference_update(tokens[len(claimed):])
+            self._batch.add(claimed, time.monotonic())
         self._settle(ended, results)
-        return results, self._prepare(number, following)
+        return results
 
     def _settle(self, ended, results):
         """Tell of jobs whose end was recorded."""
@@ -576,16 +592,20 @@ class Supervisor:
         if lines:
             log(*lines)
 
-    def _flush_batches(self):
-        """Record what was put off for too long, and give back the jobs that are not started: their worker has met a longer one."""
-        self._batches_watched = False
-        for number, batch in enumerate(self._batches):
-            if batch and batch.is_stale(time.monotonic()):
-                self._grow_old(number)
-                self._record_batch(number, 0)
-                self._jobs.wake_workers()
-        if any(self._batches):
-            self._batches_watched = True
+    def _flush_batch(self):
+        """Record what was put off for too long, give back the jobs that nobody has started, and make up for what was left out because the
+        attempt of a longer job was expected to be short."""
+        now = time.monotonic()
+        if self._batch.is_stale(now):
+            self._record_batch(self._batch.take(), 0)
+            self._jobs.wake_workers()
+        young = [(number, attempt) for number, attempt in enumerate(self._attempts) if attempt is not None and attempt.young]
+        for number, attempt in young:
+            if now - attempt.since > _STALE:
+                attempt.young = False
+                self._trim_log(attempt)
+                self._note_group(number, attempt)
+        self._batch_watched = bool(self._batch or young)
 
     def _note_end(self, job):
         """What is to be done about a job that may have ended."""
@@ -594,11 +614,6 @@ class Supervisor:
         command = self._jobs.settings.on_finish
         if command and job.state in (COMPLETED, DEAD) and not self._announcer.announce(command, job):
             self._fault("on_finish is too slow: it was not run for some jobs")
-
-
-def _how_many(seconds):
-    """How many jobs to claim at once after one that took so long."""
-    return min(_MOST_AHEAD, max(1, int(_AHEAD / seconds))) if seconds > 0 else 1
 
 
 def _report(job, seconds):

@@ -83,22 +83,13 @@ def remove_worker_file(path, descriptor):
         os.close(descriptor)
 
 
-def worker_token(process, serial, number, count):
-    """The token of an attempt: that of its process, and a number that grows and tells the thread (from 0, of `count`) that claimed it."""
-    return "%s-%d" % (process, serial * count + number)
-
-
-def _serial(worker):
-    digits = worker.rpartition("-")[2]
-    return int(digits) if digits.isascii() and digits.isdigit() else 0
-
-
 def read_worker_file(descriptor, path):
-    """The WorkerProcess that a worker file tells of; one that does not read right tells nothing but its token."""
+    """The WorkerProcess that a worker file tells of, with what each thread runs, or None; one that does not read right tells nothing but
+    its token."""
     token = os.path.basename(path)[len("worker-"):-len(".json")]
     try:
         record = json.loads(pread(descriptor, 1 << 20, 0).decode("utf-8"))
-        running = [slot for slot in record["running"] if _is_slot(slot)]
+        running = [slot if _is_slot(slot) else None for slot in record["running"]]
         count = min(int(record["count"]), len(record["running"]))  # there is a slot for each thread
         return WorkerProcess(token, int(record["pid"]), count, str(record["started_at"]), running, path)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
@@ -172,7 +163,7 @@ class DeadWorker:
         self._home = home
         self._since = time.monotonic()
         self._left = None  # (job, LostTree) pairs; the job None for a tree whose job was taken away
-        self._running = frozenset()  # the tokens of the attempts that ran when it died
+        self._ran = frozenset()  # the tokens of the attempts that it had noted to run when it died
 
     def step(self, jobs, ended=None):
         """End what still runs of its attempts, and return its jobs once nothing does; False while there is more to do. `ended(job)` is
@@ -201,42 +192,28 @@ class DeadWorker:
 
     def _look(self, jobs):
         left = jobs.abandoned(self._runs)
-        groups = {slot["worker"]: slot["group"] for slot in self.process.running}
-        self._name_logs([job for job in left if job.worker in groups])
-        self._running = self._that_ran(left, groups)
+        groups = {slot["worker"]: slot["group"] for slot in self.process.running if slot}
+        self._ran = frozenset(groups)
+        self._name_logs(left)
         trees = [(job, LostTree(self._home, job.worker, groups.pop(job.worker, 0), self._log(job))) for job in left]
         return trees + [(None, LostTree(self._home, worker, group, "")) for worker, group in groups.items()]
 
     def _log(self, job):
         return log_path(self._home, job, job.attempts)
 
-    def _thread(self, worker):
-        """The number of the thread that claimed a job, by its token."""
-        return _serial(worker) % max(self.process.count, 1)
-
-    def _name_logs(self, noted):
-        """Give the young logs of these jobs their own names, and remove the others."""
-        process = self.process
-        young = {number: young_log_path(self._home, process.token, number) for number in range(process.count)}
-        for job in noted:
-            path = young.pop(self._thread(job.worker), None)
-            if path is not None and os.path.exists(path) and not os.path.exists(self._log(job)):
-                os.rename(path, self._log(job))
-        for path in young.values():
-            remove_file(path)
-
-    def _that_ran(self, left, noted):
-        """Which of these jobs ran: of those of a thread that were noted to run, or have a log, the one that it claimed last."""
-        last: dict = {}  # thread: (serial, token)
-        for job in left:
-            if job.worker and (job.worker in noted or os.path.exists(self._log(job))):
-                thread = self._thread(job.worker)
-                last[thread] = max(last.get(thread, (0, "")), (_serial(job.worker), job.worker))
-        return frozenset(worker for _, worker in last.values())
+    def _name_logs(self, left):
+        """Give the young logs of the jobs that ran their own names, and remove the others."""
+        logs = {job.worker: self._log(job) for job in left}
+        for thread, slot in enumerate(self.process.running):
+            young, own = young_log_path(self._home, self.process.token, thread), logs.get(slot["worker"]) if slot else None
+            if own is not None and os.path.exists(young) and not os.path.exists(own):
+                os.rename(young, own)
+            else:
+                remove_file(young)
 
     def _return(self, jobs, job, ended):
-        if self.process.pid and job.worker not in self._running:
-            jobs.record(job, None, time.time())  # claimed ahead, and not started, or ended already
+        if self.process.pid and job.worker not in self._ran:
+            jobs.record(job, None, time.time())  # claimed, and not started, or ended already
             return
         after = jobs.lose(job, time.time(), last_lines(self._log(job)))
         if after is not None:

@@ -619,38 +619,32 @@ class TestKilled(WorkerTest):
         self.assertEqual((entry["id"], entry["output"]), ("killer", "last words"))
 
 
-    def test_of_what_a_dead_thread_had_claimed_the_last_that_was_started_counts_as_lost(self):
-        """It had claimed four, ended the first and noted that it runs the second, ended that too, and begun the log of the third."""
-        tokens = [worker_manager.worker_token("abc", serial, 1, 2) for serial in range(1, 5)]
-        for token in tokens:
+    def claimed_by_a_dead_worker(self, running):
+        """Two jobs that a dead process with two threads had claimed, and noted that they ran in these; what looks after them."""
+        for token in ("abc-1", "abc-2"):
             self.add(token, "exit 0")
             self.queue.claim(token, time.time())
         os.mkdir(self.path("logs"))
-        third = self.queue.find(tokens[2])[0]
-        self.write(os.path.relpath(job_runner.log_path(self.home, third, 1), self.home), "")
-        slot = {"worker": tokens[1], "group": 999999999, "job": "0"}
-        process = worker_manager.WorkerProcess("abc", 999999999, 2, "", [slot], self.path("run", "worker-abc.json"))
-        dead = worker_manager.DeadWorker(None, process, self.home)
+        slots = [token and {"worker": token, "group": 999999999, "job": "0"} for token in running]
+        process = worker_manager.WorkerProcess("abc", 999999999, 2, "", slots, self.path("run", "worker-abc.json"))
+        return worker_manager.DeadWorker(None, process, self.home)
+
+    def test_of_what_a_dead_worker_had_claimed_only_what_it_had_noted_to_run_counts_as_lost(self):
+        dead = self.claimed_by_a_dead_worker([None, "abc-2"])
+        self.write(os.path.relpath(job_runner.log_path(self.home, self.queue.find("abc-1")[0], 1), self.home), "it has ended")
         self.wait_for(lambda: dead.step(self.queue))
         self.assertEqual([(job.state, job.attempts, job.reason) for job in self.queue.jobs()],
-                         [("pending", 0, None), ("pending", 0, None), ("pending", 1, "lost"), ("pending", 0, None)])
+                         [("pending", 0, None), ("pending", 1, "lost")])
 
     def test_what_a_short_job_wrote_before_its_worker_died_is_its_own(self):
-        tokens = [worker_manager.worker_token("abc", serial, 1, 2) for serial in range(1, 3)]
-        for token in tokens:
-            self.add(token, "exit 0")
-            self.queue.claim(token, time.time())
-        os.mkdir(self.path("logs"))
+        dead = self.claimed_by_a_dead_worker([None, "abc-1"])
         for number, said in enumerate(("of another thread", "said")):
             self.write(os.path.join("logs", "worker-abc-%d.log" % number), said)
-        slot = {"worker": tokens[1], "group": 0, "job": "0"}
-        process = worker_manager.WorkerProcess("abc", 999999999, 2, "", [slot], self.path("run", "worker-abc.json"))
-        dead = worker_manager.DeadWorker(None, process, self.home)
         self.wait_for(lambda: dead.step(self.queue))
-        second = self.queue.find(tokens[1])[0]
-        self.assertEqual((second.state, second.attempts), ("pending", 1))
-        self.assertEqual(os.listdir(self.path("logs")), [os.path.basename(job_runner.log_path(self.home, second, 1))])
-        self.assertEqual(job_runner.last_lines(job_runner.log_path(self.home, second, 1)), "said")
+        first = self.queue.find("abc-1")[0]
+        self.assertEqual((first.state, first.attempts), ("pending", 1))
+        self.assertEqual(os.listdir(self.path("logs")), [os.path.basename(job_runner.log_path(self.home, first, 1))])
+        self.assertEqual(job_runner.last_lines(job_runner.log_path(self.home, first, 1)), "said")
 
     def test_jobs_that_were_claimed_with_one_that_kills_its_worker_are_not_blamed(self):
         self.settings(max_retries=1)
@@ -670,53 +664,70 @@ class TestKilled(WorkerTest):
 # ---------------------------------------------------------------- several jobs at once
 
 class TestBatch(unittest.TestCase):
-    """What a worker has claimed and not yet recorded."""
+    """What the two workers of a process have claimed and not yet started or recorded."""
 
     def setUp(self):
-        self.attempts = [mock.Mock(job=job_from_record({"id": name, "command": ":"})) for name in "abc"]
-        self.batch = supervisor.Batch()
+        self.jobs = [job_from_record({"id": name, "command": ":"}) for name in "abc"]
+        self.batch = supervisor.Batch(2)
 
-    def ended(self, attempt):
-        return Ended(attempt.job, Outcome(0, None), 1700000000.0, "", 0.001)
+    def ended(self, job, seconds=0.001):
+        return Ended(job, Outcome(0, None), 1700000000.0, "", seconds)
 
     def test_jobs_run_in_order_and_are_recorded_together(self):
-        self.assertEqual(self.batch.begin(self.attempts, 10.0), self.attempts[0])
-        second = self.batch.put_off(self.ended(self.attempts[0]), 10.001)
+        self.batch.add(self.jobs, 10.0)
+        first = self.batch.next()
+        second = self.batch.put_off(self.ended(first), 10.001)
         third = self.batch.put_off(self.ended(second), 10.002)
-        self.assertEqual([second.job.id, third.job.id], ["b", "c"])
+        self.assertEqual([first.id, second.id, third.id], ["a", "b", "c"])
         self.assertIsNone(self.batch.put_off(self.ended(third), 10.003))
-        self.assertEqual([ended.job.id for ended in self.batch.take()], ["a", "b"])
+        self.assertIsNone(self.batch.next())
+        self.assertTrue(self.batch)
+        self.assertEqual([ended.job.id for ended in self.batch.take_ended()], ["a", "b"])
         self.assertFalse(self.batch)
 
     def test_what_was_not_started_is_given_back(self):
-        self.batch.begin(self.attempts, 10.0)
-        self.batch.put_off(self.ended(self.attempts[0]), 10.001)
+        self.batch.add(self.jobs, 10.0)
+        self.batch.put_off(self.ended(self.batch.next()), 10.001)
         self.assertTrue(self.batch)
         self.assertEqual([(ended.job.id, ended.outcome is None) for ended in self.batch.take()], [("c", True), ("a", False)])
+        self.assertFalse(self.batch)
 
-    def test_nothing_is_put_off_for_long(self):
-        self.batch.begin(self.attempts, 10.0)
+    def test_no_job_is_kept_from_running_for_long(self):
+        self.batch.add(self.jobs, 10.0)
+        self.batch.next()
         self.assertFalse(self.batch.is_stale(10.04))
         self.assertTrue(self.batch.is_stale(10.06))
-        self.assertIsNone(self.batch.put_off(self.ended(self.attempts[0]), 10.06))
+        self.assertIsNone(self.batch.put_off(self.ended(self.jobs[0]), 10.06))
+
+    def test_no_end_is_put_off_for_long(self):
+        self.batch.add(self.jobs, 10.0)
+        self.batch.put_off(self.ended(self.batch.next()), 10.04)
+        self.batch.next()
+        self.assertFalse(self.batch.is_stale(10.08))
+        self.assertTrue(self.batch.is_stale(10.1))
+        self.batch.take_ended()
+        self.assertFalse(self.batch.is_stale(10.1))
 
     def test_what_could_not_be_recorded_is_tried_again_a_second_later(self):
-        self.batch.begin(self.attempts, 10.0)
+        self.batch.add(self.jobs, 10.0)
         ended = self.batch.take()
         self.batch.put_back(ended, 10.1)
         self.assertFalse(self.batch.is_stale(11.0))
         self.assertTrue(self.batch.is_stale(11.2))
         self.assertEqual(self.batch.take(), ended)
 
-    def test_the_next_are_wanted_while_the_last_one_runs(self):
-        self.batch.begin(self.attempts[:2], 10.0)
+    def test_the_next_are_wanted_while_each_worker_runs_one_of_the_last(self):
+        self.batch.add(self.jobs, 10.0)
         self.assertEqual(self.batch.wanted(), 0)
-        self.batch.put_off(self.ended(self.attempts[0])._replace(seconds=0.002), 10.001)
-        self.assertEqual(self.batch.wanted(), 15)  # as many as take 30 ms
-        self.batch.take()
+        self.batch.put_off(self.ended(self.batch.next(), 0.004), 10.001)
+        self.assertEqual(self.batch.wanted(), 15)  # as many as take two workers 30 ms
+        with self.batch.filling:
+            self.assertEqual(self.batch.wanted(), 0)
+        self.batch.take_ended()
         self.assertEqual(self.batch.wanted(), 0)
-        self.batch.add(self.attempts[2:], 10.05)
-        self.assertEqual(self.batch.put_off(self.ended(self.attempts[1]), 10.08), self.attempts[2])
+
+    def test_only_short_jobs_are_claimed_together(self):
+        self.assertEqual([self.batch.how_many(seconds) for seconds in (0.0001, 0.002, 0.02, 0.03, 1.0, 0.0)], [32, 30, 3, 1, 1, 1])
 
 
 class TestDrainTogether(WorkerTest):
@@ -752,6 +763,20 @@ class TestSeveralAtOnce(WorkerTest):
         self.wait_for_state("long", "completed")
         self.stop(worker, other)
         self.assertEqual({job.attempts for job in self.queue.jobs()}, {1})
+
+    @unittest.skipUnless(os.path.isdir("/proc/self"), "elsewhere a log has its own name from the start")
+    def test_a_long_one_is_treated_as_such_while_another_worker_goes_on_with_short_ones(self):
+        self.queue.enqueue([{"id": "job-%d" % number, "command": GATE if number == 50 else ":"} for number in range(4000)],
+                           self.home, time.time())
+        worker = self.worker("--count", "2")
+        self.wait_for_file("here-job-50")
+        log = job_runner.log_path(self.home, self.job("job-50"), 1)
+        self.wait_for(lambda: os.path.exists(log))
+        self.wait_for(lambda: [slot for slot in worker_manager.live_workers(self.path("run"))[0].running if slot and slot["group"]])
+        self.assertGreater(self.queue.count()["pending"], 0)
+        self.write("go", "")
+        self.stop(worker)
+        self.assertEqual(self.job("job-50").state, "completed")
 
     def test_a_stop_gives_back_what_was_not_started(self):
         self.queue.enqueue([{"id": "job-%d" % number, "command": ":"} for number in range(3000)], self.home, time.time())
