@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -88,31 +89,55 @@ os.rmdir(home)
 
 
 def drain(scale):
-    """Jobs that do nothing, run by two threads, against two threads that run the same command without a queue; then by more. And what
-    the system calls alone cost that a worker makes."""
-    rows = _drain_rows(scale, 1, 2, Target("ratio", 1 / 0.95)) + _drain_rows(scale, 1, 8) + _drain_rows(scale, 2, 2)
+    """Jobs that do nothing, run by two threads, by eight and by two processes of two: against as many threads that run the same command
+    without a queue, against xargs, and against two threads. And what the system calls alone cost that a worker makes."""
+    rows = _bare_rows(scale, 1, 2, Target("ratio", 1 / 0.95)) + [_xargs_row(scale, 1, 2, 1)]
+    for processes, threads in ((1, 8), (2, 2)):
+        rows += _bare_rows(scale, processes, threads) + [_xargs_row(scale, processes, threads, 1 / 0.95)]
+        rows.append(_raced(scale, Row("drain", _what(scale, processes, threads), "two threads of ours", RATE, Target("ratio", 1)),
+                           lambda processes=processes, threads=threads: _drain(scale.drain_jobs, processes, threads)[0],
+                           lambda: _drain(scale.drain_jobs, 1, 2)[0]))
     return rows + ([_floor_row(scale, threads) for threads in (2, 8)] if os.name != "nt" else [])
+
+
+def _raced(scale, row, ours, reference):
+    """The row with the values of all rounds."""
+    for values in in_turn(scale.rounds, ours, reference):
+        row.add(*values)
+    return row
 
 
 def _floor_row(scale, threads):
     row = Row("drain", "%d times the system calls of a job alone, %d threads" % (scale.drain_jobs, threads), _bare(threads), RATE)
-    for (floor, _), (bare, _) in in_turn(scale.rounds, lambda: _loop(_FLOOR_LOOP, scale.drain_jobs, threads),
-                                         lambda: _bare_loop(scale.drain_jobs, threads)):
-        row.add(floor, bare)
-    return row
+    return _raced(scale, row, lambda: _loop(_FLOOR_LOOP, scale.drain_jobs, threads)[0],
+                  lambda: _loop(_BARE_LOOP, scale.drain_jobs, threads)[0])
 
 
 def _bare(threads, command=NOTHING):
     return "%d threads around subprocess.run(%r, shell=True)" % (threads, command)
 
 
-def _drain_rows(scale, processes, threads, target=None):
+def _what(scale, processes, threads):
+    return "%d jobs, %s%d threads, first start to last end" % (scale.drain_jobs, "%d x " % processes if processes > 1 else "", threads)
+
+
+def _xargs_row(scale, processes, threads, limit):
     together = processes * threads
-    what = "%d jobs, %s%d threads, " % (scale.drain_jobs, "%d x " % processes if processes > 1 else "", threads)
-    inner = Row("drain", what + "first start to last end", _bare(together), RATE, target)
-    whole = Row("drain", what + "whole processes", _bare(together), RATE)
+    row = Row("drain", _what(scale, processes, threads), "xargs -P%d" % together, RATE, Target("ratio", limit))
+    if shutil.which("xargs") is None or shutil.which("seq") is None:
+        row.skipped = "xargs is not installed"
+        return row
+    script = "seq %d | xargs -P%d -n1 sh -c %s" % (scale.drain_jobs, together, NOTHING)
+    return _raced(scale, row, lambda: _drain(scale.drain_jobs, processes, threads)[0],
+                  lambda: scale.drain_jobs / seconds(lambda: subprocess.run(script, shell=True, check=True)))
+
+
+def _bare_rows(scale, processes, threads, target=None):
+    together, what = processes * threads, _what(scale, processes, threads)
+    inner = Row("drain", what, _bare(together), RATE, target)
+    whole = Row("drain", what.replace("first start to last end", "whole processes"), _bare(together), RATE)
     for (ours, ours_whole), (bare, bare_whole) in in_turn(scale.rounds, lambda: _drain(scale.drain_jobs, processes, threads),
-                                                          lambda: _bare_loop(scale.drain_jobs, together)):
+                                                          lambda: _loop(_BARE_LOOP, scale.drain_jobs, together)):
         inner.add(ours, bare)
         whole.add(ours_whole, bare_whole)
     return [inner, whole]
@@ -139,10 +164,6 @@ def _moment(text):
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _bare_loop(count, threads, command=NOTHING):
-    return _loop(_BARE_LOOP, count, threads, command)
-
-
 def _loop(code, count, threads, command=NOTHING):
     """Jobs a second of a loop without a queue: by what it prints, and from outside."""
     started = time.perf_counter()
@@ -167,10 +188,8 @@ def _slurm_row(scale, at_once):
     except (OSError, subprocess.SubprocessError):
         row.skipped = "no Slurm is up (tests/engine/run.sh -- COMMAND runs a command with one)"
         return row
-    for (ours, _), (bare, _) in in_turn(scale.rounds, lambda: _drain(count, 1, at_once, _SRUN),
-                                        lambda: _bare_loop(count, at_once, _SRUN + " true")):
-        row.add(ours, bare)
-    return row
+    return _raced(scale, row, lambda: _drain(count, 1, at_once, _SRUN)[0],
+                  lambda: _loop(_BARE_LOOP, count, at_once, _SRUN + " true")[0])
 
 
 def _env_row(scale):
@@ -178,10 +197,7 @@ def _env_row(scale):
     if os.name == "nt":
         row.skipped = "there is no env"
         return row
-    for (ours, _), (bare, _) in in_turn(scale.rounds, lambda: _drain(scale.drain_jobs, 1, 2, "env"),
-                                        lambda: _drain(scale.drain_jobs, 1, 2)):
-        row.add(ours, bare)
-    return row
+    return _raced(scale, row, lambda: _drain(scale.drain_jobs, 1, 2, "env")[0], lambda: _drain(scale.drain_jobs, 1, 2)[0])
 
 
 # ---------------------------------------------------------------- claiming and finishing

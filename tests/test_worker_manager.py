@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 import unittest
-from unittest import mock
 
 import job_runner
 import supervisor
