@@ -24,6 +24,7 @@ from worker_manager import (DeadWorker, WorkerFile, WorkerProcess, all_workers, 
 _TICK = 1.0  # seconds between two looks at requests and at dead workers
 _MOST_AHEAD = 32  # jobs that are claimed at once
 _AHEAD = 0.03  # seconds that they should take, by the last one that ended
+_REMIND = 60.0  # seconds between two times that the same fault is logged
 _STALE = 0.05  # seconds after which an end must be recorded, and a claimed job must have been started
 
 
@@ -141,7 +142,7 @@ class Supervisor:
         self._unrecorded = 0
         self._bug = False  # a thread ended with an exception, which Python has shown
         self._dead_workers = []
-        self._last_fault = None
+        self._faults = {}  # message: when it was logged last
         jobs.busy = self._running_digests
 
     # -- the main thread
@@ -280,9 +281,11 @@ class Supervisor:
             self._fault("the last outcomes are not confirmed on disk: %s" % error)
 
     def _fault(self, message):
-        """Log a fault once, however often it recurs."""
-        if message != self._last_fault:
-            self._last_fault = message
+        """Log a fault, and once a minute that it is still there, however often it recurs."""
+        now, last = time.monotonic(), self._faults.get(message)
+        if last is None or now - last >= _REMIND:
+            self._faults = {said: at for said, at in list(self._faults.items()) if now - at < _REMIND}
+            self._faults[message] = now
             log(message)
 
     def _follow_settings(self):
@@ -454,7 +457,6 @@ class Supervisor:
         token = self._token()
         try:
             job = self._jobs.claim(token, time.time(), preferred)
-            self._last_fault = None
         except QueueError as error:
             self._fault(str(error))
         if job is None:

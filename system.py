@@ -126,8 +126,12 @@ def make_fifo(path):
         return None
     try:
         os.mkfifo(path, 0o600)
+    except OSError:
+        return None
+    try:
         return os.open(path, os.O_RDWR | os.O_NONBLOCK)
     except OSError:
+        remove_file(path)  # or whoever opens it as a file waits for ever
         return None
 
 

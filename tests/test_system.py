@@ -131,6 +131,18 @@ class FilesTest(HomeTest):
 
 
 @unittest.skipUnless(POSIX, "the table is a system's that has one")
+@unittest.skipUnless(hasattr(os, "mkfifo"), "needs FIFOs")
+class FifoTest(HomeTest):
+    def test_one_that_cannot_be_opened_is_not_left_behind(self):
+        def refuse(*arguments):
+            raise PermissionError(13, "refused")
+
+        self.addCleanup(setattr, os, "open", os.open)
+        os.open = refuse
+        self.assertIsNone(system.make_fifo(self.path("fifo")))
+        self.assertEqual(os.listdir(self.home), [])
+
+
 class RemoteFileSystemTest(HomeTest):
     """A home where locks cannot be relied on is recognised."""
 

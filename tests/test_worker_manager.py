@@ -1,6 +1,8 @@
 """Real worker processes: what they run, how they are stopped, and what becomes of their jobs when they are killed."""
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -727,6 +729,24 @@ class TestBatch(unittest.TestCase):
 
     def test_only_short_jobs_are_claimed_together(self):
         self.assertEqual([self.batch.how_many(seconds) for seconds in (0.0001, 0.002, 0.02, 0.03, 1.0, 0.0)], [32, 30, 3, 1, 1, 1])
+
+
+class TestFaults(unittest.TestCase):
+    """What a worker process logs of a fault that goes on."""
+
+    def said(self, *messages):
+        process = supervisor.Supervisor.__new__(supervisor.Supervisor)
+        process._faults = {}
+        with contextlib.redirect_stderr(io.StringIO()) as stream:
+            for message in messages:
+                process._fault(message)
+        return [line.split(" ", 1)[1] for line in stream.getvalue().splitlines()]
+
+    def test_faults_that_alternate_are_logged_once_each_and_again_after_a_while(self):
+        self.assertEqual(self.said("a", "b", "a", "b", "a"), ["a", "b"])
+        self.addCleanup(setattr, supervisor, "_REMIND", supervisor._REMIND)
+        supervisor._REMIND = 0.0
+        self.assertEqual(self.said("a", "b", "a"), ["a", "b", "a"])
 
 
 class TestDrainTogether(WorkerTest):
