@@ -153,30 +153,7 @@ class Supervisor:
         try:
             self._tick()  # first what a dead worker left, or its jobs might start while they still run
             refused = self._start(threads)
-            next_tick = next_poll = next_look = 0.0
-            while self._ended_threads < self._count:
-                now = time.monotonic()
-                if now >= next_tick:
-                    self._tick()
-                    next_tick = now + (0.2 if self._dead_workers else _TICK)
-                self._look_for_stop()
-                if now >= next_look:
-                    self._look_for_taken_away()
-                    next_look = now + _TICK
-                if now >= next_poll:
-                    with self._idle:
-                        self._idle.notify()
-                    next_poll = now + self._jobs.settings.poll_interval
-                self._flush_batch()
-                self._finish_if_drained()
-                for attempt in self._running():
-                    attempt.check(self._jobs.settings.kill_grace)
-                checks = [attempt.next_check() for attempt in self._running()]
-                due = now + self._until_due()
-                stale = now + (_STALE if self._batch_watched else _TICK)
-                wake_at = min([next_tick, next_poll, due, stale] + [check for check in checks if check is not None])
-                if self._waker.wait(wake_at - time.monotonic()) or time.monotonic() >= due:
-                    next_poll = next_look = 0.0
+            self._supervise()
             for thread in threads[:self._count]:
                 thread.join()
             self._record(self._batch.take(), 0)
@@ -185,20 +162,51 @@ class Supervisor:
                 self._jobs.wake_workers()  # another process that drains has waited for our last jobs
             self._announcer.close()
         finally:
-            for number, handler in self._former_handlers:
-                signal.signal(number, handler)
-            self._waker.close()
-            self._stop.close()
-            self._launch.close()
-            if self._unrecorded:
-                log("%d results could not be recorded; those jobs run again" % self._unrecorded)
-            else:
-                self._file.remove()
+            self._close()
         if refused:
             raise QueueError(refused)
         if self._bug:
             return 3
         return 1 if self._unrecorded or (self._drain and self._deaths) else 0
+
+    def _supervise(self):
+        """Look after the workers until all have ended."""
+        next_tick = next_poll = next_look = 0.0
+        while self._ended_threads < self._count:
+            now = time.monotonic()
+            if now >= next_tick:
+                self._tick()
+                next_tick = now + (0.2 if self._dead_workers else _TICK)
+            self._look_for_stop()
+            if now >= next_look:
+                self._look_for_taken_away()
+                next_look = now + _TICK
+            if now >= next_poll:
+                with self._idle:
+                    self._idle.notify()
+                next_poll = now + self._jobs.settings.poll_interval
+            self._flush_batch()
+            self._finish_if_drained()
+            for attempt in self._running():
+                attempt.check(self._jobs.settings.kill_grace)
+            checks = [attempt.next_check() for attempt in self._running()]
+            due = now + self._until_due()
+            stale = now + (_STALE if self._batch_watched else _TICK)
+            wake_at = min([next_tick, next_poll, due, stale] + [check for check in checks if check is not None])
+            if self._waker.wait(wake_at - time.monotonic()) or time.monotonic() >= due:
+                next_poll = next_look = 0.0
+
+    def _close(self):
+        """Give back what this process holds; its file only if all is recorded, or nobody would return the jobs that are not."""
+        for number, handler in self._former_handlers:
+            signal.signal(number, handler)
+        self._waker.close()
+        self._stop.close()
+        self._launch.close()
+        if self._unrecorded:
+            log("%d results could not be recorded; those jobs run again" % self._unrecorded)
+        else:
+            self._file.remove()
 
     def _start(self, threads):
         """Start the workers. If the system does not give so many threads: what to say of it, and those that there are stop at once."""
@@ -277,7 +285,9 @@ class Supervisor:
     def _sync(self):
         try:
             self._jobs.sync_outcomes()
-        except (OSError, QueueError) as error:
+        except QueueError as error:
+            self._fault(str(error))
+        except OSError as error:
             self._fault("the last outcomes are not confirmed on disk: %s" % error)
 
     def _fault(self, message):
@@ -384,7 +394,9 @@ class Supervisor:
             for dead in list(self._dead_workers):
                 if dead.step(self._jobs, self._note_end):
                     self._dead_workers.remove(dead)
-        except (QueueError, OSError) as error:
+        except QueueError as error:
+            self._fault(str(error))
+        except OSError as error:
             self._fault("cannot return the jobs of a dead worker: %s" % error)
 
     def _find_orphans(self):
