@@ -60,9 +60,13 @@ class Batch:
     def wanted(self):
         """How many jobs to claim while one runs that is expected to be as short as those before it: 0 while there are enough here."""
         with self._mutex:
-            if not self._ended or len(self._ahead) >= self._count or self.filling.locked():
+            if not self._ended or self.is_full() or self.filling.locked():
                 return 0
             return self.how_many(self._ended[-1].seconds)
+
+    def is_full(self):
+        """Whether there is a job for each worker, so that none is to be claimed."""
+        return len(self._ahead) >= self._count
 
     def how_many(self, seconds):
         """How many jobs to claim at once after one that took so long."""
@@ -525,10 +529,11 @@ class Supervisor:
                 return None, following
         waits = not succeeded and (end.outcome is None or self._jobs.settings.retry_in_place)
         wanted = 0 if waits or stops else batch.how_many(end.seconds) if succeeded else 1
-        ended = batch.take() if stops or batch.is_stale(moment) else batch.take_ended()
+        gives_back = stops or batch.is_stale(moment)
+        ended = batch.take() if gives_back else batch.take_ended()
         after = self._record(ended + [end], wanted)
-        if after is None:
-            self._scans = -1  # its token may stand with a copy of its line now, which nobody runs
+        if gives_back:
+            self._jobs.wake_workers()
         return after, None if waits or self._stop.is_set() else batch.next()
 
     def _attempt(self, number, attempt):
@@ -580,9 +585,10 @@ class Supervisor:
             self._batch.put_back(ended, time.monotonic())
 
     def _record_once(self, ended, wanted):
-        """Record how jobs ended, claim `wanted` others for the batch, and tell of it: what became of them. Raises QueueError."""
+        """Record how jobs ended, claim `wanted` others for the batch, unless another worker just has, and tell of it: what became of
+        them. Raises QueueError."""
         with self._batch.filling:
-            tokens, claimed = [self._token() for _ in range(wanted)], []
+            tokens, claimed = [self._token() for _ in range(0 if self._batch.is_full() else wanted)], []
             try:
                 results, claimed = self._jobs.record_all(ended, time.time(), tokens)
             finally:
@@ -596,6 +602,8 @@ class Supervisor:
         lines = []
         for (job, _, _, output, seconds), after in zip(ended, results):
             self._tokens.discard(job.worker)
+            if after is None:
+                self._scans = -1  # its token may stand with a copy of its line now, which nobody runs
             if output is None:
                 continue  # it was never started
             if after is not None:
@@ -609,6 +617,7 @@ class Supervisor:
     def _flush_batch(self):
         """Record what was put off for too long, give back the jobs that nobody has started, and make up for what was left out because the
         attempt of a longer job was expected to be short."""
+        self._batch_watched = False  # first, since whoever fills the batch from now on looks at it
         now = time.monotonic()
         if self._batch.is_stale(now):
             self._record_batch(self._batch.take(), 0)
@@ -619,7 +628,8 @@ class Supervisor:
                 attempt.young = False
                 self._trim_log(attempt)
                 self._note_group(number, attempt)
-        self._batch_watched = bool(self._batch or young)
+        if self._batch or young:
+            self._batch_watched = True
 
     def _note_end(self, job):
         """What is to be done about a job that may have ended."""

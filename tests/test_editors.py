@@ -239,6 +239,20 @@ class TestHistoryUndone(EditorTest):
             self.reset_home()
         self.stop(*workers)
 
+    def test_a_running_job_that_gets_another_id_runs_again_though_its_end_was_put_off_beside_short_ones(self):
+        self.settings(kill_grace=10)
+        self.add("a", "trap 'sleep 1.2; exit 0' TERM; touch here-a; while [ -d \"$QUEUECTL_HOME\" ] && [ ! -e go ]; do sleep 0.05; done")
+        self.queue.enqueue([{"id": "short-%d" % number, "command": "sleep 0.005"} for number in range(600)], self.home, time.time())
+        worker = self.worker("--drain", "--count", "2")
+        self.wait_for_file("here-a")
+        with self.queue.locked():
+            self.save_by_renaming(self.read("jobs.json").replace(b'"id": "a"', b'"id": "b"'))
+        self.wait_for(lambda: "counts for nothing" in self.text(worker.words))
+        self.write("go", "")
+        self.assertEqual(worker.wait(DEADLINE), 0)
+        self.assertEqual(self.queue.count()["completed"], 601)
+        self.assertEqual(self.job("b").attempts, 2)
+
     def test_the_line_of_a_running_job_that_is_copied_to_make_another_job_runs_too(self):
         for name, place in (("behind it", 1), ("before it", 0)):
             with self.subTest(name):

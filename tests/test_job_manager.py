@@ -12,6 +12,7 @@ from collections import Counter
 
 from helpers import JsonError, format_time, parse_time
 from job import COMPLETED, DEAD, FAILED, LOST, PENDING, PROCESSING, InvalidJob, Outcome
+from job_file import StorageFault
 from job_format import STATES, CorruptFile
 from job_manager import Choice, Ended, JobNotFound
 from tests.base import DEADLINE, ROOT, WINE, HomeTest, as_command, longest
@@ -398,6 +399,17 @@ class ClaimTest(ManagerTest):
         self.assertEqual(self.claimed_ids(), ["b"])
         running.clear()
         self.assertEqual(self.claimed_ids(NOW + 1), ["a"])
+
+    def test_if_the_system_does_not_tell_who_runs_nothing_is_claimed_or_lost(self):
+        def refuse():
+            raise OSError(24, "Too many open files")
+
+        self.add("a", "b")
+        self.jobs.busy = refuse
+        with self.assertRaises(StorageFault):
+            self.claim()
+        self.jobs.busy = frozenset
+        self.assertEqual(self.claimed_ids(), ["a", "b"])
 
     def test_threads_that_share_a_manager_never_get_one_job_twice(self):
         ids = ["job%d" % number for number in range(300)]

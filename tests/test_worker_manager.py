@@ -722,8 +722,12 @@ class TestBatch(unittest.TestCase):
         self.assertEqual(self.batch.wanted(), 0)
         self.batch.put_off(self.ended(self.batch.next(), 0.004), 10.001)
         self.assertEqual(self.batch.wanted(), 15)  # as many as take two workers 30 ms
+        self.assertFalse(self.batch.is_full())
         with self.batch.filling:
             self.assertEqual(self.batch.wanted(), 0)
+        self.batch.add(self.jobs[:1], 10.002)
+        self.assertTrue(self.batch.is_full())
+        self.assertEqual(self.batch.wanted(), 0)
         self.batch.take_ended()
         self.assertEqual(self.batch.wanted(), 0)
 
