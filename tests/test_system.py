@@ -130,7 +130,6 @@ class FilesTest(HomeTest):
         self.assertEqual(os.listdir(self.home), [])
 
 
-@unittest.skipUnless(POSIX, "the table is a system's that has one")
 @unittest.skipUnless(hasattr(os, "mkfifo"), "needs FIFOs")
 class FifoTest(HomeTest):
     def test_one_that_cannot_be_opened_is_not_left_behind(self):
@@ -143,6 +142,7 @@ class FifoTest(HomeTest):
         self.assertEqual(os.listdir(self.home), [])
 
 
+@unittest.skipUnless(POSIX, "the table is a system's that has one")
 class RemoteFileSystemTest(HomeTest):
     """A home where locks cannot be relied on is recognised."""
 
