@@ -129,10 +129,9 @@ def check_fields(record):
         raise InvalidJob("\"command\" must not be empty")
     if "\0" in command:
         raise InvalidJob("\"command\" must not contain a NUL character")
-    for name, check in _OPTIONS:
-        value = record.get(name)
-        if value is not None:
-            fault = check(value)
+    for name, value in record.items():
+        if name in _OPTIONS and value is not None:
+            fault = _OPTIONS[name](value)
             if fault:
                 raise InvalidJob("\"%s\" %s, not %s" % (name, fault, encode_json(value)[:60]))
 
@@ -158,11 +157,9 @@ def _as_setting(name):
 
 
 # The fields of line 1 that mean something to us, besides id and command; any other one is the user's own.
-_OPTIONS = (("cwd", _check_cwd), ("after", _check_after), ("env", _check_env),
-            ("priority", lambda value: check_value(value, int, -MAX_PRIORITY, MAX_PRIORITY)),
-            ("timeout", _as_setting("timeout")), ("max_retries", _as_setting("max_retries")),
-            ("backoff_base", _as_setting("backoff_base")), ("backoff_max", _as_setting("backoff_max")),
-            ("runner", _as_setting("runner")))
+_OPTIONS = {"cwd": _check_cwd, "after": _check_after, "env": _check_env,
+            "priority": lambda value: check_value(value, int, -MAX_PRIORITY, MAX_PRIORITY),
+            **{name: _as_setting(name) for name in ("timeout", "max_retries", "backoff_base", "backoff_max", "runner")}}
 
 
 def new_job_fields(record, cwd):
