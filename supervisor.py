@@ -19,7 +19,7 @@ from job_runner import PATIENCE, STOPPED, Announcer, Attempt, LogFile, job_envir
 from process_tree import HAS_PROC, Launcher
 from system import OPEN_FILES_MOVE, try_lock
 from waiting import StopFlag, Waker
-from worker_manager import (DeadWorker, WorkerFile, WorkerProcess, all_workers, given_token, open_if_there, read_worker_file, worker_files)
+from worker_manager import DeadWorker, WorkerFile, WorkerProcess, all_workers, given_token, open_if_there, read_worker_file, worker_files
 
 _TICK = 1.0  # seconds between two looks at requests and at dead workers
 _MOST_AHEAD = 32  # jobs that are claimed at once
@@ -504,10 +504,9 @@ class Supervisor:
             self._fault("cannot shorten the output of %s: %s" % (job.id, error.strerror))
         if strays:
             log("%s: processes that left its tree still run (pid %s)" % (job.id, ", ".join(map(str, strays))))
-        if attempt.ended == STOPPED:
-            outcome = None
-        after, following = self._finish(Ended(job, outcome, time.time(), output, ended - started), ended)
-        if outcome is None and attempt.ended != STOPPED:
+        counts = None if attempt.ended == STOPPED else outcome
+        after, following = self._finish(Ended(job, counts, time.time(), output, ended - started), ended)
+        if outcome is None:
             self._stop.wait(_TICK)
         if following is None:
             self._file.note(number)

@@ -94,31 +94,27 @@ def drain(scale):
     rows = _bare_rows(scale, 1, 2, Target("ratio", 1 / 0.95)) + [_xargs_row(scale, 1, 2, 1)]
     for processes, threads in ((1, 8), (2, 2)):
         rows += _bare_rows(scale, processes, threads) + [_xargs_row(scale, processes, threads, 1 / 0.95)]
-        rows.append(_raced(scale, Row("drain", _what(scale, processes, threads), "two threads of ours", RATE, Target("ratio", 1)),
-                           lambda processes=processes, threads=threads: _drain(scale.drain_jobs, processes, threads)[0],
-                           lambda: _drain(scale.drain_jobs, 1, 2)[0]))
+        rows.append(_own_row(scale, processes, threads))
     return rows + ([_floor_row(scale, threads) for threads in (2, 8)] if os.name != "nt" else [])
 
 
-def _raced(scale, row, ours, reference):
-    """The row with the values of all rounds."""
-    for values in in_turn(scale.rounds, ours, reference):
-        row.add(*values)
-    return row
+def _own_row(scale, processes, threads):
+    row = Row("drain", _what(scale, processes, threads), "two threads of ours", RATE, Target("ratio", 1))
+    return row.race(scale.rounds, lambda: _drain(scale.drain_jobs, processes, threads)[0], lambda: _drain(scale.drain_jobs, 1, 2)[0])
 
 
 def _floor_row(scale, threads):
     row = Row("drain", "%d times the system calls of a job alone, %d threads" % (scale.drain_jobs, threads), _bare(threads), RATE)
-    return _raced(scale, row, lambda: _loop(_FLOOR_LOOP, scale.drain_jobs, threads)[0],
-                  lambda: _loop(_BARE_LOOP, scale.drain_jobs, threads)[0])
+    return row.race(scale.rounds, lambda: _loop(_FLOOR_LOOP, scale.drain_jobs, threads)[0],
+                    lambda: _loop(_BARE_LOOP, scale.drain_jobs, threads)[0])
 
 
 def _bare(threads, command=NOTHING):
     return "%d threads around subprocess.run(%r, shell=True)" % (threads, command)
 
 
-def _what(scale, processes, threads):
-    return "%d jobs, %s%d threads, first start to last end" % (scale.drain_jobs, "%d x " % processes if processes > 1 else "", threads)
+def _what(scale, processes, threads, part="first start to last end"):
+    return "%d jobs, %s%d threads, %s" % (scale.drain_jobs, "%d x " % processes if processes > 1 else "", threads, part)
 
 
 def _xargs_row(scale, processes, threads, limit):
@@ -128,14 +124,14 @@ def _xargs_row(scale, processes, threads, limit):
         row.skipped = "xargs is not installed"
         return row
     script = "seq %d | xargs -P%d -n1 sh -c %s" % (scale.drain_jobs, together, NOTHING)
-    return _raced(scale, row, lambda: _drain(scale.drain_jobs, processes, threads)[0],
-                  lambda: scale.drain_jobs / seconds(lambda: subprocess.run(script, shell=True, check=True)))
+    return row.race(scale.rounds, lambda: _drain(scale.drain_jobs, processes, threads)[0],
+                    lambda: scale.drain_jobs / seconds(lambda: subprocess.run(script, shell=True, check=True)))
 
 
 def _bare_rows(scale, processes, threads, target=None):
-    together, what = processes * threads, _what(scale, processes, threads)
-    inner = Row("drain", what, _bare(together), RATE, target)
-    whole = Row("drain", what.replace("first start to last end", "whole processes"), _bare(together), RATE)
+    together = processes * threads
+    inner = Row("drain", _what(scale, processes, threads), _bare(together), RATE, target)
+    whole = Row("drain", _what(scale, processes, threads, "whole processes"), _bare(together), RATE)
     for (ours, ours_whole), (bare, bare_whole) in in_turn(scale.rounds, lambda: _drain(scale.drain_jobs, processes, threads),
                                                           lambda: _loop(_BARE_LOOP, scale.drain_jobs, together)):
         inner.add(ours, bare)
@@ -188,8 +184,8 @@ def _slurm_row(scale, at_once):
     except (OSError, subprocess.SubprocessError):
         row.skipped = "no Slurm is up (tests/engine/run.sh -- COMMAND runs a command with one)"
         return row
-    return _raced(scale, row, lambda: _drain(count, 1, at_once, _SRUN)[0],
-                  lambda: _loop(_BARE_LOOP, count, at_once, _SRUN + " true")[0])
+    return row.race(scale.rounds, lambda: _drain(count, 1, at_once, _SRUN)[0],
+                    lambda: _loop(_BARE_LOOP, count, at_once, _SRUN + " true")[0])
 
 
 def _env_row(scale):
@@ -197,7 +193,7 @@ def _env_row(scale):
     if os.name == "nt":
         row.skipped = "there is no env"
         return row
-    return _raced(scale, row, lambda: _drain(scale.drain_jobs, 1, 2, "env")[0], lambda: _drain(scale.drain_jobs, 1, 2)[0])
+    return row.race(scale.rounds, lambda: _drain(scale.drain_jobs, 1, 2, "env")[0], lambda: _drain(scale.drain_jobs, 1, 2)[0])
 
 
 # ---------------------------------------------------------------- claiming and finishing
@@ -226,10 +222,8 @@ def _claim_row(scale, large, processes, what="", fields=None):
               f"{what or '%d process%s' % (processes, 'es' * (processes > 1))}", "the same with %d jobs" % scale.few, RATE,
               Target("ratio", 1.15))
     count = (scale.few - 20) // processes
-    for ours, reference in in_turn(scale.short_rounds, lambda: _claims(large, count, processes),
-                                   lambda: _claims_in_small_file(scale, count, processes, fields)):
-        row.add(ours, reference)
-    return row
+    return row.race(scale.short_rounds, lambda: _claims(large, count, processes),
+                    lambda: _claims_in_small_file(scale, count, processes, fields))
 
 
 def _claims_in_small_file(scale, count, processes, fields=None):
@@ -309,9 +303,7 @@ def add(scale):
         with Home() as home:
             return scale.many / seconds(lambda: run(["-c", _COPY, home.file("copy")], content=content, environ=environ()))
 
-    for pair in in_turn(scale.rounds, lambda: rate_of_adding(scale.many), reference):
-        row.add(*pair)
-    return [row]
+    return [row.race(scale.rounds, lambda: rate_of_adding(scale.many), reference)]
 
 
 def rate_of_adding(count):
@@ -347,9 +339,7 @@ def _memory_row(scale, what, fill):
     if not os.path.exists("/proc/self/status"):
         row.skipped = "there is no /proc"
         return row
-    for ours, reference in in_turn(2, lambda: _peak(lambda home: fill(home, scale.many)), lambda: _peak(_fill_busy)):
-        row.add(ours, reference)
-    return row
+    return row.race(2, lambda: _peak(lambda home: fill(home, scale.many)), lambda: _peak(_fill_busy))
 
 
 def _fill_busy(home):

@@ -49,6 +49,12 @@ class Row:
         self.ours.append(ours)
         self.reference.append(reference)
 
+    def race(self, rounds, ours, reference):
+        """Take the values of so many rounds, in which `ours()` and `reference()` take turns in going first; the row itself."""
+        for values in in_turn(rounds, ours, reference):
+            self.add(*values)
+        return self
+
     def ratios(self):
         """The cost of ours in units of the reference's, one a round."""
         pairs = zip(self.ours, self.reference)

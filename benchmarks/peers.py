@@ -13,7 +13,7 @@ import sys
 import tempfile
 
 from benchmarks.figures import rate_of_adding
-from benchmarks.measure import RATE, Home, Row, Target, environ, in_turn, job_lines, seconds
+from benchmarks.measure import RATE, Home, Row, Target, environ, job_lines, seconds
 
 _PACKAGES = ("litequeue", "huey", "persist-queue")
 
@@ -136,9 +136,8 @@ def _row(name):
 def _race(row, scale, part, run):
     """Add rounds to a row: ours with all jobs, theirs with a part of them, since some are slow."""
     count = max(20, int(scale.drain_jobs * part))
-    for ours, theirs in in_turn(max(2, scale.rounds // 2 + 1), lambda: scale.drain_jobs / _ours(scale.drain_jobs),
-                                lambda: count / seconds(lambda: run(count))):
-        row.add(ours, theirs)
+    row.race(max(2, scale.rounds // 2 + 1), lambda: scale.drain_jobs / _ours(scale.drain_jobs),
+             lambda: count / seconds(lambda: run(count)))
 
 
 def _ours(count):
@@ -158,9 +157,8 @@ def add_beside_peers(scale):
             if python is None:
                 row.skipped = "it cannot be installed"
             else:
-                for ours, theirs in in_turn(max(2, scale.rounds // 2 + 1), lambda: rate_of_adding(scale.many),
-                                            lambda name=name: _put_theirs(python, _ADD[name], scale.drain_jobs)):
-                    row.add(ours, theirs)
+                row.race(max(2, scale.rounds // 2 + 1), lambda: rate_of_adding(scale.many),
+                         lambda name=name: _put_theirs(python, _ADD[name], scale.drain_jobs))
             rows.append(row)
     return rows
 
