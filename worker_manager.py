@@ -206,10 +206,10 @@ class DeadWorker:
         logs = {job.worker: self._log(job) for job in left}
         for thread, slot in enumerate(self.process.running):
             young, own = young_log_path(self._home, self.process.token, thread), logs.get(slot["worker"]) if slot else None
-            if own is not None and os.path.exists(young) and not os.path.exists(own):
-                os.rename(young, own)
-            else:
+            if own is None:
                 remove_file(young)
+            elif os.path.exists(young):
+                os.replace(young, own)  # also over one from before a retry, as `LogFile.begin` does
 
     def _return(self, jobs, job, ended):
         if self.process.pid and job.worker not in self._ran:

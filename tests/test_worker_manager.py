@@ -647,6 +647,15 @@ class TestKilled(WorkerTest):
         self.assertEqual(os.listdir(self.path("logs")), [os.path.basename(job_runner.log_path(self.home, first, 1))])
         self.assertEqual(job_runner.last_lines(job_runner.log_path(self.home, first, 1)), "said")
 
+    def test_what_it_wrote_takes_the_place_of_a_log_from_before_a_retry(self):
+        dead = self.claimed_by_a_dead_worker(["abc-1", None])
+        own = job_runner.log_path(self.home, self.queue.find("abc-1")[0], 1)
+        for path, said in ((own, "long ago"), (self.path("logs", "worker-abc-0.log"), "said")):
+            self.write(os.path.relpath(path, self.home), said)
+        self.wait_for(lambda: dead.step(self.queue))
+        self.assertEqual(os.listdir(self.path("logs")), [os.path.basename(own)])
+        self.assertEqual(job_runner.last_lines(own), "said")
+
     def test_jobs_that_were_claimed_with_one_that_kills_its_worker_are_not_blamed(self):
         self.settings(max_retries=1)
         for number in range(30):
