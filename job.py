@@ -105,7 +105,9 @@ class Job(namedtuple("Job", "id command created_at options state attempts exit_c
         if self.reason == TIMEOUT:
             limit = self.options.get("timed_out_after") or self.options.get("timeout")
             return "timed out" + (" after %g s" % limit if limit else "")
-        return {UNSTARTABLE: "could not be started", DEPENDENCY: "a job before it is dead or gone"}.get(self.reason, self.reason)
+        if self.reason == DEPENDENCY:
+            return str(self.options.get("died_of") or "a job before it is dead or gone")
+        return {UNSTARTABLE: "could not be started"}.get(self.reason, self.reason)
 
 
 def _text(value):

@@ -19,12 +19,13 @@ _COMPLETED, _DEAD = STATES[2:]
 
 class JobIndex:
     """Places of pending jobs. `mark` is the state of the job file up to which the index knows everything, `now` the time of the last
-    look, `doomed` holds jobs that wait for one that is dead or gone, and `unknown` ids that are named and must be looked up (`learn`)."""
+    look, `doomed` holds the jobs that wait for one that is dead or gone ({place: what they die of}), and `unknown` ids that are named and
+    must be looked up (`learn`)."""
 
     def __init__(self, mark):
         self.mark = mark
         self.now = 0.0
-        self.doomed = []
+        self.doomed = {}
         self.unknown = set()
         self._places = array("Q")  # of jobs with priority 0 that may run, ascending; taken from _next on
         self._next = 0
@@ -100,8 +101,9 @@ class JobIndex:
         if any(job_id not in self._named for job_id in after):
             return
         states = [list(self._named[job_id].values()) for job_id in after]
-        if any(not of_one or _DEAD in of_one for of_one in states):
-            self.doomed.append(place)
+        fatal = [(job_id, of_one) for job_id, of_one in zip(after, states) if not of_one or _DEAD in of_one]
+        if fatal:
+            self.doomed[place] = "%s, which it comes after, is %s" % (fatal[0][0], "dead" if fatal[0][1] else "gone")
         elif all(state == _COMPLETED for of_one in states for state in of_one):
             self.wait(due, place, priority)
         else:

@@ -22,7 +22,7 @@ from job_file import JobFile, NotConfirmed, Replaced, StorageFault, open_files, 
 from system import open_private, remove_file, sync, wake
 
 # What an entry of dlq.json says besides the job itself.
-BURIED = ("failed_at", "output", "timed_out_after")
+BURIED = ("failed_at", "output", "timed_out_after", "died_of")
 
 # What `retry`, `purge` and `clean` choose: these ids (None: all), last changed before this time (as `format_time` makes it; None: any).
 Choice = namedtuple("Choice", "ids before")
@@ -45,13 +45,15 @@ class JobManager:
     """The jobs of one home. Threads may share it; processes each have their own.
 
     `settings` is replaced by whoever follows config.json. `notice(message)` is called for what the user should know while an
-    operation goes on. `busy()` gives the digests of the jobs that run now, in any process; only a worker process sets it.
+    operation goes on. `busy()` gives the digests of the jobs that run now, in any process, and `buried(jobs)` is told of those that died
+    since one that they come after is dead or gone; only a worker process sets them.
     """
 
     def __init__(self, home, settings, notice):
         self.home = home
         self.settings = settings
         self.busy = None
+        self.buried = None
         self.scans = 0  # how often the whole file was looked at: at the start, and when someone else wrote it
         self._notice = notice
         self._lock = FileLock(os.path.join(home, "run", "lock"), self._waiting)
@@ -305,19 +307,25 @@ class JobManager:
         return True
 
     def _bury_doomed(self, now):
-        """Move the jobs to the dead letter queue that wait for a dead one, and then those that wait for them."""
+        """Move the jobs to the dead letter queue that wait for a dead one, and then those that wait for them; and tell of them."""
         while self._index is not None and self._index.doomed:
             def bury():
+                done = []
                 while self._index is not None and self._index.doomed:
-                    place = self._index.doomed[-1]
+                    place = next(reversed(self._index.doomed))
+                    died_of = self._index.doomed[place]
                     lines = self._jobs.lines(place)
                     if lines is not None and column(lines[1], "state") == PENDING:
                         job = given_up(job_from_lines(lines, place), DEPENDENCY, now)
-                        self._bury([job], "")
+                        done.append(job._replace(options=dict(job.options, died_of=died_of)))
+                        self._bury(done[-1:], "")
                         self._put(place, job)
-                    self._index.doomed.remove(place)
+                    del self._index.doomed[place]
+                return done
 
-            self._change(bury, self._jobs, self._dlq)
+            buried = self._change(bury, self._jobs, self._dlq)
+            if buried and self.buried:
+                self.buried(buried)
 
     def _put(self, place, job):
         self._jobs.put(place, encode_line2(job.standing()))

@@ -13,7 +13,7 @@ from collections import deque
 from itertools import count as count_up
 
 from helpers import QueueError, load_settings, log, parse_time
-from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, ready_at
+from job import CANCELLED, COMPLETED, DEAD, DEPENDENCY, PENDING, PROCESSING, ready_at
 from job_manager import Ended
 from job_runner import PATIENCE, STOPPED, Announcer, Attempt, LogFile, job_environ, last_lines, young_log_path
 from process_tree import HAS_PROC, Launcher
@@ -148,6 +148,7 @@ class Supervisor:
         self._dead_workers = []
         self._faults = {}  # message: when it was logged last
         jobs.busy = self._running_digests
+        jobs.buried = self._tell_buried
 
     # -- the main thread
 
@@ -630,6 +631,12 @@ class Supervisor:
         if self._batch or young:
             self._batch_watched = True
 
+    def _tell_buried(self, jobs):
+        """Tell of jobs that died with one that they come after, as of those that died by themselves."""
+        for job in jobs:
+            self._note_end(job)
+        log(*[_report(job, 0.0) for job in jobs])
+
     def _note_end(self, job):
         """What is to be done about a job that may have ended."""
         if job.state == DEAD:
@@ -640,7 +647,9 @@ class Supervisor:
 
 
 def _report(job, seconds):
-    """How the attempt of a job ended that is recorded now, as a line for the log."""
+    """How the attempt of a job ended that is recorded now, or that there will be none, as a line for the log."""
+    if job.reason == DEPENDENCY:
+        return "%s: %s; moved to the dead letter queue" % (job.id, job.ending)
     if job.state == DEAD:
         return "%s: %s, attempt %d; moved to the dead letter queue" % (job.id, job.ending, job.attempts)
     if job.state == COMPLETED:

@@ -200,7 +200,7 @@ class DependencyTest(unittest.TestCase):
             self.assertTrue(self.index.has_blocked)
             self.index.changed(place, COMPLETED)
             self.assertEqual(all_of(self.index, NOW), given)
-        self.assertEqual((self.index.has_blocked, self.index.doomed), (False, []))
+        self.assertEqual((self.index.has_blocked, self.index.doomed), (False, {}))
 
     def test_job_whose_predecessors_are_completed_already_is_given_at_once(self):
         self.block(50, "a", states=[("a", 10, COMPLETED)])
@@ -216,9 +216,10 @@ class DependencyTest(unittest.TestCase):
     def test_job_that_waits_for_a_dead_or_a_missing_one_is_doomed(self):
         self.block(50, "a", "b", states=[("a", 10, COMPLETED), ("b", 20, PROCESSING)])
         self.block(60, "nobody")
-        self.assertEqual(self.index.doomed, [60])
+        self.assertEqual(self.index.doomed, {60: "nobody, which it comes after, is gone"})
         self.index.changed(20, DEAD)
-        self.assertEqual((self.index.doomed, all_of(self.index, NOW), self.index.has_blocked), ([60, 50], [], False))
+        self.assertEqual(list(self.index.doomed.items())[1:], [(50, "b, which it comes after, is dead")])
+        self.assertEqual((all_of(self.index, NOW), self.index.has_blocked), ([], False))
 
     def test_twin_that_appears_later_is_waited_for_too(self):
         self.block(50, "a", states=[("a", 10, PROCESSING)])
@@ -254,7 +255,7 @@ class DependencyTest(unittest.TestCase):
         self.index.appeared("a", 20, PENDING)
         self.block(50, "a", states=[("a", 20, PROCESSING)])
         self.index.changed(99, DEAD)
-        self.assertEqual((all_of(self.index, NOW), self.index.doomed), ([], []))
+        self.assertEqual((all_of(self.index, NOW), self.index.doomed), ([], {}))
 
     def test_long_chain_is_given_one_after_another(self):
         for number in range(1, 500):

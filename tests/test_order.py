@@ -118,6 +118,23 @@ class OrderTest(HomeTest):
         self.assertEqual(self.order(manager), ["a", "b", "c", "d"])
         self.assertEqual(list(manager.dead()), [])
 
+    def test_who_buries_a_dependent_is_told_of_it_and_of_what_it_died(self):
+        manager, told = self.manager(max_retries=0), []
+        manager.buried = told.extend
+        self.add(job("a"), job("b", after=["a"]), job("c", after=["b"]), manager=manager)
+        self.assertEqual(self.order(manager, outcome=FAIL), ["a"])
+        self.assertEqual([(dead.id, dead.state, dead.ending) for dead in told],
+                         [("b", DEAD, "a, which it comes after, is dead"), ("c", DEAD, "b, which it comes after, is dead")])
+        self.assertEqual([dead.ending for dead in self.manager().dead()][1:], [dead.ending for dead in told])
+
+    def test_what_it_died_of_does_not_come_back_with_it(self):
+        manager = self.manager(max_retries=0)
+        self.add(job("a"), job("b", after=["a"]))
+        self.order(manager, outcome=FAIL)
+        self.write("jobs.json", "[]")  # now only dlq.json has them
+        self.manager().retry(Choice(None, None), NOW)
+        self.assertEqual([record for record in self.records() if "died_of" in record], [])
+
     def test_a_dependent_is_buried_by_a_worker_that_only_looks_too(self):
         manager = self.manager(max_retries=0)
         self.add(job("a"), job("b", after=["a"]))

@@ -320,6 +320,19 @@ class TestDrain(WorkerTest):
         self.drain()  # it died before
         self.assertEqual(self.queue.count(), {"pending": 0, "processing": 0, "completed": 2, "dead": 1})
 
+    def test_a_job_that_dies_since_one_before_it_is_dead_is_told_and_announced_and_counts(self):
+        self.settings(on_finish='echo "$QUEUECTL_JOB_ID $QUEUECTL_STATE $QUEUECTL_REASON" >> told')
+        self.add("dump", "exit 0")
+        self.add("upload", "exit 0", after=["dump"])
+        self.add("mail", "exit 0", after=["upload"])
+        self.succeed("cancel", "dump")
+        self.wait_for(lambda: self.text("told") == "dump dead cancelled\n")
+        said = self.drain(code=1)
+        self.assertRegex(said, "(?m) upload: dump, which it comes after, is dead; moved to the dead letter queue$")
+        self.assertRegex(said, "(?m) mail: upload, which it comes after, is dead; moved to the dead letter queue$")
+        self.assertEqual(self.text("told").splitlines()[1:], ["upload dead dependency", "mail dead dependency"])
+        self.assertIn("dump, which it comes after, is dead", self.succeed("dlq", "list"))
+
     def test_it_waits_for_retries_but_not_for_scheduled_jobs_which_it_names(self):
         self.write("jobs.json", json.dumps([{"id": "retry", "command": "exit 0", "attempts": 1, "run_at": "2999-01-01T00:00:00Z"},
                                             {"id": "some day", "command": "exit 0", "run_at": "2999-01-01T00:00:00Z"}]))
