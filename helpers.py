@@ -249,7 +249,7 @@ SETTINGS = (
     Setting("max_output", int, 10485760, 1024, 1 << 40, "bytes", "the log of an attempt that grows beyond this keeps only its last part"),
     Setting("unique_ids", bool, False, None, None, "", "a job is refused whose id is in the queue already"),
     Setting("fsync", bool, True, None, None, "", "what is said to be stored survives a power cut; false: a crash of the machine may "
-            "lose the last seconds"),
+            "lose the last half minute or more"),
     Setting("runner", list, None, None, None, "", "a list of words put before each job's command: it is run as RUNNER… sh -c COMMAND; "
             "{id}, {attempt} and {cwd} in them are filled in; null: none"),
     Setting("on_finish", str, None, None, None, "", "a command that a worker runs when a job is completed or dead; null: none"),

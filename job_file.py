@@ -55,6 +55,11 @@ def storage_fault(action, path, error):
                         % (action, path, error.strerror, _ADVICE.get(error.errno, "")))
 
 
+def not_confirmed(path, error):
+    """A NotConfirmed for an fsync that failed."""
+    return NotConfirmed("stored, but not confirmed on disk: %s: %s; check the disk before you trust it" % (path, error.strerror))
+
+
 def _write_all(descriptor, content, offset):
     """One write; one that falls short means a full disk and is not continued."""
     written = pwrite(descriptor, content, offset)
@@ -187,7 +192,7 @@ class JobFile:
 
     `decode(record)` turns a record's object into a namedtuple with `fields()` (line 1), `standing()` (line 2), `key` and `created_at`
     ("" if it has none), or raises QueueError. `warn(message)` is called when a torn tail was cut off. `twins` says that several records
-    may have one key. `durable` says whether rewrites are synced.
+    may have one key. `durable` says whether the name of a rewritten file is synced, too; what it holds always is.
     """
 
     def __init__(self, path, lock, slot, decode, warn, twins=False):
@@ -589,8 +594,7 @@ class JobFile:
             descriptor = open_private(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
             try:
                 _write_rows(descriptor, counted(rows, counts))
-                if self.durable:
-                    sync(descriptor)
+                sync(descriptor)  # or a power cut may leave an empty file under the name of a whole one (xfs, ext4 with noauto_da_alloc)
                 inode = _key(os.fstat(descriptor))[0]
             finally:
                 os.close(descriptor)

@@ -18,8 +18,8 @@ from job import (CANCELLED, COMPLETED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSI
                  claimed, find_cycle, first_run_at, given_back, given_up, job_from_checked, job_from_lines, job_from_record, new_job_fields,
                  ready_at, retried, time_limit)
 from job_format import STATES, CorruptFile, column, encode_line1, encode_line2
-from job_file import JobFile, NotConfirmed, Replaced, StorageFault, open_files, storage_fault
-from system import open_private, remove_file, sync, wake
+from job_file import JobFile, Replaced, StorageFault, not_confirmed, open_files, storage_fault
+from system import open_private, remove_file, sync, sync_folder, wake
 
 # What an entry of dlq.json says besides the job itself.
 BURIED = ("failed_at", "output", "timed_out_after", "died_of")
@@ -164,17 +164,17 @@ class JobManager:
             if name.endswith(".wake"):
                 wake(os.path.join(folder, name))
 
-    def _synced(self, descriptor):
-        """Sync jobs.json after a change, and close it; whether the path still names it. Raises NotConfirmed."""
+    def _synced(self, descriptor, always=False):
+        """Sync jobs.json after a change (if the setting `fsync` says so, or `always`), and close it; whether the path still names it.
+        Raises NotConfirmed."""
         if descriptor is None:
             return True  # there is no file, and so nothing to sync
         try:
-            if self.settings.fsync:
+            if always or self.settings.fsync:
                 sync(descriptor)
             return self._jobs.is_current(descriptor)
         except OSError as error:
-            raise NotConfirmed("stored, but not confirmed on disk: %s: %s; check the disk before you trust it"
-                               % (self._jobs.path, error.strerror)) from None
+            raise not_confirmed(self._jobs.path, error) from None
         finally:
             os.close(descriptor)
 
@@ -422,16 +422,29 @@ class JobManager:
         return os.access(self._paused, os.F_OK)
 
     def pause(self):
-        """Let workers take no new jobs; none is taken once this returns. Raises StorageFault."""
+        """Let workers take no new jobs; none is taken once this returns, nor after a power cut. Raises StorageFault, NotConfirmed."""
         with self._lock:
             try:
                 os.close(open_private(self._paused, os.O_WRONLY | os.O_CREAT))
             except OSError as error:
                 raise storage_fault("make", self._paused, error) from None
+        self._sync_name(self._paused)
 
     def resume(self):
-        """Undo `pause`."""
-        remove_file(self._paused)
+        """Undo `pause`. Raises StorageFault, NotConfirmed."""
+        try:
+            remove_file(self._paused)
+        except OSError as error:
+            raise storage_fault("remove", self._paused, error) from None
+        self._sync_name(self._paused)
+
+    def _sync_name(self, path):
+        """Sync that a file is there, or is not. Raises NotConfirmed."""
+        try:
+            if self.settings.fsync:
+                sync_folder(os.path.dirname(path))
+        except OSError as error:
+            raise not_confirmed(path, error) from None
 
     def cancel(self, ids, now, output):
         """Move the pending and the running jobs with these ids to the dead letter queue, with reason "cancelled"; gives them back as
@@ -644,12 +657,14 @@ class JobManager:
                 else:
                     continue
                 ids.append(job.id)
-            self._jobs.commit()
+            lonely = any(job.key not in known for job in chosen)
+            # On the disk before its entry goes, or a power cut may leave a job in neither file.
+            if not self._synced(self._jobs.keep(), always=lonely):
+                raise Replaced
             self._drop(self._dlq, lambda key: key in keys)
-            return ids, self._jobs.keep()
+            return ids
 
-        ids, descriptor = self._change(bring_back, self._jobs, self._dlq)
-        self._synced(descriptor)
+        ids = self._change(bring_back, self._jobs, self._dlq)
         self.wake_workers()
         return ids
 

@@ -481,8 +481,21 @@ class OrderTest(HomeTest):
         manager.enqueue([{"id": "a", "command": "true"}], "/", time.time())
         manager.record(manager.claim("worker-1", time.time()), Outcome(3, FAILED), time.time())
         steps = self.traced("retry", "a")
-        self.assert_in_order(steps, ("pwrite", "jobs.json"), ("fsync", "dlq.json.new"), ("replace", "dlq.json"), ("fsync", "home"),
-                             ("fsync", "jobs.json"), self.said(steps))
+        self.assert_in_order(steps, ("pwrite", "jobs.json"), ("fsync", "jobs.json"), ("fsync", "dlq.json.new"), ("replace", "dlq.json"),
+                             ("fsync", "home"), self.said(steps))
+
+    def test_a_retried_job_that_only_the_dead_letter_file_has_is_on_the_disk_before_its_entry_goes(self):
+        for setting in ("true", "false"):
+            with self.subTest(fsync=setting):
+                self.write("config.json", '{"fsync": %s}' % setting)
+                for name, job_id in (("jobs.json", "other"), ("dlq.json", "only")):
+                    self.write(name, '[{"id": "%s", "command": "true", "state": "%s", "created_at": "2026-11-24T02:09:06Z"}]'
+                               % (job_id, "dead" if job_id == "only" else "completed"))
+                self.manager().tidy("jobs.json")
+                self.manager().tidy("dlq.json")
+                steps = self.traced("retry", "only")
+                self.assert_in_order(steps, ("pwrite", "jobs.json"), ("fsync", "jobs.json"), ("replace", "dlq.json"), self.said(steps))
+                self.assertEqual(self.said(steps)[1], "Job 'only' is back in the queue.")
 
     def test_a_job_dies_in_the_dead_letter_file_first(self):
         manager = self.manager(max_retries=0)
@@ -492,11 +505,28 @@ class OrderTest(HomeTest):
         steps = self.traced(operation=lambda: self.manager(max_retries=0).record(job, Outcome(3, FAILED), time.time()))
         self.assertEqual([step for step in steps if step[1] in ("jobs.json", "dlq.json")], [("pwrite", "dlq.json"), ("pwrite", "jobs.json")])
 
-    def test_without_the_setting_nothing_is_synced(self):
+    def test_without_the_setting_no_change_in_place_is_synced(self):
         self.write("config.json", '{"fsync": false}')
-        steps = self.traced("enqueue", "--id", "new", "--", "true")
-        self.assertNotIn("fsync", [name for name, _ in steps])
-        self.assertEqual(self.said(steps)[1], "Job 'new' added to the queue.")
+        self.manager(fsync=False).enqueue([{"id": "a", "command": "true"}], "/", time.time())
+        for arguments in (("enqueue", "--id", "new", "--", "true"), ("cancel", "a"), ("pause",), ("resume",)):
+            steps = self.traced(*arguments)
+            self.assertNotIn(("fsync", "jobs.json"), steps)
+            self.assertNotIn(("fsync", "home"), steps)
+            self.said(steps)
+
+    def test_without_the_setting_a_rewritten_file_is_on_the_disk_before_it_takes_the_place_of_the_old_one(self):
+        self.write("config.json", '{"fsync": false}')
+        self.write("jobs.json", '[{"id": "a", "command": "true"}, {"id": "b", "command": "true", "state": "completed"}]')
+        for arguments in (("enqueue", "--id", "new", "--", "true"), ("clean",), ("reset", "--yes")):
+            with self.subTest(arguments):
+                steps = self.traced(*arguments)
+                self.assert_in_order(steps, ("fsync", "jobs.json.new"), ("replace", "jobs.json"), self.said(steps))
+                self.assertNotIn(("fsync", "home"), steps)
+
+    def test_pause_and_resume_are_on_the_disk_before_they_are_said(self):
+        for name in ("pause", "resume"):
+            steps = self.traced(name)
+            self.assert_in_order(steps, ("fsync", "home"), self.said(steps))
 
     def test_an_fsync_that_failed_is_neither_tried_again_nor_passed_over(self):
         self.manager().enqueue([{"id": "a", "command": "true"}], "/", time.time())
