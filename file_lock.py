@@ -21,7 +21,7 @@ import struct
 from _thread import allocate_lock
 
 from helpers import QueueError
-from system import make_folder, open_private, pread, pwrite, try_lock, unlock, wait_for_lock
+from system import boot_id, make_folder, open_private, pread, pwrite, try_lock, unlock, wait_for_lock
 
 NOTICE_AFTER = 3.0  # seconds of waiting before the user is told
 
@@ -30,10 +30,10 @@ class LockError(QueueError):
     """The lock file cannot be opened or locked."""
 
 
-# A hint: magic, gen, ring_no, inode, size, mtime (ns), intent, intent_end, last created_at (µs), four counts. All but gen and ring_no
+# A hint: magic, gen, ring_no, inode, size, mtime (ns), intent, intent_end, last created_at (µs), four counts, boot. All but gen and ring_no
 # describe the job file after its last change; gen is new whenever places of records may have moved.
-_HINT = struct.Struct("<8s13Q")  # the last one is a check sum
-_MAGIC = b"QUEUECT2"
+_HINT = struct.Struct("<8s14Q")  # the last one is a check sum
+_MAGIC = b"QUEUECT3"
 _MODULUS = (1 << 64) - 59  # a prime, so that no bit of a sum goes unseen
 _PAGE = 4096
 RING = 4096  # changed places remembered
@@ -42,11 +42,11 @@ _SLOT = _PAGE + 8 * RING
 
 class Hint:
     """What the last change left of one job file. `intent` is where an append that has not ended began, else 0; `counts` says how many
-    records are in each state."""
+    records are in each state; `boot` is the `FileLock.boot` of whoever made the change."""
 
-    __slots__ = ("gen", "ring_no", "inode", "size", "mtime", "intent", "intent_end", "last_created", "counts")
+    __slots__ = ("gen", "ring_no", "inode", "size", "mtime", "intent", "intent_end", "last_created", "counts", "boot")
 
-    def __init__(self, gen, ring_no=0, inode=0, size=0, mtime=0, intent=0, intent_end=0, last_created=0, counts=(0, 0, 0, 0)):
+    def __init__(self, gen, ring_no=0, inode=0, size=0, mtime=0, intent=0, intent_end=0, last_created=0, counts=(0, 0, 0, 0), boot=0):
         self.gen = gen
         self.ring_no = ring_no
         self.inode = inode
@@ -56,6 +56,7 @@ class Hint:
         self.intent_end = intent_end
         self.last_created = last_created
         self.counts = counts
+        self.boot = boot
 
 
 def new_gen():
@@ -64,10 +65,12 @@ def new_gen():
 
 
 class FileLock:
-    """The lock, and the notes in its file. `notice()` is called once if the lock takes longer than NOTICE_AFTER to get."""
+    """The lock, and the notes in its file. `notice()` is called once if the lock takes longer than NOTICE_AFTER to get. `boot` is another
+    number after each start of the machine; 0 where the system does not tell."""
 
     def __init__(self, path, notice=None):
         self.path = path
+        self.boot = int.from_bytes(boot_id().encode("ascii")[:8], "little")
         self._notice = notice
         self._mutex = allocate_lock()
         self._descriptor = None
@@ -127,14 +130,13 @@ class FileLock:
         if len(content) == _HINT.size:
             fields = _HINT.unpack(content)
             if fields[0] == _MAGIC and fields[-1] == sum(fields[1:-1]) % _MODULUS:
-                hint = Hint(*fields[1:9])
-                hint.counts = fields[9:-1]
-                return hint
+                return Hint(*fields[1:9], fields[9:13], fields[13])
         return Hint(new_gen())
 
     def write_hint(self, slot, hint):
         """Keep a hint. Raises OSError."""
-        fields = (hint.gen, hint.ring_no, hint.inode, hint.size, hint.mtime, hint.intent, hint.intent_end, hint.last_created, *hint.counts)
+        fields = (hint.gen, hint.ring_no, hint.inode, hint.size, hint.mtime, hint.intent, hint.intent_end, hint.last_created, *hint.counts,
+                  hint.boot)
         pwrite(self._descriptor, _HINT.pack(_MAGIC, *fields, sum(fields) % _MODULUS), slot * _SLOT)
 
     def note_places(self, slot, ring_no, places):

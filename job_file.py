@@ -646,6 +646,7 @@ class JobFile:
         if key[0] != self._inode or (size is not None and key[1] != size):
             raise Replaced
         hint.inode, hint.size, hint.mtime = self._seen = key
+        hint.boot = self._lock.boot
         try:
             self._lock.write_hint(self._slot, hint)
         except OSError:

@@ -9,6 +9,7 @@ import errno
 import os
 import sys
 import time
+from functools import lru_cache
 
 WINDOWS = os.name == "nt"
 O_BINARY = getattr(os, "O_BINARY", 0)  # Windows would write "\r\n" for "\n" without it
@@ -160,6 +161,20 @@ def remove_file(path):
         _patiently(os.unlink, path)
     except FileNotFoundError:
         pass
+
+
+# ---------------------------------------------------------------- the machine
+
+@lru_cache(maxsize=1)
+def boot_id():
+    """A UUID that is another one after each start of the machine (random(4)); "" where the system does not tell.
+
+    Only Linux does: a boot time, as others have it, moves whenever the clock is set."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
 # ---------------------------------------------------------------- locks

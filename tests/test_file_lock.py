@@ -360,17 +360,17 @@ class NotesTest(LockTest):
 
     def fields(self, hint):
         """The fields of a hint, to compare."""
-        return tuple(getattr(hint, name) for name in Hint.__slots__ if name != "counts") + tuple(hint.counts)
+        return tuple(getattr(hint, name) for name in Hint.__slots__ if name not in ("counts", "boot")) + tuple(hint.counts) + (hint.boot,)
 
     def test_hint_that_was_never_written_fits_no_file(self):
         first, second = self.held.read_hint(0), self.held.read_hint(0)
-        self.assertEqual(self.fields(first)[1:], (0,) * 11)
+        self.assertEqual(self.fields(first)[1:], (0,) * 12)
         self.assertNotEqual(first.gen, second.gen)
 
     def test_hint_is_read_as_it_was_written(self):
-        for values in (tuple(range(1, 13)), (MOST,) * 12, (0,) * 12, (MOST, 0, MOST, 0, 1 << 63, 0, 1, MOST - 1, 0, MOST, 0, 1)):
+        for values in (tuple(range(1, 14)), (MOST,) * 13, (0,) * 13, (MOST, 0, MOST, 0, 1 << 63, 0, 1, MOST - 1, 0, MOST, 0, 1, MOST)):
             with self.subTest(values):
-                self.held.write_hint(0, Hint(*values[:8], values[8:]))
+                self.held.write_hint(0, Hint(*values[:8], values[8:12], values[12]))
                 self.assertEqual(self.fields(self.held.read_hint(0)), values)
 
     def test_two_files_have_hints_and_rings_of_their_own(self):
@@ -384,15 +384,15 @@ class NotesTest(LockTest):
                 self.assertEqual(self.held.places(slot, 0, RING - 1), list(range(1 + slot * 10000, RING + slot * 10000)))
 
     def test_hint_that_does_not_read_right_is_no_hint(self):
-        self.held.write_hint(0, Hint(1, 2, 3, 4, 5, 6, 7, 8, (9, 10, 11, 12)))
+        self.held.write_hint(0, Hint(1, 2, 3, 4, 5, 6, 7, 8, (9, 10, 11, 12), 13))
         whole = self.read("run/lock")
-        for name, content in (("empty", b""), ("cut short", whole[:-1]), ("another magic", b"QUEUECT9" + whole[8:]),
+        for name, content in (("empty", b""), ("cut short", whole[:-1]), ("an older one", b"QUEUECT2" + whole[8:]),
                               ("zeros", bytes(len(whole))), ("text", b"x" * 4096)):
             with self.subTest(name):
                 with open(self.lock_path, "r+b") as file:
                     file.truncate(0)
                     file.write(content)
-                self.assertEqual(self.fields(self.held.read_hint(0))[1:], (0,) * 11)
+                self.assertEqual(self.fields(self.held.read_hint(0))[1:], (0,) * 12)
 
     def test_places_are_read_as_they_were_noted(self):
         for first, places in ((0, [5]), (0, [7, 7, 7]), (1, [1, MOST, 0]), (RING - 1, [9]), (RING, [8, 9]), (MOST - 10, [1, 2, 3]),

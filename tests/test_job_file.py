@@ -1313,6 +1313,15 @@ class NotesTest(JobFileTest):
         found = namedtuple("Stat", "st_ino st_size st_mtime_ns")(1 << 100 | 5, 3, -1)
         self.assertEqual(job_file._key(found), (5, 3, 0))
 
+    def test_boot_of_the_last_change_is_noted(self):
+        self.append("a")
+        lock = self.locks[self.file]
+        for _ in range(2):
+            with lock:
+                self.assertEqual(lock.read_hint(0).boot, lock.boot)
+            lock.boot += 1
+            self.append("b")
+
     def test_notes_that_are_damaged_cost_a_look_at_everything_and_nothing_else(self):
         self.append("a", "b")
         reader = self.job_file()

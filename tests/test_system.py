@@ -143,6 +143,15 @@ class FifoTest(HomeTest):
 
 
 @unittest.skipUnless(POSIX, "the table is a system's that has one")
+class BootTest(HomeTest):
+    @unittest.skipUnless(os.path.exists("/proc/sys/kernel/random/boot_id"), "the system tells of no boots")
+    def test_all_processes_of_one_boot_know_it_by_the_same_id(self):
+        other = subprocess.run([sys.executable, "-c", "import system; print(system.boot_id())"], cwd=ROOT, check=True,
+                               stdout=subprocess.PIPE, universal_newlines=True)
+        self.assertRegex(system.boot_id(), r"\A[0-9a-f-]{36}\Z")
+        self.assertEqual(other.stdout, system.boot_id() + "\n")
+
+
 class RemoteFileSystemTest(HomeTest):
     """A home where locks cannot be relied on is recognised."""
 
