@@ -9,13 +9,18 @@ gc.disable()  # what is imported is no garbage, and to look for some takes a sho
 import os
 import sys
 
+if __package__ or getattr(sys.flags, "safe_path", False):
+    # An installed copy is a package, and `python3 -P` looks for nothing beside the program. In both cases a module of somebody else, on
+    # PYTHONPATH or in site-packages, would be taken for ours (a `helpers.py`, the package `supervisor`).
+    sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+
 import arguments
 import commands
 from helpers import QueueError, find_home, printable
 
 gc.enable()
 
-VERSION = "0.1.0"
+VERSION = "0.2.0.dev0"  # the one place; pyproject.toml reads it here
 BUG, INTERRUPTED = 3, 130
 
 

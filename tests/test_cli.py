@@ -824,7 +824,7 @@ class TestProgram(CliTest):
         self.assertEqual(self.files(), {})
 
     def test_version(self):
-        self.assertRegex(self.succeed("--version"), r"^queuectl \d+\.\d+\.\d+\n$")
+        self.assertRegex(self.succeed("--version"), r"^queuectl \d+\.\d+\.\d+(\.dev\d+)?\n$")
 
     def test_a_word_that_is_no_command_is_refused_with_the_nearest_one_that_is(self):
         self.refuse_each((
