@@ -28,6 +28,7 @@ DEPENDENCY = "dependency"  # a job that it was to run after is dead or gone
 MAX_ID = 200
 MAX_ATTEMPTS = 9999999
 MAX_PRIORITY = 1000000
+MAX_TEXT = 131071  # bytes of a command, or of a variable with its name: MAX_ARG_STRLEN of Linux, execve(2), without the NUL
 # Compiled when they are first used: `enqueue` needs none of them.
 _CONTROL = "[\x00-\x1f\x7f-\x9f\u2028\u2029]"
 _WORD = r"[a-z][a-z_-]{0,13}\Z"
@@ -181,6 +182,7 @@ def new_job_fields(record, cwd):
                              % MAX_COMMAND)
         if "\n" in command.strip() or "\r" in command.strip():
             raise InvalidJob("\"command\" must be one line, since cmd.exe runs only the first; put it into a file, or join lines by &")
+    _check_lengths(record)
     fields = {"id": _text(record["id"]), "command": record["command"]}
     for name, value in record.items():
         if name not in fields and name not in _NOT_KEPT:
@@ -188,6 +190,15 @@ def new_job_fields(record, cwd):
     if fields.get("cwd") is None:
         fields["cwd"] = cwd
     return fields
+
+
+def _check_lengths(record):
+    """Raise InvalidJob if no system would start a new job's command since a text of it is too long."""
+    texts = [("\"command\"", record["command"])]
+    texts += [("the variable %s in \"env\"" % name, "%s=%s" % (name, value)) for name, value in (record.get("env") or {}).items()]
+    for what, text in texts:
+        if len(text) > MAX_TEXT // 4 and len(text.encode("utf-8", "surrogatepass")) > MAX_TEXT:
+            raise InvalidJob("%s must be shorter than 128 KiB, which is what the system takes; put it into a file" % what)
 
 
 _NOT_KEPT = frozenset(COLUMN_NAMES + ("created_at", "delay", "duration"))

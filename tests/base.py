@@ -14,6 +14,7 @@ import time
 import unittest
 
 import helpers
+import job
 import job_file
 import job_manager
 import system
@@ -28,7 +29,7 @@ THEN = " & " if WINDOWS else "; "  # between two commands that a shell runs one 
 
 def longest(length):
     """A length for a command that is as near to this one as the system takes it."""
-    return min(length, system.MAX_COMMAND or length)
+    return min(length, system.MAX_COMMAND or job.MAX_TEXT)
 
 
 def as_command(text):

@@ -5,11 +5,11 @@ import json
 import unittest
 
 from helpers import DEFAULTS, format_time, parse_time
-from job import (CANCELLED, COMPLETED, DEAD, FAILED, KILLED, LOST, MAX_ATTEMPTS, MAX_ID, PENDING, PROCESSING, UNSTARTABLE, InvalidJob, Job,
-                 Outcome, after_attempt, backoff_delay, claimed, first_run_at, given_back, given_up, job_from_checked, job_from_record,
+from job import (CANCELLED, COMPLETED, DEAD, FAILED, KILLED, LOST, MAX_ATTEMPTS, MAX_ID, MAX_TEXT, PENDING, PROCESSING, UNSTARTABLE, InvalidJob,
+                 Job, Outcome, after_attempt, backoff_delay, claimed, first_run_at, given_back, given_up, job_from_checked, job_from_record,
                  new_job_fields, ready_at, retried, time_limit)
 from job_format import WIDTH, encode_line1, encode_line2
-from tests.base import as_command, longest
+from tests.base import WINDOWS, as_command, longest
 
 NOW = 1795486146.123456
 TIME = "2026-11-24T02:09:06.123456Z"
@@ -86,6 +86,18 @@ class NewJobTest(unittest.TestCase):
         for command in ("echo 'a'  \"b\"", " leading and trailing ", as_command("first\nsecond\n"), "\t\x01\x1b[31m", "\u00e9\u2028", "x" * longest(200000)):
             with self.subTest(repr(command)[:30]):
                 self.assertEqual(new_job_fields({"id": "a", "command": command}, "/")["command"], command)
+
+    @unittest.skipIf(WINDOWS, "cmd.exe takes less")
+    def test_what_the_system_does_not_take_as_one_argument_is_refused_when_it_is_added(self):
+        for name, field, length in (("\"command\"", "command", MAX_TEXT), ("the variable LONG", "env", MAX_TEXT - len("LONG="))):
+            for longest_one, too_long in (("x" * length, "x" * (length + 1)), ("\u00e9" * (length // 2), "\u00e9" * (length // 2 + 1))):
+                with self.subTest(name, letter=longest_one[0]):
+                    jobs = [{"id": "a", "command": "x", field: {"A": "b", "LONG": text} if field == "env" else text}
+                            for text in (longest_one, too_long)]
+                    self.assertEqual(new_job_fields(jobs[0], "/")[field], jobs[0][field])
+                    with self.assertRaises(InvalidJob) as caught:
+                        new_job_fields(jobs[1], "/")
+                    self.assertRegex(str(caught.exception), "^%s .*128 KiB.*into a file$" % name)
 
     def test_where_a_job_stands_is_ignored_when_it_is_added(self):
         shown = running(3, own="kept").to_dict()

@@ -13,6 +13,7 @@ import time
 import unittest
 
 import process_tree
+from job import MAX_TEXT
 from tests.base import MAIN, ROOT, WINDOWS, HomeTest
 from tests.test_worker_manager import WorkerTest, is_alive
 
@@ -221,6 +222,12 @@ class TestStarts(WorkerTest):
         for thread in threads:
             thread.join()
         self.assertEqual(len(made), 1)  # a second one would free the texts that a copy of the first points to
+
+    def test_the_longest_command_and_the_longest_variable_that_are_taken_run(self):
+        command = "echo ${#LONG}; exit 0; "
+        self.add("x", command + "x" * (MAX_TEXT - len(command)), env={"LONG": "y" * (MAX_TEXT - len("LONG="))})
+        self.drain()
+        self.assertEqual((self.job("x").state, self.succeed("logs", "x")), ("completed", "%d\n" % (MAX_TEXT - len("LONG="))))
 
     def test_a_nul_is_refused_where_the_system_would_take_it_for_the_end(self):
         launch = process_tree.Launcher()
