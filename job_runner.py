@@ -13,7 +13,7 @@ import time
 from _thread import allocate_lock
 
 from job import FAILED, KILLED, TIMEOUT, UNSTARTABLE, InvalidJob, Outcome, runner_words, time_limit
-from process_tree import HAS_PROC, KILL, TERM, encode_environ, group_runs, processes_of, signal_group, start_detached
+from process_tree import HAS_PROC, KILL, TERM, encode_environ, group_runs, lacks_room, processes_of, signal_group, start_detached
 from system import OPEN_FILES_MOVE, is_held, leave_append_mode, make_folder, open_private, pread, pwrite, remove_file, try_lock, unlock
 
 _OURS = os.O_RDWR | (os.O_APPEND if OPEN_FILES_MOVE else 0)  # how a log is opened that the next attempt may inherit
@@ -249,8 +249,8 @@ class Attempt:
         self._kill_at = None
 
     def start(self, keep_output=True):
-        """Start the command. Returns None, or an Outcome if the system refused. Raises OSError if the log cannot be made, which is not
-        the job's fault."""
+        """Start the command. Returns None, or an Outcome if the system refused. Raises OSError if the log cannot be made, or if the system
+        has no room for a process at the moment, which is not the job's fault."""
         job = self.job
         self.has_output = keep_output
         output = self.log.begin(self._log_path, self.young) if keep_output else os.open(os.devnull, os.O_WRONLY)
@@ -266,6 +266,9 @@ class Attempt:
                 self._deadline = self.since + self.limit
             return None
         except (OSError, ValueError, InvalidJob) as error:
+            if isinstance(error, OSError) and lacks_room(error):
+                self.log.discard()  # another thread may take the job, and make a log of that name
+                raise
             if keep_output:
                 reason = getattr(error, "strerror", None) or error
                 self.log.write("queuectl: cannot start this command in %s: %s\n" % (self._folder, reason))

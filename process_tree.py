@@ -16,6 +16,9 @@ from system import WINDOWS, is_held
 
 TERM = signal.SIGTERM
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+# What a system says that has no room for another process, thread or open file, as errno, and as Windows numbers it.
+_NO_ROOM = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+_NO_ROOM_ON_WINDOWS = (1450, 1455)  # ERROR_NO_SYSTEM_RESOURCES, ERROR_COMMITMENT_LIMIT
 HAS_PROC = not WINDOWS and os.path.isdir("/proc/self")
 
 if WINDOWS:
@@ -257,6 +260,11 @@ else:
         def close(self):
             """Give back the descriptor."""
             os.close(self._null)
+
+
+def lacks_room(error):
+    """Whether an OSError says that there is no room for a process now: this will pass, and is not the fault of what was to be started."""
+    return error.errno in _NO_ROOM or getattr(error, "winerror", None) in _NO_ROOM_ON_WINDOWS
 
 
 def encode_environ(environ):

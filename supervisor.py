@@ -16,7 +16,7 @@ from helpers import QueueError, load_settings, log, parse_time
 from job import CANCELLED, COMPLETED, DEAD, DEPENDENCY, PENDING, PROCESSING, ready_at
 from job_manager import Ended
 from job_runner import PATIENCE, STOPPED, Announcer, Attempt, LogFile, job_environ, last_lines, young_log_path
-from process_tree import HAS_PROC, Launcher
+from process_tree import HAS_PROC, Launcher, lacks_room
 from system import OPEN_FILES_MOVE, try_lock
 from waiting import StopFlag, Waker
 from worker_manager import DeadWorker, WorkerFile, WorkerProcess, all_workers, given_token, open_if_there, read_worker_file, worker_files
@@ -342,7 +342,7 @@ class Supervisor:
                 attempt.end(STOPPED, self._jobs.settings.kill_grace)
 
     def _begin_stop(self, message):
-        if any(attempt is not None for attempt in self._attempts):
+        if message and any(attempt is not None for attempt in self._attempts):
             log(message)
         self._stop.set()
         with self._idle:
@@ -505,6 +505,8 @@ class Supervisor:
             self._fault("cannot shorten the output of %s: %s" % (job.id, error.strerror))
         if strays:
             log("%s: processes that left its tree still run (pid %s)" % (job.id, ", ".join(map(str, strays))))
+        if outcome is None and not attempt.pid:
+            output = None  # it was never started
         counts = None if attempt.ended == STOPPED else outcome
         after, following = self._finish(Ended(job, counts, time.time(), output, ended - started), ended)
         if outcome is None:
@@ -557,7 +559,10 @@ class Supervisor:
                 self._waker.wake()
             return attempt.wait(grace)
         except OSError as error:
-            self._fault("cannot run %s: %s: %s" % (attempt.job.id, error.filename, error.strerror))
+            if lacks_room(error):  # in one line, however many jobs are given back
+                self._fault("the system has no room for another process (%s); the jobs wait for it" % error.strerror)
+            else:
+                self._fault("cannot run %s: %s: %s" % (attempt.job.id, error.filename, error.strerror))
             return None, []
 
     def _record(self, ended, wanted):

@@ -261,7 +261,10 @@ else:
         from threading import Timer
         timer = Timer(seconds, notice or (lambda: None))
         timer.daemon = True
-        timer.start()
+        try:
+            timer.start()
+        except RuntimeError:
+            pass  # the system has no room for a thread: wait without a word
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         finally:

@@ -5,6 +5,7 @@ QUEUECTL_FAULTS=all makes the races more.
 """
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -20,6 +21,7 @@ import helpers
 import job_runner
 import main
 import process_tree
+import supervisor
 import worker_manager
 from job import CANCELLED, COMPLETED, DEAD, FAILED, PENDING, PROCESSING, TIMEOUT, Outcome
 from job_manager import JobNotFound
@@ -458,6 +460,40 @@ class TestAttempt(ControlTest):
         self._wake_all()
         waiting.join()
         self.assertTrue(due is None or due > time.monotonic(), due)
+
+
+class TestRoom(ControlTest):
+    """A system that has no room for another process at the moment."""
+
+    def drain_without_room(self, code, times):
+        """What a draining worker with two threads says whose first commands are refused with that error; its exit code is 0."""
+        start, refused = process_tree.Launcher.start, []
+
+        def refuse(launcher, *arguments):
+            if len(refused) < times:
+                refused.append(1)
+                raise OSError(code, os.strerror(code))
+            return start(launcher, *arguments)
+
+        def work():
+            process_tree.Launcher.start, supervisor._TICK = refuse, 0.02
+            return main.main(["--home", self.home, "worker", "start", "--drain", "--count", "2"])
+
+        self.assertEqual(os.waitpid(self.in_child(work), 0)[1], 0, self.text("words-child"))
+        return self.text("words-child")
+
+    def test_no_job_pays_for_it_with_an_attempt_and_it_is_said_in_one_line(self):
+        self.settings(max_retries=0)
+        for code in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
+            with self.subTest(errno.errorcode[code]):
+                for number in range(4):
+                    self.add("job%d" % number, "echo $QUEUECTL_JOB_ID")
+                said = self.drain_without_room(code, 20)
+                self.assertEqual({(job.state, job.attempts) for job in self.queue.jobs()}, {(COMPLETED, 1)})
+                self.assertEqual((said.count("no room"), said.count(os.strerror(code)), len(said.splitlines())), (1, 1, 5), said)
+                for number in range(4):  # whoever was refused has left the job's log alone
+                    self.assertEqual(self.succeed("logs", "job%d" % number), "job%d\n" % number)
+                self.queue.reset()
 
 
 def spin(seconds):
