@@ -299,6 +299,18 @@ def _looks_torn(tail, first):
     return False  # a whole object, which line 1 never is: someone typed it
 
 
+def _looks_half_written(tail, end, first):
+    """Whether bytes behind the last whole record, which ends at `end`, are an append of several pages of which the first one never reached
+    the disk (ext3, or ext4 without delayed allocation): up to the page's end still stands what stood there, the closing bracket and
+    NULs. Nobody had heard of such an append, since to confirm it is to put all of its pages on the disk."""
+    room = PAGE - end % PAGE
+    old, new = tail[:room], tail[room:]
+    if not new or old != END[:room].ljust(room, b"\0"):
+        return False
+    start = (b"\n{" if first else b",\n{") + b'"id": "'
+    return room > len(END) or new[:1] == b"\0" or new.startswith(start[room:])
+
+
 _CREATED_AT = b', "created_at": "'
 
 
@@ -360,7 +372,7 @@ def check_canonical(descriptor, size, decode):
     tail = pread(descriptor, used - end, end)
     if tail == END and used == size:
         return Layout(end, tuple(counts.values()), last_created=last_created)
-    if _looks_torn(tail, end == 1):
+    if _looks_torn(tail, end == 1) or _looks_half_written(tail, end, end == 1):
         return Layout(end, tuple(counts.values()), torn=True, last_created=last_created)
     return None
 

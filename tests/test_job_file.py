@@ -534,6 +534,28 @@ class TornTest(TornFileTest):
                 self.edit(torn)
                 self.assert_cut_and_usable(torn, ["a"], size)
 
+    def test_append_of_several_pages_without_its_first_one_is_dropped(self):
+        """As a power cut leaves it on a file system that does not delay to give out blocks: the first page is as it was."""
+        for length in (100, 4096 - WIDTH - 200, 5000):
+            for room in (1, 2, 3, 4, 500):
+                with self.subTest(length=length, room=room):
+                    self.forget()
+                    self.edit(EMPTY)
+                    self.append("a", command="x" * length)
+                    shift = (PAGE - room - len(self.read("jobs.json")) + len(END)) % PAGE
+                    self.edit(EMPTY)
+                    self.append("a", command="x" * (length + shift))
+                    content, start, written = self.torn(rows(*"bcdefghijklmnopq", command="y" * 700))
+                    page = (start // PAGE + 1) * PAGE
+                    self.forget()
+                    torn = content[:page].ljust(page, b"\0") + written[page - start:]
+                    self.edit(torn)
+                    self.assert_cut_and_usable(torn, ["a"], "the first page")
+                    self.forget()
+                    torn = content[:page].ljust(page + PAGE, b"\0") + written[page + PAGE - start:]
+                    self.edit(torn)
+                    self.assert_cut_and_usable(torn, ["a"], "two pages")
+
     def test_bytes_that_are_cut_off_are_kept_beside_and_told(self):
         self.append("a")
         content, start, written = self.torn(rows("b"))
