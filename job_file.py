@@ -38,7 +38,9 @@ _ADVICE = {errno.ENOSPC: "; free some space and try again", errno.EDQUOT: "; fre
 
 
 class StorageFault(QueueError):
-    """The disk refused a read or a write; nothing was changed."""
+    """The disk refused a read or a write; nothing was changed. `path` is the file's."""
+
+    path = None
 
 
 class NotConfirmed(QueueError):
@@ -51,8 +53,9 @@ class Replaced(Exception):
 
 def storage_fault(action, path, error):
     """A StorageFault for an OSError, with what can be done about it."""
-    return StorageFault("cannot %s %s: %s%s; nothing was changed"
-                        % (action, path, error.strerror, _ADVICE.get(error.errno, "")))
+    fault = StorageFault("cannot %s %s: %s%s; nothing was changed" % (action, path, error.strerror, _ADVICE.get(error.errno, "")))
+    fault.path = path
+    return fault
 
 
 def not_confirmed(path, error):

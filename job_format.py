@@ -44,7 +44,9 @@ EMPTY = b"[\n]\n"
 
 
 class CorruptFile(QueueError):
-    """A job file does not hold an array of jobs; its message names the place."""
+    """A job file does not hold an array of jobs; its message names the place. `path` is the file's, where that is known."""
+
+    path = None
 
 
 # ---------------------------------------------------------------- records as bytes
@@ -419,8 +421,10 @@ def parse_any(path, content, decode):
             raise JsonError("extra text after the closing ]", text, at)
         return records
     except JsonError as error:
-        raise CorruptFile("%s, %s; nothing was changed: mend it, or let 'queuectl doctor --repair' save what can be read"
-                          % (path, error)) from None
+        fault = CorruptFile("%s, %s; nothing was changed: mend it, or let 'queuectl doctor --repair' save what can be read"
+                            % (path, error))
+        fault.path = path
+        raise fault from None
 
 
 def _decode_at(record, decode, text, at):

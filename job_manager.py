@@ -93,6 +93,21 @@ class JobManager:
                 self._index = None  # which knows of changes that were not made
                 raise
 
+    def _change_dying(self, operation):
+        """The result of `operation(bury)` for jobs that may die, done as by `_change`; `bury(jobs, output)` puts them into dlq.json. Where
+        that file is broken or cannot be opened it does nothing: jobs.json says that they are dead, and no worker waits for a repair."""
+        try:
+            return self._change(lambda: operation(self._bury), self._jobs, self._dlq)
+        except (CorruptFile, StorageFault) as error:
+            if error.path != self._dlq.path:
+                raise
+            fault = error
+        return self._change(lambda: operation(lambda jobs, output: self._tell_unburied(jobs, fault)), self._jobs)
+
+    def _tell_unburied(self, jobs, fault):
+        for job in jobs:
+            self._notice("%s; that %s is dead is noted in jobs.json alone" % (fault, job.id))
+
     # ------------------------------------------------------------ adding
 
     def enqueue(self, records, cwd, now, unique=False):
@@ -309,7 +324,7 @@ class JobManager:
     def _bury_doomed(self, now):
         """Move the jobs to the dead letter queue that wait for a dead one, and then those that wait for them; and tell of them."""
         while self._index is not None and self._index.doomed:
-            def bury():
+            def bury_all(bury):
                 done = []
                 while self._index is not None and self._index.doomed:
                     place = next(reversed(self._index.doomed))
@@ -318,12 +333,12 @@ class JobManager:
                     if lines is not None and column(lines[1], "state") == PENDING:
                         job = given_up(job_from_lines(lines, place), DEPENDENCY, now)
                         done.append(job._replace(options=dict(job.options, died_of=died_of)))
-                        self._bury(done[-1:], "")
+                        bury(done[-1:], "")
                         self._put(place, job)
                     del self._index.doomed[place]
                 return done
 
-            buried = self._change(bury, self._jobs, self._dlq)
+            buried = self._change_dying(bury_all)
             if buried and self.buried:
                 self.buried(buried)
 
@@ -366,13 +381,13 @@ class JobManager:
         afters = [given_back(job, at) if outcome is None else after_attempt(job, outcome, self.settings, at, seconds)
                   for job, outcome, at, _, seconds in ended]
 
-        def move():
-            results = [self._move(job, after, output) for (job, _, _, output, _), after in zip(ended, afters)]
+        def move(bury=None):
+            results = [self._move(job, after, output, bury) for (job, _, _, output, _), after in zip(ended, afters)]
             return results, self._claim_some(tokens, now)
 
         self._bury_doomed(now)  # before, so that nothing is recorded or claimed if that fails
         dies = any(after.state == DEAD for after in afters)
-        return self._change(move, *((self._jobs, self._dlq) if dies else (self._jobs,)))
+        return self._change_dying(move) if dies else self._change(move, self._jobs)
 
     def _claim_some(self, tokens, now):
         """The jobs that come next, one for each of these tokens if there are so many."""
@@ -387,25 +402,30 @@ class JobManager:
             self._index = None
         return following
 
-    def _move(self, job, after, output):
-        """Change a job that a worker holds into what it is `after`, or give back None if the worker does not hold it any more."""
+    def _move(self, job, after, output, bury):
+        """Change a job that a worker holds into what it is `after`, or give back None if the worker does not hold it any more.
+        `bury(jobs, output)` takes it if it is dead."""
         place, line2 = self._find(job)
         if line2 is None:
             return None
         if after.state == DEAD:
-            self._bury([after], output)
+            bury([after], output)
         self._put(place, after)
         self._claimed_in.pop(job.worker, None)
         return after if place == job.place else after._replace(place=place)
 
     def _bury(self, jobs, output):
+        """Put jobs into dlq.json. On a full disk they are dead without it: their state is changed in place."""
         rows = []
         for job in jobs:
             fields = dict(job.fields(), failed_at=job.updated_at, output=output)
             if job.reason == TIMEOUT:
                 fields["timed_out_after"] = time_limit(job, self.settings)
             rows.append((encode_line1(fields), encode_line2(job.standing())))
-        self._dlq.append(rows)
+        try:
+            self._dlq.append(rows)
+        except StorageFault as fault:
+            self._tell_unburied(jobs, fault)
 
     def taken_away(self, jobs):
         """Those of these running jobs whose token is gone from the file: they were cancelled, cleared, or set back by an editor."""

@@ -228,7 +228,7 @@ class EnqueueTest(ManagerTest):
 
     def test_disk_that_does_not_confirm_is_told_and_nothing_is_taken_back(self):
         self.add("a")
-        process = self.child("from job_manager import NotConfirmed\n"
+        process = self.child("from job_file import NotConfirmed\n"
                              "calls = []\n"
                              "def fsync(descriptor):\n"
                              "    calls.append(1)\n"
@@ -823,6 +823,42 @@ class DeadTest(ManagerTest):
             with self.assertRaises(CorruptFile):
                 operation()
         self.assertEqual((self.read("dlq.json"), self.claimed_ids()), (b"[{]", ["b"]))
+
+
+class BrokenDlqTest(ManagerTest):
+    """No worker waits for the repair of dlq.json: jobs.json says which jobs are dead, and the log has what they wrote."""
+
+    def assert_dead_without_entry(self, *ids):
+        """These jobs are dead in jobs.json alone, each was told of, and they are found once dlq.json is repaired."""
+        self.assertEqual(sorted(job_id for job_id, state in self.states().items() if state == DEAD), sorted(ids))
+        for job_id in ids:
+            self.assertIn("that %s is dead is noted in jobs.json alone" % job_id, "".join(self.notices))
+        if os.path.isdir(self.path("dlq.json")):
+            os.rmdir(self.path("dlq.json"))
+        else:
+            self.edit("dlq.json", "[]")
+        self.assertEqual(sorted(self.dead_ids()), sorted(ids))
+        self.assertEqual(self.jobs.retry(ALL, NOW), list(ids))
+
+    def test_a_job_dies_although_dlq_json_cannot_be_written(self):
+        for name, spoil in (("broken", lambda: self.edit("dlq.json", "[{]")), ("a folder", lambda: os.mkdir(self.path("dlq.json")))):
+            with self.subTest(name):
+                self.jobs.reset()
+                os.unlink(self.path("dlq.json"))
+                self.add("a", "b", "c")
+                spoil()
+                self.kill("a", "b")
+                self.assertEqual(self.claim().id, "c")
+                self.assert_dead_without_entry("a", "b")
+
+    def test_a_job_dies_with_one_before_it_although_dlq_json_is_broken(self):
+        self.add("a")
+        self.add("b", after=["a"])
+        self.add("c")
+        self.edit("dlq.json", "[{]")
+        self.kill("a")
+        self.assertEqual(self.claimed_ids(), ["c"])
+        self.assert_dead_without_entry("a", "b")
 
 
 class RetryTest(ManagerTest):
