@@ -227,9 +227,13 @@ class JobFile:
         self._foreign = None
         self._window, self._new, self._changed = b"", {}, []
         key = self._open_current()
-        if hint.intent:
+        # A power cut may leave older bytes under the inode, the size and the time of newer ones.
+        believed = hint.boot == self._lock.boot or key == _MISSING
+        if not believed:
+            hint.intent = 0
+        elif hint.intent:
             key = self._take_back(key)
-        if key == (hint.inode, hint.size, hint.mtime):
+        if believed and key == (hint.inode, hint.size, hint.mtime):
             return True
         if self._checked is None or self._checked[0] != key:
             return False
@@ -266,7 +270,7 @@ class JobFile:
 
     def _take_back(self, key):
         """Undo an append that was cut short. One that is whole (only its note was left) stays, and so does all that a note names
-        which does not belong to this file: one from before a power cut, or before an editor's save."""
+        which does not belong to this file: one from before an editor's save, or, where the system tells of no boots, a power cut."""
         hint = self._hint
         inode, size, _ = key
         start, hint.intent = hint.intent, 0

@@ -602,6 +602,17 @@ class IntentTest(TornFileTest):
                 setattr(hint, name, value)
             lock.write_hint(0, hint)
 
+    def test_append_that_was_begun_in_another_boot_is_known_by_its_shape_alone(self):
+        """Behind a power cut the note may be older than what is there."""
+        self.append("a", "b", "c")
+        first, second, _ = self.places()
+        self.edit(self.read("jobs.json")[:second + WIDTH + 1])
+        self.ids()
+        self.note(intent=first + WIDTH, intent_end=second + 2000)
+        with mock.patch("file_lock.boot_id", lambda: "another"):
+            reader = self.job_file()
+        self.assertEqual(self.change(lambda file: file.view().count()["pending"], reader), 2)
+
     def test_append_that_was_killed_is_taken_back_wherever_it_stopped(self):
         self.append("a")
         content, start, written = self.torn(rows("b", "c", command="x" * 300))
@@ -1343,6 +1354,24 @@ class NotesTest(JobFileTest):
                 self.assertEqual(lock.read_hint(0).boot, lock.boot)
             lock.boot += 1
             self.append("b")
+
+    def test_notes_of_another_boot_are_not_believed(self):
+        """A power cut may bring back older bytes, under the inode, the size and the time that the notes name."""
+        self.append("a", "b")
+        place = self.places()[0]
+        older = self.read("jobs.json")
+        self.put(0, line2("completed"))
+        times = os.stat(self.path("jobs.json"))
+        self.overwrite(older)
+        os.utime(self.path("jobs.json"), ns=(times.st_atime_ns, times.st_mtime_ns))
+        self.assertEqual(self.change(lambda file: file.view().count()["pending"]), 1)  # within one boot nobody does that
+        reader = self.job_file()
+        self.locks[reader].boot += 1
+        mark = self.mark()
+        self.assertEqual(self.change(lambda file: (file.view().count()["pending"], file.changes_since(mark)), reader), (2, None))
+        self.assertEqual(self.change(lambda file: file.line2(place), reader), line2())
+        generation = self.change(lambda file: file.gen, reader)
+        self.assertEqual(self.change(lambda file: file.gen, reader), generation)  # looked at once
 
     def test_notes_that_are_damaged_cost_a_look_at_everything_and_nothing_else(self):
         self.append("a", "b")
