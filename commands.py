@@ -9,8 +9,9 @@ from helpers import (DEFAULTS, SETTINGS, JsonError, QueueError, UsageError, chec
                      decode_utf8, encode_json, format_time, load_settings, parse_time, printable, printable_json, read_config,
                      save_setting, setting_named, settings_from, skip_whitespace, split_words)
 from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, InvalidJob, given_up
+from job_choice import Choice
 from job_format import STATES, CorruptFile
-from job_manager import Choice, JobManager
+from job_manager import JobManager
 from system import EDITOR, quote_words
 from terminal import (Follower, Progress, bar, bars, copy_to_stdout, display_width, fit, get_width, is_terminal, knows_unicode, length,
                       paint_state, showable, table, use_color, watch, when)

@@ -20,9 +20,9 @@ import time
 
 from file_lock import RING, new_gen
 from helpers import QueueError, format_time, parse_time
-from job_format import (CHUNK, COLUMN_NAMES, EMPTY, END, STATE_AT, STATES, WIDTH, CorruptFile, Layout, bare, blocks, check_canonical,
-                        count_block, counted, encode_line1, encode_line2, find_ids, lay_out, parse_any, parse_damaged, parse_record,
-                        pending_records, read_around, read_lines, recounted, rotten)
+from job_format import (AFTER_ID, CHUNK, COLUMN_NAMES, EMPTY, END, ID_AT, STATE_AT, STATES, WIDTH, CorruptFile, Layout, bare, blocks,
+                        check_canonical, count_block, counted, encode_id, encode_line1, encode_line2, find_ids, lay_out, parse_any,
+                        parse_damaged, parse_record, pending_records, read_around, read_lines, recounted, rotten)
 from system import OPEN_FILES_MOVE, open_private, pread, pwrite, remove_file, replace, sync, sync_folder
 
 _SETTLED = 0.2  # seconds that a strange file must have held still; an editor that truncates first shows an empty one for a moment
@@ -95,8 +95,9 @@ def keep_beside(path, kind, content):
 class View:
     """A job file as it was at one moment, read without the lock. Records that change meanwhile are seen before or after the change."""
 
-    def __init__(self, lock, path, descriptor, end, parsed, counts=None):
+    def __init__(self, lock, path, descriptor, end, parsed, counts=None, start=2):
         self._lock = lock
+        self._start = start
         self._counts = counts
         self._path = path
         self._descriptor = descriptor
@@ -130,7 +131,7 @@ class View:
     def _sound_blocks(self):
         """The blocks of the file as (offset, bytes, the counts of states); one in which a record was caught in the middle of a change is
         read again while no one changes it."""
-        for offset, block in blocks(self._descriptor, self._end):
+        for offset, block in blocks(self._descriptor, self._end, self._start):
             counts, total = count_block(block)
             if sum(counts) != total and self._lock is not None:
                 with self._lock:
@@ -138,14 +139,15 @@ class View:
                 counts = count_block(block)[0]
             yield offset, block, counts
 
-    def rows(self):
-        """All records as (place, row), the row as `lay_out` takes it, without parsing them. The file must be in our layout. Behind the
-        last one the view is closed: Windows replaces no open file."""
+    def rows(self, without=()):
+        """All records as (place, row), the row as `lay_out` takes it, without parsing them, but for those at the places `without`. The
+        file must be in our layout. Behind the last one the view is closed: Windows replaces no open file."""
         for offset, block in blocks(self._descriptor, self._end):
             lines = block.split(b"\n")
             for number in range(0, len(lines) - 1, 2):
                 place = offset + len(lines[number]) + 1
-                yield place, (bare(lines[number]), lines[number + 1][:WIDTH])
+                if place not in without:
+                    yield place, (bare(lines[number]), lines[number + 1][:WIDTH])
                 offset = place + len(lines[number + 1]) + 1
         self.__exit__()
 
@@ -157,14 +159,17 @@ class View:
         """The pending records, as `pending_records` gives them. The file must be in our layout."""
         return pending_records(self._descriptor, self._end, again=self._read_again)
 
-    def records(self, states=STATES, containing=b""):
-        """The records in those states as (place, object), in order; with `containing`, only those whose line 1 has these bytes
-        (a quick sieve). The place is 0 where the file is in another layout."""
+    def records(self, states=STATES, containing=b"", ids=None):
+        """The records in those states as (place, object), in order; with `ids`, only those with one of them, and with `containing`, only
+        those whose line 1 has these bytes (a quick sieve). The place is 0 where the file is in another layout."""
         if self._parsed is not None:
             for record in self._parsed:
-                if record["state"] in states and containing in encode_line1(record):
+                if record["state"] in states and containing in encode_line1(record) and (ids is None or record["id"] in ids):
                     yield 0, dict(record)
             return
+        names = None if ids is None else set(map(encode_id, ids))
+        if names is not None and len(names) == 1 and not containing:
+            containing = next(iter(names))
         wanted = re.compile(b'\n "state": "(?:%s)"' % "|".join(states).encode("ascii"))
         for offset, block, _ in self._sound_blocks():
             if containing not in block:
@@ -173,6 +178,8 @@ class View:
                 middle = match.start()
                 start = block.rfind(b"\n", 0, middle) + 1
                 if containing and block.find(containing, start, middle) < 0:
+                    continue
+                if names is not None and block[start + ID_AT:block.find(AFTER_ID, start, middle)] not in names:
                     continue
                 try:
                     yield offset + middle + 1, parse_record(block[start:middle], block[middle + 1:middle + 1 + WIDTH])
@@ -408,8 +415,7 @@ class JobFile:
 
     def pending_since(self, mark, whole=False):
         """The pending records that were added since `mark`, as `pending_records` gives them."""
-        end = mark[2]
-        return pending_records(self._descriptor, self.end, end + 1 if end == 1 else end + 2, whole) if self.end > end else ()
+        return pending_records(self._descriptor, self.end, _behind(mark), whole) if self.end > mark[2] else ()
 
     def line2(self, place):
         """The line 2 at a place, or None if no record has its line 2 there."""
@@ -451,15 +457,17 @@ class JobFile:
                     % (self.path, ", ".join(self._foreign.damaged[:20])))
         return None
 
-    def view(self, locked=False):
-        """A View of the file as it is now; the caller closes it. `locked` says that it is done with before the lock is released."""
+    def view(self, locked=False, since=None):
+        """A View of the file as it is now, or of what was added `since` a mark; the caller closes it. `locked` says that it is done with
+        before the lock is released."""
         lock = None if locked else self._lock
         if self._foreign is not None and self._foreign.records is not None:
             parsed = [dict(job.fields(), **dict(zip(COLUMN_NAMES, job.standing()))) for job in self._foreign.records]
         elif self._descriptor is None:
             parsed = []
         else:
-            return View(lock, self.path, os.dup(self._descriptor), self.end, None, self._hint.counts)
+            start = 2 if since is None else _behind(since)
+            return View(lock, self.path, os.dup(self._descriptor), self.end, None, self._hint.counts, start)
         return View(lock, self.path, None, 0, parsed)
 
     # -- changing
@@ -658,6 +666,11 @@ class JobFile:
             self._lock.write_hint(self._slot, hint)
         except OSError:
             return  # a full disk: the next one checks the whole file, no more
+
+
+def _behind(mark):
+    """Where the first record begins that was added since a mark, if any was."""
+    return mark[2] + (1 if mark[2] == 1 else 2)
 
 
 def _with_created_at(jobs, written, twins):

@@ -202,22 +202,28 @@ def _middles(block):
 
 def find_ids(descriptor, end, ids):
     """The records of a canonical file whose id is one of `ids`, as (id, place, state), without parsing the others."""
-    wanted = {encode_json(job_id).encode("utf-8"): job_id for job_id in ids}
+    wanted = {encode_id(job_id): job_id for job_id in ids}
     for offset, block in blocks(descriptor, end):
         if len(wanted) == 1 and next(iter(wanted)) not in block:
             continue
         lines = block.split(b"\n")
         for number in range(0, len(lines) - 1, 2):
             line1, line2 = lines[number], lines[number + 1]
-            job_id = wanted.get(line1[_ID_AT:line1.find(_AFTER_ID)])
+            job_id = wanted.get(line1[ID_AT:line1.find(AFTER_ID)])
             offset += len(line1) + 1
             if job_id is not None:
                 yield job_id, offset, column(line2, "state")
             offset += len(line2) + 1
 
 
-_ID_AT = len('{"id": ')
-_AFTER_ID = b', "command": '
+# An id stands between these in a line 1; it holds no quote that is not escaped.
+ID_AT = len('{"id": ')
+AFTER_ID = b', "command": '
+
+
+def encode_id(job_id):
+    """An id as it stands in a line 1. One with half of a surrogate pair is in none."""
+    return encode_json(job_id).encode("utf-8", "surrogatepass")
 
 
 def counted(rows, counts):

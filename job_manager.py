@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import os
 from collections import namedtuple
+from functools import partial
 
 from file_lock import FileLock
 from helpers import QueueError, encode_json, format_time, parse_time
 from job import (CANCELLED, COMPLETED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, TIMEOUT, InvalidJob, Outcome, after_attempt,
                  claimed, find_cycle, first_run_at, given_back, given_up, job_from_checked, job_from_lines, job_from_record, new_job_fields,
                  ready_at, retried, time_limit)
+from job_choice import JobNotFound, Selection, buried_jobs, last_touched_before, refuse_missing
 from job_format import STATES, CorruptFile, column, encode_line1, encode_line2
 from job_file import JobFile, Replaced, StorageFault, not_confirmed, open_files, storage_fault
 from system import open_private, remove_file, sync, sync_folder, wake
@@ -24,17 +26,12 @@ from system import open_private, remove_file, sync, sync_folder, wake
 # What an entry of dlq.json says besides the job itself.
 BURIED = ("failed_at", "output", "timed_out_after", "died_of")
 
-# What `retry`, `purge` and `clean` choose: these ids (None: all), last changed before this time (as `format_time` makes it; None: any).
-Choice = namedtuple("Choice", "ids before")
+_NO_DEAD_JOB = "there is no dead job %r; 'queuectl dlq list' shows those that there are"
 
 
 # How a claimed job ended at `now` (seconds since the epoch) after so many seconds (0: not known): its Outcome, or None if it goes back and
 # that attempt is not counted, and its last lines, which go into dlq.json if it dies.
 Ended = namedtuple("Ended", "job outcome now output seconds")
-
-
-class JobNotFound(QueueError):
-    """No job has that id."""
 
 
 class JobChanged(QueueError):
@@ -415,17 +412,22 @@ class JobManager:
         return after if place == job.place else after._replace(place=place)
 
     def _bury(self, jobs, output):
-        """Put jobs into dlq.json. On a full disk they are dead without it: their state is changed in place."""
-        rows = []
-        for job in jobs:
-            fields = dict(job.fields(), failed_at=job.updated_at, output=output)
-            if job.reason == TIMEOUT:
-                fields["timed_out_after"] = time_limit(job, self.settings)
-            rows.append((encode_line1(fields), encode_line2(job.standing())))
+        """Put jobs into dlq.json, all with the same last lines. On a full disk they are dead without it: a state is changed in place."""
+        self._bury_each([(job, output) for job in jobs])
+
+    def _bury_each(self, pairs):
+        """Put jobs into dlq.json, each with its last lines."""
         try:
-            self._dlq.append(rows)
+            self._dlq.append([self._entry(job, output) for job, output in pairs])
         except StorageFault as fault:
-            self._tell_unburied(jobs, fault)
+            self._tell_unburied([job for job, _ in pairs], fault)
+
+    def _entry(self, job, output):
+        """The entry of dlq.json for a job that has died, as a row."""
+        fields = dict(job.fields(), failed_at=job.updated_at, output=output)
+        if job.reason == TIMEOUT:
+            fields["timed_out_after"] = time_limit(job, self.settings)
+        return encode_line1(fields), encode_line2(job.standing())
 
     def taken_away(self, jobs):
         """Those of these running jobs whose token is gone from the file: they were cancelled, cleared, or set back by an editor."""
@@ -466,38 +468,44 @@ class JobManager:
         except OSError as error:
             raise not_confirmed(path, error) from None
 
+    def _act(self, selections, choose, act, *files):
+        """What `act(chosen)` gives back, under the lock, for what `choose(selections)` gives back then; [] if it chooses nothing.
+
+        The selections are made without the lock and brought up to date under it, unless so much goes on that they never are. `choose`
+        raises JobNotFound; it is asked before, too, so that a command which has nothing to do changes nothing.
+        """
+        for whole in (False, False, True):
+            for selection in selections:
+                selection.look(self._lock)
+            if not choose(*selections):
+                return []
+            done = self._change(partial(_act_now, selections, choose, act, whole), *files)
+            if done is not None:
+                break
+        return done
+
     def cancel(self, ids, now, output):
         """Move the pending and the running jobs with these ids to the dead letter queue, with reason "cancelled"; gives them back as
         they were. A running one is ended by its worker, which sees that it was taken away. `output(job)` gives its last lines.
         Raises JobNotFound for an id without such a job.
         """
         ids = list(dict.fromkeys(ids))
-        chosen = [job for job_id in ids for job in self.find(job_id) if job.state in (PENDING, PROCESSING)]
-        missing = [job_id for job_id in ids if job_id not in {job.id for job in chosen}]
-        if missing:
-            raise JobNotFound("job %r is not waiting or running, and cannot be cancelled" % missing[0])
 
-        def bury():
-            done = []
-            for job in chosen:
-                place, line2 = self._find(job)
-                if line2 is not None and column(line2, "state") in (PENDING, PROCESSING):
-                    done.append(job_from_lines(self._jobs.lines(place), place))
-            for job in done:
-                self._bury([given_up(job, CANCELLED, now)], output(job))
-            for job in done:
+        def choose(there):
+            refuse_missing(ids, there.jobs, "there is no job %r; 'queuectl list' shows all")
+            jobs = [job for job in there.jobs if job.state in (PENDING, PROCESSING)]
+            refuse_missing(ids, jobs, "job %r is not waiting or running, and cannot be cancelled")
+            turn = {job_id: number for number, job_id in enumerate(ids)}
+            return sorted(jobs, key=lambda job: turn[job.id])
+
+        def bury(jobs):
+            self._bury_each([(given_up(job, CANCELLED, now), output(job)) for job in jobs])
+            for job in jobs:
                 self._put(job.place, given_up(job, CANCELLED, now))
-            return done, self._jobs.keep()
+            return jobs, self._jobs.keep()
 
-        cancelled = []
-        while chosen:  # again for those that were claimed or put off meanwhile
-            done, descriptor = self._change(bury, self._jobs, self._dlq)
-            self._synced(descriptor)
-            cancelled += done
-            left = {job.key for job in chosen} - {job.key for job in done}
-            chosen = [job for job_id in ids for job in self.find(job_id) if job.key in left and job.state in (PENDING, PROCESSING)]
-        if not cancelled:
-            raise JobNotFound("job %r has just ended, and cannot be cancelled" % ids[0])
+        cancelled, descriptor = self._act([Selection(self._jobs, ids=ids)], choose, bury, self._jobs, self._dlq)
+        self._synced(descriptor)
         return cancelled
 
     def abandoned(self, runs):
@@ -622,8 +630,7 @@ class JobManager:
     def find(self, job_id):
         """All jobs with that id, the oldest first. Raises JobNotFound."""
         with self._view(self._jobs) as view:
-            sieve = encode_json(job_id).encode("utf-8", "surrogatepass")
-            found = [job_from_checked(record, place) for place, record in view.records(containing=sieve) if record["id"] == job_id]
+            found = [job_from_checked(record, place) for place, record in view.records(ids=(job_id,))]
         if not found:
             raise JobNotFound("there is no job %r; 'queuectl list' shows all" % job_id)
         return found
@@ -656,79 +663,85 @@ class JobManager:
     def retry(self, choice, now):
         """Bring dead jobs back to pending, their attempts 0; gives back their ids. A cancelled one must be named. Raises JobNotFound
         for an id without a dead job."""
-        chosen = [job for job in self._chosen_dead(choice) if choice.ids is not None or job.reason != CANCELLED]
+        def choose(dead, entries):
+            return [job for job in _choose_buried(choice, dead, entries) if choice.ids is not None or job.reason != CANCELLED]
 
-        def bring_back():
-            keys = {job.key for job in chosen}
-            ids = []
-            with self._jobs.view(locked=True) as view:
-                known = {}
-                for place, record in view.records(containing=_common(chosen)):
-                    if (record["id"], record["created_at"]) in keys:
-                        known[(record["id"], record["created_at"])] = (place, record["state"])
-            for job in chosen:
-                place, state = known.get(job.key, (0, None))
-                back = retried(job, now)
-                if state == DEAD:
-                    self._put(place, back)
-                elif state is None:  # only dlq.json still has it
-                    fields = {name: value for name, value in back.fields().items() if name not in BURIED}
-                    self._jobs.append([(encode_line1(fields), encode_line2(back.standing()))])
-                else:
-                    continue
-                ids.append(job.id)
-            lonely = any(job.key not in known for job in chosen)
+        def bring_back(jobs):
+            jobs = self._still_buried(jobs, choice)
+            lonely = [job for job in jobs if not job.place]  # only dlq.json still has them
+            for job in jobs:
+                if job.place:
+                    self._put(job.place, retried(job, now))
+            if lonely:
+                self._jobs.append([_without_burial(retried(job, now)) for job in lonely])
             # On the disk before its entry goes, or a power cut may leave a job in neither file.
-            if not self._synced(self._jobs.keep(), always=lonely):
+            if not self._synced(self._jobs.keep(), always=bool(lonely)):
                 raise Replaced
-            self._drop(self._dlq, lambda key: key in keys)
-            return ids
+            self._drop(self._dlq, jobs)
+            return [job.id for job in jobs]
 
-        ids = self._change(bring_back, self._jobs, self._dlq)
+        ids = self._act(self._select_dead(choice), choose, bring_back, self._jobs, self._dlq)
         self.wake_workers()
         return ids
 
-    def _chosen_dead(self, choice):
-        jobs = [job for job in self.dead() if _matches(job, choice)]
-        missing = [job_id for job_id in choice.ids or () if job_id not in {job.id for job in jobs}]
-        if missing:
-            raise JobNotFound("there is no dead job %r; 'queuectl dlq list' shows those that there are" % missing[0])
+    def _select_dead(self, choice):
+        return Selection(self._jobs, (DEAD,), choice.ids), Selection(self._dlq, ids=choice.ids)
+
+    def _still_buried(self, jobs, choice):
+        """Of these jobs those that are dead, under the lock: not the entries of dlq.json (their place is 0) whose job lives on, as a crash
+        leaves them. Raises JobNotFound for an id that was chosen and has none."""
+        lonely = {job.id for job in jobs if not job.place}
+        if lonely:
+            with self._jobs.view(locked=True) as view:
+                alive = {(record["id"], record["created_at"]) for _, record in view.records(ids=lonely)}
+            jobs = [job for job in jobs if job.place or job.key not in alive]
+            refuse_missing(choice.ids, jobs, _NO_DEAD_JOB)
         return jobs
 
     def purge(self, choice):
         """Remove dead jobs for good, from both files; gives them back. Raises JobNotFound for an id without a dead job."""
-        chosen = self._chosen_dead(choice)
-        return self._remove(chosen, (DEAD,))
+        return self._act(self._select_dead(choice), partial(_choose_buried, choice),
+                         lambda jobs: self._remove(self._still_buried(jobs, choice)), self._jobs, self._dlq)
 
     def clean(self, state, choice):
-        """Remove jobs in one state (completed or dead); gives them back. Raises JobNotFound for an id without such a job."""
+        """Remove jobs in one state (completed or dead), but those that another one comes after; gives them back. Raises JobNotFound for
+        an id without such a job."""
         if state == DEAD:
             return self.purge(choice)
-        chosen = [job for job in self.jobs((state,)) if _matches(job, choice)]
-        missing = [job_id for job_id in choice.ids or () if job_id not in {job.id for job in chosen}]
-        if missing:
-            raise JobNotFound("there is no %s job %r" % (state, missing[0]))
-        named = {job_id for job in self.jobs((PENDING, PROCESSING, DEAD), b', "after": ') for job_id in job.after}
-        return self._remove([job for job in chosen if job.id not in named], (state,))
 
-    def _remove(self, chosen, states):
-        keys = {job.key for job in chosen}
+        def choose(ended, dependent):
+            jobs = [job for job in ended.jobs if last_touched_before(job, choice.before)]
+            refuse_missing(choice.ids, jobs, "there is no %s job %%r" % state)
+            named = {job_id for job in dependent.jobs for job_id in job.after}
+            return [job for job in jobs if job.id not in named]
 
-        def remove():
-            self._drop(self._dlq, lambda key: key in keys)
-            self._drop(self._jobs, lambda key: key in keys, states)
+        selections = (Selection(self._jobs, (state,), choice.ids),
+                      Selection(self._jobs, (PENDING, PROCESSING, DEAD), containing=b', "after": '))
+        return self._act(selections, choose, self._remove, self._jobs, self._dlq)
 
-        if chosen:
-            self._change(remove, self._jobs, self._dlq)
-        return chosen
-
-    def _drop(self, file, goes, states=STATES):
-        """Rewrite a file without the records in `states` whose key `goes(key)`; not at all if there are none."""
-        with file.view(locked=True) as view:
-            places = {place for place, record in view.records(states) if goes((record["id"], record["created_at"]))}
+    def _remove(self, jobs):
+        """Remove these jobs, which are at their places in jobs.json (0: nowhere), and their entries of dlq.json."""
+        self._drop(self._dlq, jobs)
+        places = {job.place for job in jobs} - {0}
         if places:
-            with file.view(locked=True) as view:
-                file.rewrite(row for place, row in view.rows() if place not in places)
+            self._without(self._jobs, places)
+        return jobs
+
+    def _drop(self, file, jobs):
+        """Rewrite a file without the records of these jobs; not at all if there are none."""
+        if not jobs:
+            return
+        keys = {job.key for job in jobs}
+        with file.view(locked=True) as view:
+            places = {place for place, record in view.records(ids={job.id for job in jobs}) if (record["id"], record["created_at"]) in keys}
+        if places:
+            self._without(file, places)
+
+    @staticmethod
+    def _without(file, places):
+        """Rewrite a file without the records at these places."""
+        with file.view(locked=True) as view:
+            file.rewrite(row for _, row in view.rows(places))
 
     def reset(self):
         """Remove all jobs, also the dead ones."""
@@ -750,13 +763,24 @@ class JobManager:
                 file.leave()
 
 
-def _matches(job, choice):
-    return (choice.ids is None or job.id in choice.ids) and (choice.before is None or (job.updated_at or job.created_at) < choice.before)
+def _act_now(selections, choose, act, whole):
+    """What `act` gives back for what is chosen now, under the lock; None if a selection cannot be brought up to date."""
+    if not all(selection.catch_up(whole) for selection in selections):
+        return None
+    chosen = choose(*selections)
+    return act(chosen) if chosen else []
 
 
-def _common(jobs):
-    """Bytes that stand in line 1 of each of these jobs: a sieve for one job, none for several."""
-    return jobs[0].created_at.encode("ascii") if len(jobs) == 1 else b""
+def _choose_buried(choice, dead, entries):
+    """The jobs of the dead letter queue that are chosen, of the dead ones of jobs.json and of the entries of dlq.json."""
+    jobs = [job for job in buried_jobs(dead.jobs, entries.jobs) if last_touched_before(job, choice.before)]
+    refuse_missing(choice.ids, jobs, _NO_DEAD_JOB)
+    return jobs
+
+
+def _without_burial(job):
+    """A job that dlq.json alone had, as a row of jobs.json."""
+    return encode_line1({name: value for name, value in job.fields().items() if name not in BURIED}), encode_line2(job.standing())
 
 
 def _encode_line1(fields):

@@ -24,7 +24,7 @@ import process_tree
 import supervisor
 import worker_manager
 from job import CANCELLED, COMPLETED, DEAD, FAILED, PENDING, PROCESSING, TIMEOUT, Outcome
-from job_manager import JobNotFound
+from job_choice import JobNotFound
 from tests.test_worker_manager import FOR_EVER, GATE, WorkerTest, is_alive
 
 ALL = os.environ.get("QUEUECTL_FAULTS") == "all"

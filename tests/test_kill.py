@@ -18,7 +18,7 @@ import unittest
 import main
 from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, job_from_record
 from job_format import check_canonical
-from job_manager import Choice
+from job_choice import Choice
 from tests.base import DEADLINE
 from tests.test_worker_manager import WorkerTest
 

@@ -10,7 +10,7 @@ import unittest
 
 from helpers import DEFAULTS, format_time
 from job import DEAD, FAILED, InvalidJob, Outcome, backoff_delay, find_cycle, first_run_at, job_from_record, ready_at, time_limit
-from job_manager import Choice
+from job_choice import Choice
 from tests.base import ROOT, WINDOWS, HomeTest
 
 NOW = 1800000000.0
