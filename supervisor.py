@@ -25,6 +25,7 @@ _TICK = 1.0  # seconds between two looks at requests and at dead workers
 _MOST_AHEAD = 32  # jobs that are claimed at once
 _AHEAD = 0.03  # seconds that they should take, by the last one that ended
 _REMIND = 60.0  # seconds between two times that the same fault is logged
+_AGAIN = 1.0  # seconds after the first signal from which another one is a second wish
 _STALE = 0.05  # seconds after which an end must be recorded, and a claimed job must have been started
 
 
@@ -109,6 +110,30 @@ class Batch:
         return bool(self._ended and moment - self._since > _STALE or self._ahead and moment - self._ahead[0][1] > _STALE)
 
 
+class StopSignals:
+    """What signals ask a worker process for: the first to take no more jobs, the second to end those that run.
+
+    One wish may arrive as several: timeout(1) and a service manager each send a TERM, and who closes a terminal has a HUP come from the
+    kernel and from the shell. So what comes within a second of the first is the first, and HUP never is the second.
+    """
+
+    def __init__(self, clock=time.monotonic):
+        self._clock = clock
+        self._first = None  # when it came
+        self.again = False  # whether there was a second
+
+    def __bool__(self):
+        return self._first is not None
+
+    def note(self, number, frame=None):
+        """A signal has come (for signal.signal)."""
+        now = self._clock()
+        if self._first is None:
+            self._first = now
+        elif now - self._first >= _AGAIN and number != getattr(signal, "SIGHUP", None):
+            self.again = True
+
+
 class Supervisor:
     """A worker process from its start to its end. `run` is its life; everything else is called by it or by its threads."""
 
@@ -123,7 +148,7 @@ class Supervisor:
         self._launch = Launcher()
         self._announcer = Announcer(home, self._environ, self._launch)
         self._run_folder = os.path.join(home, "run")
-        self._signals = 0
+        self._signals = StopSignals()
         self._former_handlers = self._take_signals()  # before anyone can find us to send one
         self._file = WorkerFile(self._run_folder, count, given_token(environ, self._run_folder))
         self._waker = Waker(self._file.path[:-len("json")] + "wake")
@@ -226,14 +251,11 @@ class Supervisor:
         return None
 
     def _take_signals(self):
-        def handle(number, frame):
-            self._signals += 1
-
         former = []
         for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as nohup asks
-                former.append((number, signal.signal(number, handle)))
+                former.append((number, signal.signal(number, self._signals.note)))
         return former
 
     def _until_due(self):
@@ -333,8 +355,8 @@ class Supervisor:
             request = self._stop_request()
             if self._signals or request:
                 if not self._stop.is_set():
-                    self._begin_stop("stopping: the running jobs may end (again: they are ended)")
-            if (self._signals > 1 or request == "now") and not self._now:
+                    self._begin_stop("stopping: the running jobs may end (again, a second later: they are ended)")
+            if (self._signals.again or request == "now") and not self._now:
                 self._now = True
                 log("ending the running jobs; they go back to the queue")
         if self._now:

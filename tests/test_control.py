@@ -597,7 +597,7 @@ class TestCtrlC(ControlTest):
         os.write(self.master, CTRL_C)
         self.wait_for(lambda: "stopping" in self.text(worker.words))
         self.assertEqual((len(self.naps()), self.job("x").state), (NAPS, PROCESSING))
-        os.write(self.master, CTRL_C)
+        self.wait_for(lambda: os.write(self.master, CTRL_C) and "ending" in self.text(worker.words))
         self.assert_ended(worker)
         self.assertEqual((self.naps(), self.job("x").state, self.job("x").attempts), ([], PENDING, 0))
         self.assertFalse(os.path.exists(self.path("reached")))

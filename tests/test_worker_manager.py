@@ -97,6 +97,14 @@ class WorkerTest(QueueTest):
             self.wait_for(lambda: process.poll() is not None
                           or int(_status(process.pid).get("voluntary_ctxt_switches", 0)) > before + 10)
 
+    def signal_again(self, process, number):
+        """Signal a worker that has had its first signal, until it says that it has taken this for another one."""
+        def taken():
+            process.send_signal(number)
+            return "ending the running jobs" in self.text(process.words)
+
+        self.wait_for(taken)
+
     def stop(self, *workers):
         """Stop workers as a signal does, and wait for their clean end."""
         for process in workers:
@@ -352,7 +360,7 @@ class TestDrain(WorkerTest):
         first.terminate()
         self.wait_for(lambda: "stopping" in self.text(first.words))
         self.assertIsNone(second.poll())
-        first.terminate()
+        self.signal_again(first, signal.SIGTERM)
         self.assert_ended(first)
         self.write("go", "")
         self.assert_ended(second)
@@ -521,18 +529,43 @@ class TestSignals(WorkerTest):
                 self.queue.reset()
 
     def test_the_second_ends_it_and_it_goes_back_to_the_queue(self):
-        for name in self.SIGNALS:
+        for name in ("SIGINT", "SIGTERM"):
             with self.subTest(signal=name):
                 self.add(name, GATE)
                 worker = self.worker()
                 self.wait_for_file("here-" + name)
                 worker.send_signal(getattr(signal, name))
                 self.wait_for(lambda: "stopping" in self.text(worker.words))
-                worker.send_signal(getattr(signal, name))
+                self.signal_again(worker, getattr(signal, name))
                 self.assert_ended(worker)
                 job = self.job(name)
                 self.assertEqual((job.state, job.attempts), ("pending", 0))
                 self.queue.reset()
+
+    def test_several_at_once_are_one(self):
+        self.add("x", GATE)
+        worker = self.worker()
+        self.wait_for_file("here-x")
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            worker.send_signal(number)
+        self.wait_for(lambda: "stopping" in self.text(worker.words))
+        self.wait_for_looks(worker)
+        self.write("go", "")
+        self.assert_ended(worker)
+        self.assertEqual((self.job("x").state, self.job("x").attempts), ("completed", 1))
+
+    def test_which_is_a_second_one(self):
+        int_, term, hup = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+        for numbers, times, again in (((term,), (5,), False), ((term, term), (5, 5.9), False), ((term, int_), (5, 6), True),
+                                      ((term, term, term), (5, 5.3, 6.1), True), ((hup, hup), (5, 60), False),
+                                      ((int_, hup), (5, 60), False), ((hup, int_), (5, 7), True), ((hup, hup, term), (5, 7, 9), True)):
+            with self.subTest(numbers=numbers, times=times):
+                clock = iter(times)
+                signals = supervisor.StopSignals(lambda: next(clock))
+                self.assertFalse(signals)
+                for number in numbers:
+                    signals.note(number)
+                self.assertEqual((bool(signals), signals.again), (True, again))
 
     def test_an_idle_worker_ends_at_the_first(self):
         for name in self.SIGNALS:
