@@ -313,13 +313,22 @@ def check_setting(setting, value):
 
 def read_config(path):
     """The object that config.json holds, unknown keys included; empty if there is no such file. Raises InvalidSettings."""
+    return decode_config(config_content(path), path)
+
+
+def config_content(path):
+    """The bytes of config.json; none if there is no such file. Raises InvalidSettings."""
     try:
         with open(path, "rb") as file:
-            content = file.read()
+            return file.read()
     except FileNotFoundError:
-        return {}
+        return b""
     except OSError as error:
         raise InvalidSettings("cannot read %s: %s" % (path, error.strerror)) from None
+
+
+def decode_config(content, path):
+    """The object that these bytes of a config.json hold; empty if they are blank. Raises InvalidSettings."""
     try:
         record = decode_json(decode_utf8(content)) if content.strip() else {}
     except JsonError as error:

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from itertools import count as count_up
 
-from helpers import QueueError, load_settings, log, parse_time
+from helpers import DEFAULTS, InvalidSettings, QueueError, config_content, decode_config, log, parse_time, settings_from
 from job import CANCELLED, COMPLETED, DEAD, DEPENDENCY, PENDING, PROCESSING, ready_at
 from job_manager import Ended
 from job_runner import PATIENCE, STOPPED, Announcer, Attempt, LogFile, job_environ, last_lines, young_log_path
@@ -25,6 +25,7 @@ _TICK = 1.0  # seconds between two looks at requests and at dead workers
 _MOST_AHEAD = 32  # jobs that are claimed at once
 _AHEAD = 0.03  # seconds that they should take, by the last one that ended
 _REMIND = 60.0  # seconds between two times that the same fault is logged
+_BLANK = 5.0  # seconds after which an empty or missing config.json is meant
 _AGAIN = 1.0  # seconds after the first signal from which another one is a second wish
 _STALE = 0.05  # seconds after which an end must be recorded, and a claimed job must have been started
 
@@ -134,14 +135,52 @@ class StopSignals:
             self.again = True
 
 
+class FollowedSettings:
+    """config.json as a running worker follows it.
+
+    Whoever saves it in place, or moves another one to its place, leaves it empty or missing for a moment: `> config.json`, scp, an editor.
+    Jobs of that moment would run by the defaults, without their runner or with fewer retries, so that it counts as broken until it has been
+    so for some seconds.
+    """
+
+    def __init__(self, path, clock=time.monotonic):
+        self._path = path
+        self._clock = clock
+        self._taken = None  # what it held when its settings were last taken, as bytes; blank is b""
+        self._blank_since = None
+
+    def look(self):
+        """The settings, if they are others than at the last look (the first one, too); None if not. Raises InvalidSettings."""
+        content = config_content(self._path)
+        if not content.strip():
+            return self._look_at_blank()
+        self._blank_since = None
+        if content == self._taken:
+            return None
+        settings = settings_from(decode_config(content, self._path), self._path)
+        self._taken = content
+        return settings
+
+    def _look_at_blank(self):
+        if not self._taken:  # as it was when this process was started
+            self._taken = b""
+            return None
+        now = self._clock()
+        if self._blank_since is None:
+            self._blank_since = now
+        if now - self._blank_since < _BLANK:
+            raise InvalidSettings("%s is empty or gone" % self._path)
+        self._taken, self._blank_since = b"", None
+        return DEFAULTS
+
+
 class Supervisor:
     """A worker process from its start to its end. `run` is its life; everything else is called by it or by its threads."""
 
     def __init__(self, home, jobs, config_path, environ, count, drain, runner=None):
         self._home = home
         self._jobs = jobs
-        self._config_path = config_path
-        self._config_key = None
+        self._config = FollowedSettings(config_path)
         self._own_settings = {} if runner is None else {"runner": runner}
         jobs.settings = jobs.settings._replace(**self._own_settings)
         self._environ = job_environ(environ, home)
@@ -327,22 +366,14 @@ class Supervisor:
 
     def _follow_settings(self):
         try:
-            stat = os.stat(self._config_path)
-            key = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
-        except OSError:
-            key = None
-        if key == self._config_key:
-            return
-        first, self._config_key = self._config_key is None, key
-        try:
-            settings = load_settings(self._config_path)._replace(**self._own_settings)
+            settings = self._config.look()
         except QueueError as error:
-            log("%s; going on with the settings as they were" % error)
+            self._fault("%s; going on with the settings as they were" % error)
             return
-        if settings != self._jobs.settings:
+        settings = None if settings is None else settings._replace(**self._own_settings)
+        if settings is not None and settings != self._jobs.settings:
             self._jobs.settings = settings
-            if not first:
-                log("settings read again")
+            log("settings read again")
 
     def _look_for_own_file(self):
         """Without our file nobody can find us, and others take our jobs for abandoned: it was removed with the home, or by hand."""

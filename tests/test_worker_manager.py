@@ -12,6 +12,7 @@ import sys
 import time
 import unittest
 
+import helpers
 import job_runner
 import supervisor
 import worker_manager
@@ -894,6 +895,57 @@ class TestFilesThatChange(WorkerTest):
         self.add("last", "exit 1")
         self.assertEqual(self.wait_for_state("last", "dead").attempts, 3)
         self.stop(worker)
+
+    def test_an_empty_or_missing_config_of_a_moment_changes_nothing(self):
+        self.settings(max_retries=0)
+        worker = self.worker()
+        for number, spoil in enumerate((lambda: self.write("config.json", ""), lambda: os.unlink(self.path("config.json")))):
+            spoil()
+            self.wait_for(lambda: self.text(worker.words).count("is empty or gone; going on with the settings as they were") == 1)
+            self.add("bad%d" % number, "exit 1")
+            self.assertEqual(self.wait_for_state("bad%d" % number, "dead").attempts, number + 1)
+            self.settings(max_retries=number + 1)
+            self.wait_for(lambda: self.text(worker.words).count("settings read again") == number + 1)
+        self.stop(worker)
+
+    def test_config_that_is_empty_or_gone_counts_as_such_after_some_seconds(self):
+        now = [100.0]
+        followed = supervisor.FollowedSettings(self.path("config.json"), lambda: now[0])
+
+        def looks(*times):
+            """What is seen at those times: a max_retries, None for no change, or a refusal."""
+            seen = []
+            for moment in times:
+                now[0] = moment
+                try:
+                    settings = followed.look()
+                    seen.append(None if settings is None else settings.max_retries)
+                except helpers.InvalidSettings:
+                    seen.append("refused")
+            return seen
+
+        self.settings(max_retries=7)
+        self.assertEqual(looks(1, 2), [7, None])
+        for name, spoil in (("empty", lambda: self.write("config.json", "")), ("blank", lambda: self.write("config.json", " \n")),
+                            ("gone", lambda: os.unlink(self.path("config.json")))):
+            with self.subTest(name):
+                spoil()
+                self.assertEqual(looks(10, 14.9), ["refused", "refused"])
+                self.settings(max_retries=7)
+                self.assertEqual(looks(15.1), [None])
+                spoil()
+                self.assertEqual(looks(20, 24.9, 25, 26), ["refused", "refused", helpers.DEFAULTS.max_retries, None])
+                self.settings(max_retries=7)
+                self.assertEqual(looks(30, 31), [7, None])
+        self.write("config.json", "{")
+        self.assertEqual(looks(40, 50), ["refused", "refused"])
+        self.write("config.json", "{}")  # which says that all are the defaults
+        self.assertEqual(looks(51, 52), [helpers.DEFAULTS.max_retries, None])
+
+    def test_without_a_config_from_the_start_there_is_nothing_to_report(self):
+        os.unlink(self.path("config.json"))
+        followed = supervisor.FollowedSettings(self.path("config.json"))
+        self.assertEqual((followed.look(), followed.look()), (None, None))
 
     def test_a_job_file_that_is_broken_for_a_while_costs_no_result(self):
         self.add("x", GATE)
