@@ -83,7 +83,7 @@ def last_touched_before(job, moment):
 
 def refuse_missing(ids, jobs, message):
     """Raise JobNotFound, with the first one in `message`, if there is an id (of None or some) that none of these jobs has."""
-    there = {job.id for job in jobs}
+    there = {job.id for job in jobs} if ids else ()
     for job_id in ids or ():
         if job_id not in there:
             raise JobNotFound(message % job_id)

@@ -179,8 +179,10 @@ class View:
                 start = block.rfind(b"\n", 0, middle) + 1
                 if containing and block.find(containing, start, middle) < 0:
                     continue
-                if names is not None and block[start + ID_AT:block.find(AFTER_ID, start, middle)] not in names:
-                    continue
+                if names is not None:
+                    after_id = block.find(AFTER_ID, start, middle)
+                    if after_id >= 0 and block[start + ID_AT:after_id] not in names:
+                        continue  # without a command it is rotten, which the next line tells
                 try:
                     yield offset + middle + 1, parse_record(block[start:middle], block[middle + 1:middle + 1 + WIDTH])
                 except ValueError:

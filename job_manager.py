@@ -663,8 +663,10 @@ class JobManager:
     def retry(self, choice, now):
         """Bring dead jobs back to pending, their attempts 0; gives back their ids. A cancelled one must be named. Raises JobNotFound
         for an id without a dead job."""
-        def choose(dead, entries):
-            return [job for job in _choose_buried(choice, dead, entries) if choice.ids is not None or job.reason != CANCELLED]
+        dead, entries = self._select_dead(choice)
+
+        def choose(*selections):
+            return [job for job in _choose_buried(choice, *selections) if choice.ids is not None or job.reason != CANCELLED]
 
         def bring_back(jobs):
             jobs = self._still_buried(jobs, choice)
@@ -677,10 +679,13 @@ class JobManager:
             # On the disk before its entry goes, or a power cut may leave a job in neither file.
             if not self._synced(self._jobs.keep(), always=bool(lonely)):
                 raise Replaced
-            self._drop(self._dlq, jobs)
+            try:
+                self._drop(jobs, entries.jobs)
+            except Replaced:
+                pass  # someone has just saved dlq.json: what it says of jobs that are back does not count
             return [job.id for job in jobs]
 
-        ids = self._act(self._select_dead(choice), choose, bring_back, self._jobs, self._dlq)
+        ids = self._act((dead, entries), choose, bring_back, self._jobs, self._dlq)
         self.wake_workers()
         return ids
 
@@ -700,8 +705,9 @@ class JobManager:
 
     def purge(self, choice):
         """Remove dead jobs for good, from both files; gives them back. Raises JobNotFound for an id without a dead job."""
-        return self._act(self._select_dead(choice), partial(_choose_buried, choice),
-                         lambda jobs: self._remove(self._still_buried(jobs, choice)), self._jobs, self._dlq)
+        dead, entries = self._select_dead(choice)
+        return self._act((dead, entries), partial(_choose_buried, choice),
+                         lambda jobs: self._remove(self._still_buried(jobs, choice), entries.jobs), self._jobs, self._dlq)
 
     def clean(self, state, choice):
         """Remove jobs in one state (completed or dead), but those that another one comes after; gives them back. Raises JobNotFound for
@@ -717,31 +723,34 @@ class JobManager:
 
         selections = (Selection(self._jobs, (state,), choice.ids),
                       Selection(self._jobs, (PENDING, PROCESSING, DEAD), containing=b', "after": '))
-        return self._act(selections, choose, self._remove, self._jobs, self._dlq)
+        return self._act(selections, choose, lambda jobs: self._remove(jobs, self._entries_of(jobs)), self._jobs, self._dlq)
 
-    def _remove(self, jobs):
-        """Remove these jobs, which are at their places in jobs.json (0: nowhere), and their entries of dlq.json."""
-        self._drop(self._dlq, jobs)
-        places = {job.place for job in jobs} - {0}
-        if places:
-            self._without(self._jobs, places)
+    def _entries_of(self, jobs):
+        """The entries of dlq.json with the ids of these jobs, which are completed: a crash has left them."""
+        with self._dlq.view(locked=True) as view:
+            if not any(view.count().values()):
+                return []
+            return [job_from_checked(record, place) for place, record in view.records(ids={job.id for job in jobs})]
+
+    def _remove(self, jobs, entries):
+        """Remove these jobs, which are at their places in jobs.json (0: nowhere), and theirs of these entries of dlq.json; first those, or
+        what is left there would look like a dead job."""
+        self._drop(jobs, entries)
+        self._without(self._jobs, {job.place for job in jobs} - {0})
         return jobs
 
-    def _drop(self, file, jobs):
-        """Rewrite a file without the records of these jobs; not at all if there are none."""
-        if not jobs:
-            return
-        keys = {job.key for job in jobs}
-        with file.view(locked=True) as view:
-            places = {place for place, record in view.records(ids={job.id for job in jobs}) if (record["id"], record["created_at"]) in keys}
-        if places:
-            self._without(file, places)
+    def _drop(self, jobs, entries):
+        """Remove the entries of these jobs from dlq.json; `entries` are those that there are."""
+        if entries:
+            keys = {job.key for job in jobs}
+            self._without(self._dlq, {entry.place for entry in entries if entry.key in keys})
 
     @staticmethod
     def _without(file, places):
-        """Rewrite a file without the records at these places."""
-        with file.view(locked=True) as view:
-            file.rewrite(row for _, row in view.rows(places))
+        """Rewrite a file without the records at these places; not at all if there are none."""
+        if places:
+            with file.view(locked=True) as view:
+                file.rewrite(row for _, row in view.rows(places))
 
     def reset(self):
         """Remove all jobs, also the dead ones."""
