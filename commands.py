@@ -5,7 +5,7 @@ import os
 import sys
 import time
 
-from helpers import (DEFAULTS, SETTINGS, JsonError, QueueError, UsageError, check_setting, decode_json, decode_json_at,
+from helpers import (DEFAULTS, SETTINGS, JsonError, QueueError, UsageError, check_owner, check_setting, decode_json, decode_json_at,
                      decode_utf8, encode_json, format_time, load_settings, parse_time, printable, printable_json, read_config,
                      save_setting, setting_named, settings_from, skip_whitespace, split_words)
 from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, InvalidJob, given_up
@@ -47,6 +47,7 @@ class Queue:
     def jobs(self):
         """The JobManager of this home."""
         if self._jobs is None:
+            self._refuse_links()
             self._jobs = JobManager(self.home, self.settings, notice)
         return self._jobs
 
@@ -54,7 +55,16 @@ class Queue:
     def workers(self):
         """The WorkerManager of this home."""
         from worker_manager import WorkerManager
+        self._refuse_links()
         return WorkerManager(self.home, self.config_path)
+
+    def _refuse_links(self):
+        """Raise QueueError if a folder of ours is a link: root, who has more rights than those who can write the home, would change files
+        elsewhere for them."""
+        for name in ("run", "logs"):
+            if os.path.islink(self.path(name)):
+                raise QueueError("%s is a link, and must be a folder of its own: move it away (the home itself may be a link)"
+                                 % self.path(name))
 
 
 def notice(message):
@@ -128,6 +138,7 @@ class _Records:
 
 def cmd_enqueue(args, queue):
     """Add one job or many."""
+    check_owner([queue.home, queue.path("jobs.json")])
     progress = Progress()
     records, source = _requested(args, progress)
     single = source is None
@@ -636,9 +647,10 @@ def cmd_reset(args, queue):
 def cmd_doctor(args, queue):
     """Look over every file; with --repair, save what can be read of a broken job file."""
     import doctor
+    from worker_manager import WorkerManager
     jobs = JobManager(queue.home, DEFAULTS, notice)  # config.json may be what is broken
     code = 0
-    for finding in doctor.examine(queue.home, jobs, queue.workers):
+    for finding in doctor.examine(queue.home, jobs, WorkerManager(queue.home, queue.config_path)):
         if finding.sound:
             print(printable("%s %s" % (finding.name, finding.text)))
         elif args.repair and finding.repairable:

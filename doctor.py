@@ -20,8 +20,30 @@ Finding = namedtuple("Finding", "name sound text repairable")
 
 def examine(home, jobs, workers):
     """Findings about config.json, jobs.json, dlq.json, logs and run, in that order. `jobs` and `workers` are the managers of the home."""
-    return [_examine_config(home), _examine_jobs(home, "jobs.json", jobs), _examine_jobs(home, "dlq.json", jobs),
-            _examine_folder(home, "logs", ".log", "%d logs"), _examine_run(home, workers)]
+    findings = [_examine_config(home), _examine_jobs(home, "jobs.json", jobs), _examine_jobs(home, "dlq.json", jobs),
+                _examine_folder(home, "logs", ".log", "%d logs"), _examine_run(home, workers)]
+    return [_examine_owner(home, finding.name) or finding for finding in findings]
+
+
+def _examine_owner(home, name):
+    """A Finding if a file, or one in a folder, belongs to another user than the home does, or, where that is root's, to another than this
+    user: it cannot be opened then by whom it should belong to. None if all is well, or the system knows no owners as numbers."""
+    path = os.path.join(home, name)
+    if not hasattr(os, "geteuid") or os.path.islink(path) or not os.path.exists(path):
+        return None
+    belongs = os.stat(home)
+    users = {belongs.st_uid} if belongs.st_uid else {0, os.geteuid()}
+    inside = [os.path.join(path, entry) for entry in os.listdir(path)] if os.path.isdir(path) and os.access(path, os.R_OK) else []
+    for strange in [path] + inside:
+        try:
+            stat = os.lstat(strange)
+        except OSError:
+            continue  # removed meanwhile
+        if stat.st_uid not in users and not (name == "config.json" and stat.st_mode & 0o004):  # an administrator's, for all to read
+            from shlex import quote
+            return Finding(name, False, "%s belongs to another user (uid %d) than the home; as root: chown -hR %d:%d %s"
+                           % (strange, stat.st_uid, belongs.st_uid, belongs.st_gid, quote(path)), False)
+    return None
 
 
 def _examine_config(home):

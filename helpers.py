@@ -12,7 +12,7 @@ import time
 from collections import namedtuple
 from functools import lru_cache
 
-from system import ESCAPE, write_file
+from system import ESCAPE, open_private, write_file
 
 
 class QueueError(Exception):
@@ -311,6 +311,19 @@ def check_setting(setting, value):
     return value
 
 
+def _config_file(path):
+    """Where the settings are: `path`, or the file that it leads to if it is a link, as those make it who keep such files in one place.
+    Raises InvalidSettings if another user has put that link there, who may have fewer rights than this one."""
+    if not os.path.islink(path):
+        return path
+    if hasattr(os, "geteuid") and os.lstat(path).st_uid not in (os.geteuid(), 0):
+        raise InvalidSettings("%s is a link of another user, and is not followed; replace it by a file" % path)
+    target = os.path.realpath(path)
+    if os.path.lexists(target) and not os.path.isfile(target):
+        raise InvalidSettings("%s is a link to %s, which is no file" % (path, target))
+    return target
+
+
 def read_config(path):
     """The object that config.json holds, unknown keys included; empty if there is no such file. Raises InvalidSettings."""
     return decode_config(config_content(path), path)
@@ -319,7 +332,7 @@ def read_config(path):
 def config_content(path):
     """The bytes of config.json; none if there is no such file. Raises InvalidSettings."""
     try:
-        with open(path, "rb") as file:
+        with os.fdopen(open_private(_config_file(path), os.O_RDONLY), "rb") as file:
             return file.read()
     except FileNotFoundError:
         return b""
@@ -365,7 +378,7 @@ def save_setting(path, setting, value):
     record = read_config(path)
     record[setting.name] = check_setting(setting, value)
     settings_from(record, path)
-    write_file(path, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
+    write_file(_config_file(path), (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
 
 
 # ---------------------------------------------------------------- the home, and logging
@@ -379,6 +392,25 @@ def find_home(given, environ, program):
     if os.path.isfile(os.path.join(folder, "config.json")):
         return folder
     return os.path.join(os.path.expanduser("~"), ".queuectl")
+
+
+def check_owner(paths):
+    """Refuse to work with files of another user, root's excepted: either they could run commands as this user, or what this user adds
+    runs as them. Raises QueueError with the path and what to do."""
+    if not hasattr(os, "geteuid"):
+        return  # a system that knows no owners as numbers
+    for path in paths:
+        try:
+            owner = os.stat(path).st_uid
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise QueueError("cannot look at %s: %s" % (path, error.strerror)) from None
+        if owner not in (os.geteuid(), 0):
+            from shlex import quote
+            raise QueueError("%s belongs to another user, as whom jobs would run, or who could run some as you; choose a home of your own "
+                             "with --home, or be that user (sudo -u '#%d' ...), or: chown %d %s"
+                             % (path, owner, os.geteuid(), quote(path)))
 
 
 def printable(text):

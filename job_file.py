@@ -23,7 +23,7 @@ from helpers import QueueError, format_time, parse_time
 from job_format import (AFTER_ID, CHUNK, COLUMN_NAMES, EMPTY, END, ID_AT, STATE_AT, STATES, WIDTH, CorruptFile, Layout, bare, blocks,
                         check_canonical, count_block, counted, encode_id, encode_line1, encode_line2, find_ids, lay_out, parse_any,
                         parse_damaged, parse_record, pending_records, read_around, read_lines, recounted, rotten)
-from system import OPEN_FILES_MOVE, open_private, pread, pwrite, remove_file, replace, sync, sync_folder
+from system import OPEN_FILES_MOVE, keep_owner, open_private, pread, pwrite, remove_file, replace, sync, sync_folder
 
 _SETTLED = 0.2  # seconds that a strange file must have held still; an editor that truncates first shows an empty one for a moment
 _MISSING = (0, 0, 0)
@@ -611,6 +611,7 @@ class JobFile:
             descriptor = open_private(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
             try:
                 _write_rows(descriptor, counted(rows, counts))
+                keep_owner(descriptor, self.path)
                 sync(descriptor)  # or a power cut may leave an empty file under the name of a whole one (xfs, ext4 with noauto_da_alloc)
                 inode = _key(os.fstat(descriptor))[0]
             finally:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 import time
 from functools import lru_cache
@@ -24,13 +25,44 @@ ESCAPE = "" if WINDOWS else "\\"  # in a command line that is split into words
 def open_private(path, flags):
     """A descriptor of `path`, binary, not inherited, never through a symbolic link; a file it creates is its owner's alone (0600).
 
-    Raises OSError.
+    Its owner is the user who runs this; if that is root, the owner of the folder. Raises OSError.
     """
-    return os.open(path, flags | O_BINARY | O_NOFOLLOW, 0o600)
+    flags |= O_BINARY | O_NOFOLLOW
+    if not flags & os.O_CREAT or not _is_root():
+        return os.open(path, flags, 0o600)
+    while True:
+        try:
+            descriptor = os.open(path, flags | os.O_EXCL, 0o600)
+        except FileExistsError:  # and so it is given to nobody: it might be a hard link to a file that is root's for a reason
+            if flags & os.O_EXCL:
+                raise
+            try:
+                return os.open(path, flags & ~os.O_CREAT)
+            except FileNotFoundError:
+                continue  # removed meanwhile
+        _give_to_owner_of(os.path.dirname(path), descriptor)
+        return descriptor
+
+
+def _is_root():
+    return not WINDOWS and os.geteuid() == 0
+
+
+def _give_to_owner_of(folder, descriptor):
+    """Give what root has just made to the owner of the folder that it is in, or `sudo` in a user's home would lock the user out."""
+    try:
+        owner = os.stat(folder or ".")
+        if not WINDOWS and owner.st_uid != 0:
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    except OSError:
+        return  # a file system that knows no owners, or lets root give nothing away
 
 
 def make_folder(path):
-    """Create a folder, and those above it, for its owner alone (0700), unless it is there. Raises OSError."""
+    """Create a folder, and those above it, for its owner alone (0700; as `open_private` says who that is), unless it is there. It may not
+    be a symbolic link; those above it may. Raises OSError."""
+    if os.path.islink(path):
+        raise OSError(errno.ELOOP, "it is a link, and must be a folder of its own", path)
     if os.path.isdir(path):
         return
     above = os.path.dirname(path)
@@ -40,6 +72,33 @@ def make_folder(path):
         os.mkdir(path, 0o700)
     except FileExistsError:
         return
+    if _is_root():
+        descriptor = os.open(path, os.O_RDONLY | O_NOFOLLOW)
+        try:
+            _give_to_owner_of(above, descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def keep_owner(descriptor, path):
+    """Give a new file, by its descriptor, the owner and the mode of the file at `path` that it is to replace, if there is one. Raises
+    OSError, also if that belongs to another user, who could not open it any more."""
+    if WINDOWS:
+        return
+    try:
+        old = os.lstat(path)
+    except FileNotFoundError:
+        return
+    new, mode = os.fstat(descriptor), stat.S_IMODE(old.st_mode) & 0o777
+    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+        try:
+            os.fchown(descriptor, old.st_uid, old.st_gid)
+        except PermissionError:
+            if old.st_uid != new.st_uid:
+                raise PermissionError(errno.EPERM, "it belongs to another user (uid %d)" % old.st_uid, path) from None
+            mode &= 0o707  # the group cannot be kept, and another one has no right to it
+    if mode != stat.S_IMODE(new.st_mode):
+        os.fchmod(descriptor, mode)
 
 
 if not WINDOWS:
@@ -103,7 +162,8 @@ def replace(source, target):
 
 
 def write_file(path, content):
-    """Put bytes in place of a file, whole or not at all, and on the disk. Raises OSError and leaves the old file."""
+    """Put bytes in place of a file, whole or not at all, and on the disk; its owner and mode are kept. Raises OSError and leaves the old
+    file."""
     temporary = path + ".new"
     try:
         remove_file(temporary)
@@ -111,6 +171,7 @@ def write_file(path, content):
         try:
             if os.write(descriptor, content) != len(content):
                 raise OSError(28, "no space left on device", path)
+            keep_owner(descriptor, path)
             sync(descriptor)
         finally:
             os.close(descriptor)

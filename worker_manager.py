@@ -13,7 +13,7 @@ import signal
 import time
 from collections import namedtuple
 
-from helpers import QueueError, format_time, log
+from helpers import QueueError, check_owner, format_time, log
 from job import PENDING
 from job_runner import PATIENCE, last_lines, log_path, young_log_path
 from process_tree import LostTree, start_detached
@@ -299,18 +299,14 @@ class WorkerManager:
 def check_safe(paths):
     """Refuse to run commands from files that others can write. Raises NotAllowed with the path and what mends it (DESIGN, "Where data
     lives"): who can write them can run commands as this user."""
+    check_owner(paths)
     if not hasattr(os, "geteuid"):
-        return  # a system that knows no owners as numbers
+        return  # nor has it modes that mean something
     from shlex import quote
     for path in paths:
         try:
             stat = os.stat(path)
-        except OSError as error:
-            if error.errno == errno.ENOENT:
-                continue
-            raise NotAllowed("cannot look at %s: %s" % (path, error.strerror)) from None
-        if stat.st_uid not in (os.geteuid(), 0):
-            raise NotAllowed("%s belongs to another user, who could run commands as you; choose a home of your own, or: chown %d %s"
-                             % (path, os.geteuid(), quote(path)))
+        except FileNotFoundError:
+            continue
         if stat.st_mode & 0o002:
             raise NotAllowed("%s can be written by everyone, who could run commands as you; chmod o-w %s mends it" % (path, quote(path)))

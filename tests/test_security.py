@@ -169,6 +169,34 @@ class TestLinks(BrokenFileTest):
         self.assertEqual((self.read("precious"), self.run_inside("logs", "x")[1]), (b"precious", "hello\n"))
 
 
+    def test_a_folder_of_ours_that_is_a_link_is_not_followed(self):
+        for name, commands in (("run", (["status"], ["list"], ["enqueue", "--id", "x", "--", "true"], ["worker", "list"], ["worker", "stop"],
+                                        ["worker", "start", "--drain"], ["clean"], ["doctor"], ["reset", "--yes"])),
+                               ("logs", (["logs", "dead"], ["clean"], ["worker", "start", "--drain"], ["reset", "--yes"], ["doctor"]))):
+            for words in commands:
+                with self.subTest(name, command=words):
+                    self.sample()
+                    shutil.rmtree(self.path(name), ignore_errors=True)
+                    os.symlink(self.path("elsewhere"), self.path(name))
+                    self.write(os.path.join("elsewhere", "x.1.log"), "precious")
+                    before = {entry: self.read(os.path.join("elsewhere", entry)) for entry in os.listdir(self.path("elsewhere"))}
+                    code, out, err = self.run_inside(*words)
+                    self.assertEqual((code, self.path(name) in out + err), (1, True), out + err)
+                    self.assertEqual({entry: self.read(os.path.join("elsewhere", entry)) for entry in os.listdir(self.path("elsewhere"))}, before)
+                    os.unlink(self.path(name))
+
+    def test_settings_may_be_kept_elsewhere_and_are_written_there(self):
+        self.write(os.path.join("elsewhere", "settings.json"), '{"fsync": false, "max_retries": 7}')
+        self.link("config.json", os.path.join("elsewhere", "settings.json"))
+        self.assertEqual(self.run_inside("config", "get", "max_retries")[1], "7\n")
+        self.assertEqual(self.run_inside("config", "set", "max_retries", "2")[0], 0)
+        self.assertTrue(os.path.islink(self.path("config.json")))
+        self.assertEqual(json.loads(self.read(os.path.join("elsewhere", "settings.json")).decode()), {"fsync": False, "max_retries": 2})
+        self.link("config.json", "elsewhere")
+        code, _, err = self.run_inside("config", "set", "max_retries", "2")
+        self.assertEqual((code != 0, self.path("config.json") in err, os.path.isdir(self.path("elsewhere"))), (True, True, True))
+
+
 class TestIds(BrokenFileTest):
     """Ids are untrusted text."""
 
@@ -290,6 +318,107 @@ class TestOthers(WorkerTest):
                 os.chmod(path, os.stat(path).st_mode & ~0o002)
         self.drain()
         self.assertEqual(self.text("ran"), "ran\n")
+
+
+@unittest.skipUnless(POSIX and getattr(os, "geteuid", int)() == 0, "only root can work in the home of another user")
+class TestRoot(HomeTest):
+    """What root does in a user's home leaves it the user's."""
+
+    USER, GROUP = 12345, 12346
+
+    def setUp(self):
+        super().setUp()
+        self.write("config.json", '{"fsync": false}')
+        manager = self.manager(fsync=False, max_retries=0)
+        manager.enqueue([{"id": "done", "command": "true"}, {"id": "dead", "command": "false"}, {"id": "waits", "command": "true"}], "/",
+                        time.time())
+        for code in (0, 1):
+            manager.record(manager.claim("t-1", time.time()), Outcome(code, FAILED if code else None), time.time())
+        shutil.rmtree(self.path("run"))
+        for name in ("config.json", "jobs.json", "dlq.json", ""):
+            os.chown(self.path(name), self.USER, self.GROUP)
+        os.chmod(self.path("jobs.json"), 0o640)
+
+    def strangers(self):
+        """The paths in the home that are not the user's."""
+        paths = [os.path.join(folder, name) for folder, folders, names in os.walk(self.home) for name in folders + names]
+        return [path for path in paths if (os.lstat(path).st_uid, os.lstat(path).st_gid) != (self.USER, self.GROUP)]
+
+    def test_what_is_made_or_replaced_keeps_its_owner_and_its_mode(self):
+        for words in (["status"], ["retry", "dead"], ["clean"], ["cancel", "dead"], ["dlq", "purge", "--all"], ["pause"], ["resume"],
+                      ["config", "set", "max_retries", "2"], ["worker", "stop"], ["doctor"], ["reset", "--yes"]):
+            with self.subTest(words):
+                self.succeed(*words)
+                self.assertEqual(self.strangers(), [])
+        self.assertEqual([os.stat(self.path(name)).st_mode & 0o777 for name in ("jobs.json", "config.json", "run", "run/lock")],
+                         [0o640, os.stat(self.path("config.json")).st_mode & 0o777, 0o700, 0o600])
+
+    def test_copies_that_are_kept_beside_are_the_users(self):
+        with open(self.path("jobs.json"), "r+b") as file:
+            file.write(b"oops")
+        self.run_program("doctor", "--repair")
+        self.assertEqual([len([name for name in os.listdir(self.home) if ".broken-" in name]), self.strangers()], [1, []])
+
+    def test_a_new_home_in_a_users_folder_is_the_users(self):
+        self.succeed("--home", self.path("new", "home"), "status")
+        self.assertEqual(self.strangers(), [])
+
+    def test_a_job_is_not_added_to_the_home_of_another_user_and_what_helps_is_told(self):
+        before = self.read("jobs.json")
+        for path in (self.home, self.path("jobs.json")):
+            with self.subTest(path):
+                said = self.refuse("enqueue", "--id", "x", "--", "true", code=1)
+                self.assertIn("%s belongs to another user" % path, said)
+                self.assertIn("--home", said)
+                self.assertIn("sudo -u '#%d'" % self.USER, said)
+                os.chown(self.home, 0, 0)
+        self.assertEqual(self.read("jobs.json"), before)
+
+    def test_doctor_names_the_chown_that_mends_what_is_anothers(self):
+        for name in ("jobs.json", "dlq.json", "config.json", "logs", os.path.join("logs", "x.1.log"), "run"):
+            with self.subTest(name):
+                path = self.path(name)
+                if not os.path.exists(path):
+                    os.mkdir(path) if "." not in name else self.write(name, "")
+                os.chown(path, 0, 0)
+                os.chmod(path, 0o700)
+                done = self.run_program("doctor")
+                self.assertEqual(done.returncode, 1)
+                self.assertIn(path, done.stdout)
+                command = re.search("(chown -hR .*)", done.stdout)
+                self.assertIsNotNone(command, done.stdout)
+                subprocess.run(["sh", "-c", command.group(1)], check=True, timeout=60)
+                self.assertEqual(self.strangers(), [])
+                self.assertEqual(self.run_program("doctor").returncode, 0)
+
+    def test_what_cannot_stay_its_owners_is_refused(self):
+        os.chown(self.home, 0, self.GROUP)
+        os.chmod(self.home, 0o770)
+        before = os.stat(self.path("config.json"))
+        program = ("import os, sys, system; os.setgroups([]); os.setgid(%d); os.setuid(%d); system.write_file(sys.argv[1], b'{}')"
+                   % (self.GROUP, self.USER + 1))
+        done = subprocess.run([sys.executable, "-c", program, self.path("config.json")], cwd=os.path.dirname(MAIN), stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, timeout=60)
+        self.assertIn(b"it belongs to another user (uid 12345)", done.stderr)
+        after = os.stat(self.path("config.json"))
+        self.assertEqual((after.st_ino, after.st_mtime_ns, sorted(os.listdir(self.home))),
+                         (before.st_ino, before.st_mtime_ns, ["config.json", "dlq.json", "jobs.json"]))
+
+    def test_a_hard_link_to_a_file_of_roots_is_given_to_nobody(self):
+        self.write("precious", "")
+        os.link(self.path("precious"), self.path("paused"))
+        self.succeed("pause")
+        self.assertEqual(os.stat(self.path("precious")).st_uid, 0)
+
+    def test_settings_behind_a_link_of_the_user_are_neither_read_nor_written(self):
+        self.write("elsewhere", '{"max_retries": 7}')
+        os.unlink(self.path("config.json"))
+        os.symlink(self.path("elsewhere"), self.path("config.json"))
+        os.lchown(self.path("config.json"), self.USER, self.GROUP)
+        for words in (["config", "get", "max_retries"], ["config", "set", "max_retries", "2"], ["status"]):
+            with self.subTest(words):
+                self.assertIn(self.path("config.json"), self.refuse(*words))
+        self.assertEqual(self.read("elsewhere"), b'{"max_retries": 7}')
 
 
 @unittest.skipUnless(POSIX and os.path.isdir("/proc/self"), "whose processes are whose is known from /proc")
