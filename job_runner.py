@@ -13,7 +13,8 @@ import time
 from _thread import allocate_lock
 
 from job import FAILED, KILLED, TIMEOUT, UNSTARTABLE, InvalidJob, Outcome, runner_words, time_limit
-from process_tree import HAS_PROC, KILL, TERM, encode_environ, group_runs, lacks_room, processes_of, signal_group, start_detached
+from launcher import encode_environ, lacks_room, start_detached
+from process_tree import HAS_PROC, KILL, TERM, group_runs, processes_of, signal_group
 from system import OPEN_FILES_MOVE, is_held, leave_append_mode, make_folder, open_private, pread, pwrite, remove_file, try_lock, unlock
 
 _OURS = os.O_RDWR | (os.O_APPEND if OPEN_FILES_MOVE else 0)  # how a log is opened that the next attempt may inherit

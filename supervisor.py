@@ -16,7 +16,8 @@ from helpers import DEFAULTS, InvalidSettings, QueueError, config_content, decod
 from job import CANCELLED, COMPLETED, DEAD, DEPENDENCY, PENDING, PROCESSING, ready_at
 from job_manager import Ended
 from job_runner import PATIENCE, STOPPED, Announcer, Attempt, LogFile, job_environ, last_lines, young_log_path
-from process_tree import HAS_PROC, Launcher, lacks_room
+from launcher import Launcher, lacks_room
+from process_tree import HAS_PROC
 from system import OPEN_FILES_MOVE, try_lock
 from waiting import StopFlag, Waker
 from worker_manager import DeadWorker, WorkerFile, WorkerProcess, all_workers, given_token, open_if_there, read_worker_file, worker_files
@@ -184,11 +185,11 @@ class Supervisor:
         self._own_settings = {} if runner is None else {"runner": runner}
         jobs.settings = jobs.settings._replace(**self._own_settings)
         self._environ = job_environ(environ, home)
-        self._launch = Launcher()
-        self._announcer = Announcer(home, self._environ, self._launch)
         self._run_folder = os.path.join(home, "run")
         self._signals = StopSignals()
         self._former_handlers = self._take_signals()  # before anyone can find us to send one
+        self._launch = Launcher()  # behind that, which looks at what is ignored
+        self._announcer = Announcer(home, self._environ, self._launch)
         self._file = WorkerFile(self._run_folder, count, given_token(environ, self._run_folder))
         self._waker = Waker(self._file.path[:-len("json")] + "wake")
         self._count = count

@@ -16,7 +16,8 @@ from collections import namedtuple
 from helpers import QueueError, check_owner, format_time, log
 from job import PENDING
 from job_runner import PATIENCE, last_lines, log_path, young_log_path
-from process_tree import LostTree, start_detached
+from launcher import start_detached
+from process_tree import LostTree
 from system import OPEN_FILES_MOVE, make_folder, open_private, pread, pwrite, remove_file, try_lock, wake
 
 _SLOT = 128  # bytes for what one thread runs; they divide a page, so that no write of one is torn

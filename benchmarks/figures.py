@@ -45,7 +45,7 @@ def loop(thread):
 _FLOOR_LOOP = _LOOP_ARGUMENTS + """
 import fcntl, os, tempfile
 sys.path.insert(0, sys.argv[4])
-from process_tree import Launcher, encode_environ
+from launcher import Launcher, encode_environ
 launch, environ, mutex, home = Launcher(), encode_environ(os.environ), threading.Lock(), tempfile.mkdtemp()
 def make(name, size):
     descriptor = os.open(os.path.join(home, name), os.O_RDWR | os.O_CREAT)

@@ -20,7 +20,7 @@ import unittest
 import helpers
 import job_runner
 import main
-import process_tree
+import launcher
 import supervisor
 import worker_manager
 from job import CANCELLED, COMPLETED, DEAD, FAILED, PENDING, PROCESSING, TIMEOUT, Outcome
@@ -418,7 +418,7 @@ class TestAttempt(ControlTest):
         """An Attempt of a claimed job with this command."""
         self.add("x", command)
         self.addCleanup(os.chdir, os.getcwd())  # it starts in the job's folder, and leaves the process there
-        launch = process_tree.Launcher()
+        launch = launcher.Launcher()
         self.addCleanup(launch.close)
         log = job_runner.LogFile()
         self.addCleanup(log.end)
@@ -467,7 +467,7 @@ class TestRoom(ControlTest):
 
     def drain_without_room(self, code, times):
         """What a draining worker with two threads says whose first commands are refused with that error; its exit code is 0."""
-        start, refused = process_tree.Launcher.start, []
+        start, refused = launcher.Launcher.start, []
 
         def refuse(launcher, *arguments):
             if len(refused) < times:
@@ -476,7 +476,7 @@ class TestRoom(ControlTest):
             return start(launcher, *arguments)
 
         def work():
-            process_tree.Launcher.start, supervisor._TICK = refuse, 0.02
+            launcher.Launcher.start, supervisor._TICK = refuse, 0.02
             return main.main(["--home", self.home, "worker", "start", "--drain", "--count", "2"])
 
         self.assertEqual(os.waitpid(self.in_child(work), 0)[1], 0, self.text("words-child"))

@@ -8,10 +8,9 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
-import time
 import unittest
 
+import launcher
 import process_tree
 from job import MAX_TEXT
 from tests.base import MAIN, ROOT, WINDOWS, HomeTest
@@ -149,7 +148,7 @@ class TestHomes(HomeTest):
 
 @unittest.skipUnless(process_tree.HAS_PROC, "a process is looked at in /proc")
 class TestStarts(WorkerTest):
-    """What a command finds when it starts: with the C library's posix_spawn, and with Python's, where there is no ctypes."""
+    """What a command finds when it starts."""
 
     SAYS = ("grep -E '^Sig(Ign|Blk)' /proc/self/status; readlink /proc/$$/fd/0; ls /proc/$$/fd; pwd; "
             '[ "$(cut -d " " -f 5,6 /proc/$$/stat)" = "$$ $$" ] && echo "leads its session"; '
@@ -157,15 +156,8 @@ class TestStarts(WorkerTest):
     FINDS = ("SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n/dev/null\n0\n1\n2\n%(cwd)s\nleads its session\n"
              "%(id)s|1|%(home)s|%(mine)s|ours\nto stderr\n")
 
-    def ways(self):
-        """Each way that there is to start a command, as the environment of a worker."""
-        self.write("ctypes.py", "raise ImportError")
-        yield "C library", self.environ(OURS="ours")
-        if hasattr(os, "posix_spawn"):  # PyPy has none
-            yield "Python", self.environ(OURS="ours", PYTHONPATH=self.home)
-
-    def work(self, environ, code=0):
-        done = self.run_program("worker", "start", "--drain", env=environ, preexec_fn=block_and_ignore)
+    def work(self, code=0):
+        done = self.run_program("worker", "start", "--drain", env=self.environ(OURS="ours"), preexec_fn=block_and_ignore)
         self.assertEqual(done.returncode, code, done.stderr)
 
     def test_a_command_finds_the_same_however_it_is_started(self):
@@ -173,55 +165,29 @@ class TestStarts(WorkerTest):
         many = {"MANY%d" % number: "x" for number in range(9)}
         jobs = (("plain", "", {}), ("own", "mine", {"env": {"MINE": "mine"}}), ("many", "mine", {"env": dict(many, MINE="mine")}),
                 ("folder", "", {"cwd": self.path("folder")}), ("over", "mine", {"env": {"MINE": "mine", "PATH": os.environ["PATH"]}}))
-        for way, environ in self.ways():
-            for name, _, fields in jobs:
-                self.add(name, self.SAYS, **fields)
-            self.work(environ)
-            for name, mine, fields in jobs:
-                with self.subTest(way=way, job=name):
-                    finds = self.FINDS % {"cwd": fields.get("cwd", self.home), "home": self.home, "id": name, "mine": mine}
-                    found = self.succeed("logs", name).replace("0000000180000000", "0" * 16)  # 32 and 33 are the C library's own
-                    self.assertEqual(found, finds)
-            self.succeed("reset", "--yes")
+        for name, _, fields in jobs:
+            self.add(name, self.SAYS, **fields)
+        self.work()
+        for name, mine, fields in jobs:
+            with self.subTest(job=name):
+                finds = self.FINDS % {"cwd": fields.get("cwd", self.home), "home": self.home, "id": name, "mine": mine}
+                found = self.succeed("logs", name).replace("0000000180000000", "0" * 16)  # 32 and 33 are the C library's own
+                self.assertEqual(found, finds)
 
-    def test_more_folders_than_are_kept_in_mind(self):
-        for way, environ in self.ways():
-            with self.subTest(way=way):
-                folders = [self.path("folder%d" % number) for number in range(150)]
-                for folder in folders:
-                    os.makedirs(folder, exist_ok=True)
-                self.succeed("enqueue", "-", stdin=json.dumps([{"id": os.path.basename(folder), "command": "pwd > pwd", "cwd": folder}
-                                                              for folder in folders]))
-                self.work(environ)
-                self.assertEqual([self.text(os.path.join(folder, "pwd")) for folder in folders], [folder + "\n" for folder in folders])
-                self.succeed("reset", "--yes")
+    def test_many_folders(self):
+        folders = [self.path("folder%d" % number) for number in range(150)]
+        for folder in folders:
+            os.makedirs(folder, exist_ok=True)
+        self.succeed("enqueue", "-", stdin=json.dumps([{"id": os.path.basename(folder), "command": "pwd > pwd", "cwd": folder}
+                                                      for folder in folders]))
+        self.work()
+        self.assertEqual([self.text(os.path.join(folder, "pwd")) for folder in folders], [folder + "\n" for folder in folders])
 
     def test_one_that_cannot_be_started_says_why(self):
-        for way, environ in self.ways():
-            with self.subTest(way=way):
-                self.add("x", "true", cwd=self.path("gone"), max_retries=0)
-                self.work(environ, code=1)
-                self.assertEqual((self.job("x").reason, self.succeed("logs", "x")),
-                                 ("unstartable", "queuectl: cannot start this command in %s: No such file or directory\n" % self.path("gone")))
-                self.succeed("reset", "--yes")
-
-    def test_the_environment_that_all_share_is_put_together_once_also_if_two_threads_ask_for_it_at_once(self):
-        spawner, made = process_tree._Spawner(), []
-        array = spawner._array
-
-        def slowly(texts):
-            made.append(texts)
-            time.sleep(0.05)
-            return array(texts)
-
-        spawner._array = slowly
-        environ = {b"A": b"a"}
-        threads = [threading.Thread(target=spawner._block, args=(environ, {}, [])) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        self.assertEqual(len(made), 1)  # a second one would free the texts that a copy of the first points to
+        self.add("x", "true", cwd=self.path("gone"), max_retries=0)
+        self.work(code=1)
+        self.assertEqual((self.job("x").reason, self.succeed("logs", "x")),
+                         ("unstartable", "queuectl: cannot start this command in %s: No such file or directory\n" % self.path("gone")))
 
     def test_the_longest_command_and_the_longest_variable_that_are_taken_run(self):
         command = "echo ${#LONG}; exit 0; "
@@ -230,7 +196,7 @@ class TestStarts(WorkerTest):
         self.assertEqual((self.job("x").state, self.succeed("logs", "x")), ("completed", "%d\n" % (MAX_TEXT - len("LONG="))))
 
     def test_a_nul_is_refused_where_the_system_would_take_it_for_the_end(self):
-        launch = process_tree.Launcher()
+        launch = launcher.Launcher()
         self.addCleanup(launch.close)
         null = os.open(os.devnull, os.O_WRONLY)
         self.addCleanup(os.close, null)
