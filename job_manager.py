@@ -23,6 +23,8 @@ from job_format import STATES, CorruptFile, column, encode_line1, encode_line2
 from job_file import JobFile, Replaced, StorageFault, not_confirmed, open_files, storage_fault
 from system import open_private, remove_file, sync, sync_folder, wake
 
+DLQ_PATIENCE = 10.0  # seconds that a dying job waits for a dlq.json that is broken or cannot be written
+
 # What an entry of dlq.json says besides the job itself.
 BURIED = ("failed_at", "output", "timed_out_after", "died_of")
 
@@ -60,6 +62,7 @@ class JobManager:
         self._index = None
         self._busy = frozenset()
         self._unsynced = False
+        self._dlq_down_since = None  # since when dlq.json could not be read or written, by the monotonic clock
         self._claimed_in = {}  # token: the generation of the file in which its job was claimed
 
     def _waiting(self):
@@ -91,15 +94,33 @@ class JobManager:
                 raise
 
     def _change_dying(self, operation):
-        """The result of `operation(bury)` for jobs that may die, done as by `_change`; `bury(jobs, output)` puts them into dlq.json. Where
-        that file is broken or cannot be opened it does nothing: jobs.json says that they are dead, and no worker waits for a repair."""
+        """The result of `operation(bury)` for jobs that may die, done as by `_change`; `bury(jobs, output)` puts them into dlq.json. Once
+        that file could not be read or written for DLQ_PATIENCE seconds, they die without: jobs.json owns the state, a log the output, and
+        no worker waits for a repair. Raises CorruptFile, StorageFault until then."""
+        def bury(jobs, output):
+            try:
+                self._bury(jobs, output)
+                self._dlq_down_since = None
+            except StorageFault as fault:
+                self._go_without_dlq(fault, jobs)
+
         try:
-            return self._change(lambda: operation(self._bury), self._jobs, self._dlq)
+            return self._change(lambda: operation(bury), self._jobs, self._dlq)
         except (CorruptFile, StorageFault) as error:
             if error.path != self._dlq.path:
                 raise
             fault = error
-        return self._change(lambda: operation(lambda jobs, output: self._tell_unburied(jobs, fault)), self._jobs)
+            self._go_without_dlq(fault, ())
+        return self._change(lambda: operation(lambda jobs, output: self._go_without_dlq(fault, jobs)), self._jobs)
+
+    def _go_without_dlq(self, fault, jobs):
+        """Tell that these jobs die without an entry in dlq.json; raise its fault while that is too young."""
+        from time import monotonic
+        if self._dlq_down_since is None:
+            self._dlq_down_since = monotonic()
+        if monotonic() - self._dlq_down_since < DLQ_PATIENCE:
+            raise fault
+        self._tell_unburied(jobs, fault)
 
     def _tell_unburied(self, jobs, fault):
         for job in jobs:
@@ -412,11 +433,11 @@ class JobManager:
         return after if place == job.place else after._replace(place=place)
 
     def _bury(self, jobs, output):
-        """Put jobs into dlq.json, all with the same last lines. On a full disk they are dead without it: a state is changed in place."""
-        self._bury_each([(job, output) for job in jobs])
+        """Put jobs into dlq.json, all with the same last lines. Raises StorageFault."""
+        self._dlq.append([self._entry(job, output) for job in jobs])
 
     def _bury_each(self, pairs):
-        """Put jobs into dlq.json, each with its last lines."""
+        """Put jobs into dlq.json, each with its last lines. On a full disk they are dead without it: a state is changed in place."""
         try:
             self._dlq.append([self._entry(job, output) for job, output in pairs])
         except StorageFault as fault:

@@ -15,7 +15,7 @@ import job_file
 from helpers import JsonError, format_time, parse_time
 from job import COMPLETED, DEAD, FAILED, LOST, PENDING, PROCESSING, InvalidJob, Outcome
 from job_choice import Choice, JobNotFound
-from job_file import StorageFault
+from job_file import StorageFault, storage_fault
 from job_format import STATES, CorruptFile
 from job_manager import Ended
 from tests.base import DEADLINE, ROOT, WINE, HomeTest, as_command, longest
@@ -830,7 +830,13 @@ class DeadTest(ManagerTest):
 
 
 class BrokenDlqTest(ManagerTest):
-    """No worker waits for the repair of dlq.json: jobs.json says which jobs are dead, and the log has what they wrote."""
+    """No worker waits long for the repair of dlq.json: jobs.json says which jobs are dead, and the log has what they wrote."""
+
+    def setUp(self):
+        super().setUp()
+        patience = patch("job_manager.DLQ_PATIENCE", 0)
+        patience.start()
+        self.addCleanup(patience.stop)
 
     def assert_dead_without_entry(self, *ids):
         """These jobs are dead in jobs.json alone, each was told of, and they are found once dlq.json is repaired."""
@@ -854,6 +860,29 @@ class BrokenDlqTest(ManagerTest):
                 self.kill("a", "b")
                 self.assertEqual(self.claim().id, "c")
                 self.assert_dead_without_entry("a", "b")
+
+    def test_a_job_waits_for_a_dlq_json_that_is_broken_for_a_moment(self):
+        self.add("a", "b")
+        with patch("job_manager.DLQ_PATIENCE", 1000):
+            self.edit("dlq.json", "[{]")
+            job = self.claim()
+            self.jobs.settings = self.jobs.settings._replace(max_retries=0)
+            for _ in range(2):
+                with self.assertRaises(CorruptFile):
+                    self.finish(job, FAILURE)
+            self.assertEqual(self.states()["a"], PROCESSING)
+            self.edit("dlq.json", "[]")
+            self.assertEqual(self.finish(job, FAILURE).state, DEAD)
+        self.assertEqual([record["id"] for record in self.records("dlq.json")], ["a"])
+
+    def test_a_job_dies_on_a_full_disk(self):
+        self.add("a", "b")
+        self.kill("a")
+        with patch.object(self.jobs._dlq, "append", side_effect=storage_fault("write", "dlq.json", OSError(28, "full"))):
+            self.kill("b")
+        self.assertEqual(self.states(), {"a": DEAD, "b": DEAD})
+        self.assertIn("full; free some space and try again; nothing was changed; that b is dead is noted in jobs.json alone", self.notices[0])
+        self.assertEqual(self.dead_ids(), ["a", "b"])
 
     def test_a_job_dies_with_one_before_it_although_dlq_json_is_broken(self):
         self.add("a")
