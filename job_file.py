@@ -337,7 +337,7 @@ class JobFile:
         with os.fdopen(descriptor, "rb") as file:
             if _key(os.fstat(descriptor)) != key:
                 return None
-            layout = check_canonical(descriptor, key[1], self._decode)
+            layout = check_canonical(descriptor, key[1], self._decode, self._twins)
             if layout is None:
                 file.seek(0)
                 content = file.read()

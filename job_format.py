@@ -348,13 +348,15 @@ def _without_zeros(descriptor, size):
     return size
 
 
-def check_canonical(descriptor, size, decode):
-    """A Layout if the file is in our layout (also with a torn tail), else None. `decode(record)` raises QueueError for a bad one."""
+def check_canonical(descriptor, size, decode, twins=True):
+    """A Layout if the file is in our layout (also with a torn tail), else None. `decode(record)` raises QueueError for a bad one. Without
+    `twins`, a file in which two records have one key is in another layout."""
     if size < len(EMPTY) - 1 or pread(descriptor, 2, 0) != b"[\n":
         return None
     used = _without_zeros(descriptor, size)
     end, last_created, counts = 1, "", dict.fromkeys(STATES, 0)
     workers: set = set()
+    late: set = set()  # keys of records that are no newer than one before them; in a file that nobody has edited there are few
     for offset, block in blocks(descriptor, used):
         lines = block.split(b"\n")
         if lines[-1]:
@@ -368,7 +370,10 @@ def check_canonical(descriptor, size, decode):
                 break
             if job.worker is not None:
                 workers.add(job.worker)
-            last_created = max(last_created, job.created_at)
+            if job.created_at > last_created:
+                last_created = job.created_at
+            elif not twins:
+                late.add(_key_in(line1))
             counts[job.state] += 1
             at = place + len(line2) + 1
             end = place + WIDTH
@@ -379,10 +384,31 @@ def check_canonical(descriptor, size, decode):
         break
     tail = pread(descriptor, used - end, end)
     if tail == END and used == size:
+        if late and _has_twins(descriptor, end, late):
+            return None
         return Layout(end, tuple(counts.values()), last_created=last_created)
     if _looks_torn(tail, end == 1) or _looks_half_written(tail, end, end == 1):
         return Layout(end, tuple(counts.values()), torn=True, last_created=last_created)
     return None
+
+
+def _key_in(line1):
+    """The bytes of id and created_at in a line 1."""
+    at = line1.find(_CREATED_AT) + len(_CREATED_AT)
+    return line1[:line1.find(AFTER_ID)], line1[at:line1.find(b'"', at)]
+
+
+def _has_twins(descriptor, end, keys):
+    """Whether one of these keys, as `_key_in` gives them, is that of several records of a canonical file."""
+    seen = set()
+    for _, block in blocks(descriptor, end):
+        for line1 in block.split(b"\n")[::2]:
+            key = _key_in(line1)
+            if key in keys:
+                if key in seen:
+                    return True
+                seen.add(key)
+    return False
 
 
 def _check_lines(line1, line2, place, decode):

@@ -270,6 +270,24 @@ class TestHistoryUndone(EditorTest):
                 self.assert_ended(worker)
             self.reset_home()
 
+    def test_two_lines_that_are_copied_make_another_job(self):
+        """Yank and paste: the file stays in our own layout, but for two equal keys."""
+        self.add("a", "echo $QUEUECTL_JOB_ID >> ran; exit 1", max_retries=0)
+        self.drain(code=1)
+        first, second = self.read("jobs.json").split(b"\n")[1:3]
+        for name, save in self.saves():
+            with self.subTest(name):
+                before = self.text("ran").count("a")
+                lines = self.read("jobs.json").split(b"\n")
+                save(b"\n".join([b"[", first, second + b","] + lines[1:]))
+                copies = (len(lines) - 3) // 2 + 1
+                self.assertEqual(len({job.key for job in self.queue.find("a")}), copies)
+                self.assertIn("%d jobs back in the queue" % copies, self.succeed("retry", "a"))
+                self.assertEqual(self.queue.count()["pending"], copies)
+                self.drain(code=1)
+                self.assertEqual(self.text("ran").count("a") - before, copies)
+                self.assertEqual((len(self.records("dlq.json")), len(list(self.queue.dead()))), (copies, copies))
+
     def test_an_empty_array_while_a_job_runs_ends_in_an_empty_queue_and_one_line_in_the_log(self):
         worker = self.worker()
         for name, save in self.saves():

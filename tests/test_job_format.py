@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import os
 import unittest
+from unittest import mock
 
 import job_format
 from helpers import encode_json
@@ -318,13 +319,13 @@ class ReadingTest(FormatTest):
 
 class CanonicalTest(FormatTest):
 
-    def check(self, content):
+    def check(self, content, twins=True):
         """The Layout of a file of these bytes, or None."""
         descriptor = os.open(self.path("jobs.json"), os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0))
         try:
             pwrite(descriptor, content, 0)
             os.ftruncate(descriptor, len(content))
-            return check_canonical(descriptor, len(content), job_from_record)
+            return check_canonical(descriptor, len(content), job_from_record, twins)
         finally:
             os.close(descriptor)
 
@@ -339,6 +340,24 @@ class CanonicalTest(FormatTest):
         layout = self.check(content)
         self.assertEqual((layout.end, layout.torn, layout.records, layout.last_created),
                          (len(content) - len(END), False, None, "2026-11-24T02:09:06.000003Z"))
+
+    def test_file_with_two_equal_keys_is_another_layout_wherever_the_copy_stands(self):
+        rows = self.some() + [(line1("d", "echo 4", "2026-11-24T02:09:06.000004Z"), encode_line2(PENDING))]
+        for copied in range(4):
+            for place in range(5):
+                content = content_of(rows[:place] + [rows[copied]] + rows[place:])
+                self.assertIsNone(self.check(content, twins=False), "%d, copied to %d" % (copied, place))
+                self.assertFalse(self.check(content).torn)  # as in dlq.json, where a job may have died twice
+
+    def test_times_that_repeat_or_go_back_are_no_copies(self):
+        rows = [(line1(job_id, "x, \"created_at\": \"y", "2026-11-24T02:09:06.00000%dZ" % number), encode_line2(PENDING))
+                for job_id in ("a", "a\", \"command\": \"b", "b") for number in (3, 1, 2)]
+        self.assertFalse(self.check(content_of(rows), twins=False).torn)
+
+    def test_keys_that_increase_are_not_looked_at_again(self):
+        rows = [(line1("a", "x", "2026-11-24T02:09:06.%06dZ" % number), encode_line2(PENDING)) for number in range(20)]
+        with mock.patch("job_format._has_twins", side_effect=AssertionError):
+            self.assertFalse(self.check(content_of(rows), twins=False).torn)
 
     def test_empty_array_of_ours_is_known(self):
         layout = self.check(EMPTY)
