@@ -360,24 +360,32 @@ def cmd_stats(args, queue):
 
 def cmd_logs(args, queue):
     """Print what a job wrote, byte for byte."""
-    from job_runner import log_path, logged_attempts
+    from job_runner import logs_of
     job = queue.jobs.find(args.id)[-1] if args.id is not None else _latest(queue.jobs)
     if args.follow and (args.attempt is not None or args.all):
         raise UsageError("-f follows from the newest attempt on; it goes with neither --attempt nor --all")
     if args.follow:
         return _follow(args, queue, job)
-    attempts = logged_attempts(queue.home, job)
-    if args.attempt is not None:
-        attempts = [number for number in attempts if number == args.attempt]
-    elif not args.all:
-        attempts = [number for number in attempts if number == job.attempts]
-    if not attempts:
-        notice("%r has written nothing%s" % (job.id, "" if job.attempts else "; it has not run yet"))
-    for number in attempts:
+    logs = kept = logs_of(queue.home, job)
+    if not args.all:
+        wanted = job.attempts if args.attempt is None else args.attempt
+        logs = [log for log in kept if log.life is None and log.attempt == wanted]
+    if not logs:
+        _tell_of_nothing(job, kept)
+    for log in logs:
         if args.all:
-            print("==> %s, attempt %d <==" % (printable(job.id), number))
-        copy_to_stdout(log_path(queue.home, job, number), args.lines)
+            life = "" if log.life is None else " before retry %d" % log.life
+            print("==> %s, attempt %d%s <==" % (printable(job.id), log.attempt, life))
+        copy_to_stdout(log.path, args.lines)
     return 0
+
+
+def _tell_of_nothing(job, kept):
+    """Say that there is no output, where there are only these Logs."""
+    since = " since it was brought back" if any(log.life is not None for log in kept) else ""
+    unrun = "" if job.attempts else "; it has not run yet" if not since else "; it has not run since"
+    others = "; 'queuectl logs %s --all' prints what other attempts wrote" % quote_words([job.id]) if kept else ""
+    notice("%r has written nothing%s%s%s" % (job.id, since, unrun, others))
 
 
 def _follow(args, queue, job):
@@ -607,7 +615,8 @@ def _choice(args):
 
 def cmd_retry(args, queue):
     """Bring dead jobs back into the queue."""
-    ids = queue.jobs.retry(_choice(args), time.time())
+    from job_runner import set_aside_logs
+    ids = queue.jobs.retry(_choice(args), time.time(), lambda jobs: set_aside_logs(queue.home, jobs))
     if len(ids) == 1:
         print("Job '%s' is back in the queue." % printable(ids[0]))
     else:

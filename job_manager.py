@@ -681,9 +681,9 @@ class JobManager:
 
     # ------------------------------------------------------------ the dead letter queue, and removing
 
-    def retry(self, choice, now):
-        """Bring dead jobs back to pending, their attempts 0; gives back their ids. A cancelled one must be named. Raises JobNotFound
-        for an id without a dead job."""
+    def retry(self, choice, now, set_aside=None):
+        """Bring dead jobs back to pending, their attempts 0; gives back their ids. A cancelled one must be named. `set_aside(jobs)` is
+        called for their output, before any of them can run. Raises JobNotFound for an id without a dead job."""
         dead, entries = self._select_dead(choice)
 
         def choose(*selections):
@@ -691,6 +691,8 @@ class JobManager:
 
         def bring_back(jobs):
             jobs = self._still_buried(jobs, choice)
+            if set_aside is not None:
+                set_aside(jobs)
             lonely = [job for job in jobs if not job.place]  # only dlq.json still has them
             for job in jobs:
                 if job.place:

@@ -11,6 +11,7 @@ import os
 import re
 import time
 from _thread import allocate_lock
+from collections import namedtuple
 
 from job import FAILED, KILLED, TIMEOUT, UNSTARTABLE, InvalidJob, Outcome, runner_words, time_limit
 from launcher import encode_environ, lacks_room, start_detached
@@ -27,6 +28,14 @@ _TAIL_LINES = 10
 
 # ---------------------------------------------------------------- output
 
+# The names of logs, here and nowhere else: STEM.ATTEMPT.log; once a job was brought back, those of the life before it are
+# STEM.LIFE-ATTEMPT.log, LIFE from 1 on. A life is what lies between two retries; attempts are counted from 1 in each.
+_LOG_NAME = re.compile(r"([^.]+)\.(?:([1-9][0-9]*)-)?([1-9][0-9]*)\.log", re.ASCII)
+
+# A log that is there. `life` is None for the present one.
+Log = namedtuple("Log", "life attempt path")
+
+
 def _log_stem(job_id, digest):
     """The start of a job's log names: readable, safe on every file system, unlike any other job's."""
     return "%s-%s" % (job_id[:40] if job_id.isalnum() and job_id.isascii() else _UNSAFE.sub("_", job_id)[:40], digest)
@@ -37,7 +46,7 @@ def _log_path(home, job_id, digest, attempt):
 
 
 def log_path(home, job, attempt):
-    """Where the output of an attempt (from 1) of a job is kept."""
+    """Where the output of an attempt (from 1) of a job is kept, of its present life."""
     return _log_path(home, job.id, job.digest, attempt)
 
 
@@ -47,28 +56,48 @@ def young_log_path(home, process, number):
     return os.path.join(home, "logs", "worker-%s-%d.log" % (process, number))
 
 
-def logged_attempts(home, job):
-    """The attempts of a job whose output is there, in order."""
-    prefix = _log_stem(job.id, job.digest) + "."
+def _logs_by_stem(home, jobs):
+    """stem: the Logs that are there, for each of these jobs that has any, by one look at the folder."""
+    folder = os.path.join(home, "logs")
+    found = {}
+    stems = {_log_stem(job.id, job.digest) for job in jobs}
     try:
-        names = os.listdir(os.path.join(home, "logs"))
+        names = os.listdir(folder) if stems else ()
     except OSError:
-        return []
-    numbers = [name[len(prefix):-len(".log")] for name in names if name.startswith(prefix) and name.endswith(".log")]
-    return sorted(int(number) for number in numbers if number.isdigit())
+        return found
+    for name in names:
+        match = _LOG_NAME.fullmatch(name) if name.partition(".")[0] in stems else None
+        if match:
+            stem, life, attempt = match.groups()
+            log = Log(int(life) if life else None, int(attempt), os.path.join(folder, name))
+            found.setdefault(stem, []).append(log)
+    return found
+
+
+def logs_of(home, job):
+    """The Logs of a job that are there, in the order in which its attempts ran."""
+    logs = [log for of_one in _logs_by_stem(home, [job]).values() for log in of_one]
+    return sorted(logs, key=lambda log: (log.life is None, log.life or 0, log.attempt))
+
+
+def set_aside_logs(home, jobs):
+    """Let the output of these jobs, which are about to be brought back, be that of a former life."""
+    for stem, logs in _logs_by_stem(home, jobs).items():
+        life = max([log.life or 0 for log in logs]) + 1
+        for log in logs:
+            if log.life is None:
+                try:
+                    if os.stat(log.path).st_size:  # a worker may go on with an empty one
+                        os.rename(log.path, os.path.join(home, "logs", "%s.%d-%d.log" % (stem, life, log.attempt)))
+                except OSError:
+                    pass  # what cannot be kept for another name goes when the attempt of that number begins: see `LogFile.begin`
 
 
 def remove_logs(home, jobs):
     """Remove the output of these jobs."""
-    folder = os.path.join(home, "logs")
-    stems = {_log_stem(job.id, job.digest) for job in jobs}
-    try:
-        names = os.listdir(folder)
-    except OSError:
-        return
-    for name in names:
-        if name.split(".")[0] in stems:
-            remove_file(os.path.join(folder, name))
+    for logs in _logs_by_stem(home, jobs).values():
+        for log in logs:
+            remove_file(log.path)
 
 
 def last_lines(path):
@@ -104,15 +133,17 @@ class LogFile:
         self._mutex = allocate_lock()  # `trim` comes from another thread
 
     def begin(self, path, young=False):
-        """Make the log of an attempt, in place of one of that name from before a retry; a descriptor for the job, which the caller
-        closes once the job has it. With `young` someone is to call `trim` if the attempt takes long. Raises OSError."""
+        """Make the log of an attempt, in place of one of that name (an attempt that did not count had it, or someone set the job back by
+        hand); a descriptor for the job, which the caller closes once the job has it. With `young` someone is to call `trim` if the
+        attempt takes long. Raises OSError."""
         with self._mutex:
             if self._descriptor is None:
                 self._create(path)
                 inherited = open_private(path, os.O_WRONLY | os.O_APPEND)
                 try_lock(inherited)
             else:  # `end` has locked it
-                self._move(self._young_path if young else path)
+                # One that stays empty never gets its own name, and would leave the one that has it.
+                self._move(self._young_path if young and not os.access(path, os.F_OK) else path)
                 inherited = self._descriptor
                 self._descriptor = open_private(self.path, _OURS)
             self._own_path = path

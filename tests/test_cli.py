@@ -438,6 +438,50 @@ class TestLogs(CliTest):
         self.refuse_each(((["logs", "twice", "--attempt", "1", "--all"], "--all"), (["logs", "twice", "-n", "0"], "0"),
                           (["logs", "twice", "--attempt", "x"], "x")), code=2)
 
+    def test_what_was_written_before_a_retry_is_shown_as_such_and_never_as_the_present_lifes(self):
+        first, last = (b"attempt %d\nsecond line\nthird\n" % attempt for attempt in (1, 2))
+        former = b""
+        for number in (1, 2):
+            self.succeed("retry", "twice")
+            with self.subTest(retry=number):
+                done = self.run_program("logs", "twice")
+                self.assertEqual((done.returncode, done.stdout), (0, ""))
+                self.assertRegex(done.stderr, "written nothing since it was brought back; it has not run since; 'queuectl logs twice --all'")
+                former += b"".join(b"==> twice, attempt %d before retry %d <==\n%s" % (attempt, number, said)
+                                   for attempt, said in ((1, first), (2, last)))
+                self.assertEqual(self.raw("logs", "twice", "--all"), former)
+                self.drain(code=1)
+                self.assertEqual((self.raw("logs", "twice"), self.raw("logs", "twice", "--attempt", "1")), (last, first))
+                self.assertEqual(self.raw("logs", "twice", "--all"), former + b"==> twice, attempt 1 <==\n" + first +
+                                 b"==> twice, attempt 2 <==\n" + last)
+        self.succeed("clean", "--state", "dead")
+        self.assertEqual([name.split("-")[0] for name in os.listdir(self.path("logs"))], ["odd"])
+
+    def test_a_job_that_is_silent_after_a_retry_has_no_words_of_its_former_life(self):
+        self.add({"id": "silent", "command": "[ -e ../dead ] && exit 1; [ -e ../good ] || { echo FAILED; exit 1; }", "cwd": self.path("run")})
+        self.drain(code=1)
+        for name, code, end in (("dead", 1, "dead"), ("good", 0, "completed")):
+            with self.subTest(end):
+                self.write(name, "")
+                self.add({"id": "first-%s" % name, "command": "true", "priority": 1})  # it is not the worker's first one
+                self.succeed("retry", "silent")
+                self.drain(code=code)
+                if name == "dead":
+                    self.assertEqual([job["output"] for job in json.loads(self.succeed("dlq", "list", "--json")) if job["id"] == "silent"], [""])
+                    os.unlink(self.path(name))
+                self.assertEqual(self.states()["silent"], end)
+                done = self.run_program("logs", "silent")
+                self.assertEqual((done.returncode, done.stdout), (0, ""), done.stderr)
+
+    def test_names_in_the_folder_that_no_log_has_are_left_alone(self):
+        name = next(name for name in os.listdir(self.path("logs")) if name.startswith("odd-"))
+        strange = [name.replace(".1.", between) for between in (".\u00b2.", ".x.", ".0.", ".1-.", ".-1.", ".1-2-3.", ".")]
+        for other in strange:
+            self.write(os.path.join("logs", other), "strange")
+        self.assertEqual(self.raw("logs", "odd", "--all"), b"==> odd, attempt 1 <==\nno newline \xff\x00\x1b[31m\r\n\ntail")
+        self.succeed("clean", "odd")
+        self.assertTrue(set(strange) <= set(os.listdir(self.path("logs"))))
+
     def test_without_an_id_it_is_the_job_that_was_started_last(self):
         self.add({"id": "newest", "command": "echo me"})
         self.drain()

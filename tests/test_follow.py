@@ -134,6 +134,17 @@ class TestOutput(ControlTest):
         log.discard()
         self.assertEqual(sorted(name for name in os.listdir(self.home) if name.startswith(("log", "young"))), ["log-2", "log-5"])
 
+    def test_the_log_of_a_short_attempt_takes_the_place_of_one_of_that_name_also_if_it_stays_empty(self):
+        log = job_runner.LogFile(self.path("young"))
+        os.close(log.begin(self.path("log-0")))
+        log.end()
+        self.write("log-1", "what the worker that was stopped in mid-attempt has left")
+        os.close(log.begin(self.path("log-1"), young=True))
+        self.assertEqual(self.text("log-1"), "")
+        log.end()
+        log.discard()
+        self.assertEqual([name for name in os.listdir(self.home) if name.startswith(("log", "young"))], [])
+
     def test_the_log_of_an_attempt_that_was_expected_to_be_short_gets_its_name_while_it_runs(self):
         for _ in range(40):
             self.add("short", ":")
