@@ -565,13 +565,22 @@ def cmd_cancel(args, queue):
     done = queue.jobs.cancel(args.ids, time.time(), lambda job: last_lines(log_path(queue.home, job, job.attempts)))
     if any(job.state == PROCESSING for job in done):
         queue.jobs.wake_workers()
-    if queue.jobs.settings.on_finish:
-        from job_runner import announce_once
-        for job in done:
-            announce_once(queue.jobs.settings.on_finish, given_up(job, CANCELLED, time.time()), queue.home, os.environ)
     for job in done:
         print("Job '%s' cancelled%s." % (printable(job.id), "; its worker ends it" if job.state == PROCESSING else ""))
-    return 0
+    return _announce(queue, [given_up(job, CANCELLED, time.time()) for job in done])
+
+
+def _announce(queue, jobs):
+    """Run on_finish for cancelled jobs: 0, or 1 if it could not be started for one of them."""
+    from job_runner import announce_once
+    code = 0
+    for job in jobs if queue.jobs.settings.on_finish else ():
+        try:
+            announce_once(queue.jobs.settings.on_finish, job, queue.home, os.environ)
+        except OSError as error:
+            code = 1
+            notice("on_finish could not be run for %r: %s" % (job.id, error.strerror or error))
+    return code
 
 
 def cmd_pause(args, queue):

@@ -252,7 +252,8 @@ SETTINGS = (
             "lose the last half minute or more"),
     Setting("runner", list, None, None, None, "", "a list of words put before each job's command: it is run as RUNNER… sh -c COMMAND; "
             "{id}, {attempt} and {cwd} in them are filled in; null: none"),
-    Setting("on_finish", str, None, None, None, "", "a command that a worker runs when a job is completed or dead; null: none"),
+    Setting("on_finish", str, None, None, None, "", "a command that a worker runs when a job is completed or dead; "
+            "what it says is in the worker's log, and it is ended after 60 s; null: none"),
 )
 Settings = namedtuple("Settings", ("max_retries", "backoff_base", "backoff_max", "retry_in_place", "poll_interval", "timeout", "kill_grace",
                                    "save_output", "max_output", "unique_ids", "fsync", "runner", "on_finish"))  # in this order

@@ -13,6 +13,7 @@ import time
 from _thread import allocate_lock
 from collections import namedtuple
 
+import helpers
 from job import FAILED, KILLED, TIMEOUT, UNSTARTABLE, InvalidJob, Outcome, runner_words, time_limit
 from launcher import encode_environ, lacks_room, start_detached
 from process_tree import HAS_PROC, KILL, TERM, group_runs, processes_of, signal_group
@@ -22,6 +23,7 @@ _OURS = os.O_RDWR | (os.O_APPEND if OPEN_FILES_MOVE else 0)  # how a log is open
 _UNSAFE = re.compile(r"[^0-9A-Za-z_-]+")
 STOPPED = "stopped"  # why an attempt was ended that goes back to the queue
 PATIENCE = 10.0  # seconds to wait for processes that have left a tree on purpose
+_LOOK_AGAIN = 1.0  # seconds until it is tried again to start something for which there was no room
 _TAIL_BYTES = 4096
 _TAIL_LINES = 10
 
@@ -396,25 +398,39 @@ def finish_environ(job):
 
 
 def announce_once(command, job, home, environ):
-    """Run the on_finish command for a job that no worker has ended, without waiting for it."""
+    """Run the on_finish command for a job that no worker has ended, without waiting for it; what it says goes to run/worker.log. Raises
+    OSError."""
     text = {name.decode("ascii"): value.decode("utf-8") for name, value in finish_environ(job).items()}
-    start_detached(command, dict(environ, QUEUECTL_HOME=home, **text), shell=True, folder=home)
+    output = open_private(os.path.join(home, "run", "worker.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        start_detached(command, dict(environ, QUEUECTL_HOME=home, **text), output, shell=True, folder=home)
+    finally:
+        os.close(output)
 
 
 class Announcer:
-    """Runs the on_finish command for one ended job after another, in a thread of its own, so that it holds up no job. One that takes
-    longer than a minute is ended."""
+    """Runs the on_finish command for one ended job after another, in a thread of its own, so that it holds up no job.
 
-    LIMIT = 60.0
-    _MOST = 10000  # waiting announcements; more are dropped, since a command that slow will never catch up
+    What the command says goes to the descriptor `output`. `check`, which the supervisor calls, ends one that takes longer than LIMIT.
+    `fault(message)` is called each time that there is no room for it. At most `most` jobs wait (0: any number): a command that slow will
+    never catch up. `left` tells for how many it is still to be run, or runs.
+    """
 
-    def __init__(self, home, environ, launch):
+    LIMIT = 60.0  # seconds
+    MOST = 10000
+
+    def __init__(self, home, environ, launch, output, fault, most=MOST):
         from queue import Queue
         self._home = home
         self._environ = environ
         self._launch = launch
-        self._queue = Queue(self._MOST)
+        self._output = output
+        self._fault = fault
+        self._queue = Queue(most)
+        self.left = 0
+        self._dropped = 0  # jobs for which it is never run
         self._pid = None  # of the command that runs
+        self._deadline = None  # and when it must have ended
         self._closed = False
         self._mutex = allocate_lock()
         self._thread = None
@@ -422,45 +438,80 @@ class Announcer:
     def announce(self, command, job):
         """Run `command` for a job once those before it are done; False if too many wait."""
         from queue import Full
-        from threading import Thread
-        with self._mutex:  # two workers may have the first ones at once
-            if self._thread is None:
-                self._thread = Thread(target=self._work, daemon=True)
-                self._thread.start()
-        try:
-            self._queue.put_nowait((command, job))
-        except Full:
-            return False
+        with self._mutex:
+            try:
+                self._queue.put_nowait((command, job.id, finish_environ(job)))
+            except Full:
+                self._dropped += 1
+                return False
+            self.left += 1
+        self.check()
         return True
 
+    def check(self):
+        """Start the thread, unless it runs or there is no room for one, and end a command that has run for too long."""
+        from threading import Thread
+        with self._mutex:  # two workers may have the first ones at once
+            if self._thread is None and self.left:
+                thread = Thread(target=self._work, daemon=True)
+                try:
+                    thread.start()
+                    self._thread = thread
+                except RuntimeError:
+                    return
+            if self._pid is not None and time.monotonic() >= self._deadline:
+                self._launch.signal(self._pid, KILL)
+
     def close(self):
-        """Let the waiting commands finish, for some seconds at the most."""
-        if self._thread is not None:
-            self._queue.put((None, None))
-            _wait_until(lambda: not self._thread.is_alive(), PATIENCE)
+        """Give up what is left, and end the command that runs; the number of jobs for which it was not run, or not to its end."""
+        with self._mutex:
             self._closed = True
+            given_up = self.left + self._dropped
             if self._pid is not None:
                 self._launch.signal(self._pid, KILL)
-                _wait_until(lambda: not self._thread.is_alive(), 1.0)
+        _wait_until(lambda: self._pid is None, 1.0)
+        return given_up
 
     def _work(self):
-        from threading import Timer
+        while not self._closed:
+            command, job_id, told = self._queue.get()
+            fault = self._run(command, told)
+            if fault and not self._closed:
+                helpers.log("%s: on_finish %s" % (job_id, fault))
+            with self._mutex:
+                self.left -= 1
+
+    def _run(self, command, told):
+        """Run a command to its end; what is wrong with that, as a phrase, or None."""
+        try:
+            pid = self._start(command, told)
+        except (OSError, ValueError) as error:
+            return "could not be started: %s" % (getattr(error, "strerror", None) or error)
+        if pid is None:
+            return None
+        failed = self._launch.wait_without_reaping(pid)
+        with self._mutex:  # nothing is reaped while it is signalled
+            late = time.monotonic() >= self._deadline
+            if failed is not None:
+                self._pid = None
+        code = self._launch.reap(pid)
+        self._pid = None
+        if code and late:
+            return "was ended after %g s" % self.LIMIT
+        return ("was killed by signal %d" % -code if code < 0 else "failed with exit code %d" % code) if code else None
+
+    def _start(self, command, told):
+        """Start a command, as soon as there is room for a process: its pid, or None if this was closed meanwhile."""
         while True:
-            command, job = self._queue.get()
-            if command is None or self._closed:
-                return
-            null = os.open(os.devnull, os.O_WRONLY)
-            try:
-                pid = self._launch.start(command, self._home, self._environ, finish_environ(job), null)
-            except (OSError, ValueError):
-                continue
-            finally:
-                os.close(null)
-            self._pid = pid
-            timer = Timer(self.LIMIT, self._launch.signal, (pid, KILL))
-            timer.daemon = True
-            timer.start()
-            self._launch.wait_without_reaping(pid)
-            timer.cancel()
-            self._pid = None
-            self._launch.reap(pid)
+            with self._mutex:
+                if self._closed:
+                    return None
+                try:
+                    self._pid = self._launch.start(command, self._home, self._environ, told, self._output)
+                    self._deadline = time.monotonic() + self.LIMIT
+                    return self._pid
+                except OSError as error:
+                    if not lacks_room(error):
+                        raise
+                    self._fault("the system has no room for another process (%s); on_finish waits for it" % error.strerror)
+            time.sleep(_LOOK_AGAIN)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections import deque
@@ -189,11 +190,12 @@ class Supervisor:
         self._signals = StopSignals()
         self._former_handlers = self._take_signals()  # before anyone can find us to send one
         self._launch = Launcher()  # behind that, which looks at what is ignored
-        self._announcer = Announcer(home, self._environ, self._launch)
+        self._announcer = Announcer(home, self._environ, self._launch, _words_descriptor(), self._fault, 0 if drain else Announcer.MOST)
         self._file = WorkerFile(self._run_folder, count, given_token(environ, self._run_folder))
         self._waker = Waker(self._file.path[:-len("json")] + "wake")
         self._count = count
         self._drain = drain
+        self._drained = False  # it has ended by itself, not since someone wanted it
         self._attempts: list = [None] * count  # what each thread runs
         self._logs = [LogFile(young_log_path(home, self._file.token, number)) for number in range(count)]
         self._batch = Batch(count)
@@ -230,14 +232,14 @@ class Supervisor:
             self._sync()
             if self._drain:
                 self._jobs.wake_workers()  # another process that drains has waited for our last jobs
-            self._announcer.close()
+            given_up = self._finish_announcing()
         finally:
             self._close()
         if refused:
             raise QueueError(refused)
         if self._bug:
             return 3
-        return 1 if self._unrecorded or (self._drain and self._deaths) else 0
+        return 1 if self._unrecorded or given_up or (self._drain and self._deaths) else 0
 
     def _supervise(self):
         """Look after the workers until all have ended."""
@@ -265,6 +267,26 @@ class Supervisor:
             wake_at = min([next_tick, next_poll, due, stale] + [check for check in checks if check is not None])
             if self._waker.wait(wake_at - time.monotonic()) or time.monotonic() >= due:
                 next_poll = next_look = 0.0
+
+    def _finish_announcing(self):
+        """Let the on_finish commands end: all of them after a drain, those of some seconds if someone has this process stop. How many were
+        given up."""
+        begun = time.monotonic()
+        asked = None if self._drained else begun
+        while self._announcer.left:
+            now = time.monotonic()
+            if asked is None and (self._signals or self._stop_request()):
+                asked = now
+            if asked is not None and now - asked > PATIENCE:
+                break
+            if now - begun > PATIENCE:
+                self._fault("all jobs have ended; waiting for on_finish, which is still to be run for some of them")
+            self._announcer.check()
+            self._waker.wait(0.05)
+        given_up = self._announcer.close()
+        if given_up:
+            log("on_finish was given up for %d job%s" % (given_up, "" if given_up == 1 else "s"))
+        return given_up
 
     def _close(self):
         """Give back what this process holds; its file only if all is recorded, or nobody would return the jobs that are not."""
@@ -308,6 +330,7 @@ class Supervisor:
         self._look_for_own_file()
         self._look_for_dead_workers()
         self._trim_logs()
+        self._announcer.check()
         self._sync()
 
     def _running(self):
@@ -426,6 +449,7 @@ class Supervisor:
         if scheduled:
             named = ", ".join(scheduled[:20] + ["…"] * (len(scheduled) > 20))
             log("not waiting for jobs that are scheduled, or come after one that is: %s" % named)
+        self._drained = True
         self._begin_stop("")
 
     # -- dead workers
@@ -703,6 +727,14 @@ class Supervisor:
         command = self._jobs.settings.on_finish
         if command and job.state in (COMPLETED, DEAD) and not self._announcer.announce(command, job):
             self._fault("on_finish is too slow: it was not run for some jobs")
+
+
+def _words_descriptor():
+    """The descriptor that what we log goes to, for commands that have something to say there; the null device if it has none."""
+    try:
+        return sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):
+        return os.open(os.devnull, os.O_WRONLY)
 
 
 def _report(job, seconds):

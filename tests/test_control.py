@@ -9,6 +9,7 @@ import errno
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import threading
 import time
 import traceback
 import unittest
+from unittest import mock
 
 import helpers
 import job_runner
@@ -503,6 +505,16 @@ def spin(seconds):
         pass
 
 
+def _end_child(pid):
+    """End a forked child that a failed test has left."""
+    try:
+        if os.waitpid(pid, os.WNOHANG) == (0, 0):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    except ChildProcessError:
+        return
+
+
 def _reap(attempt):
     """End and reap the leader of an attempt's process group, and what is in it, unless that has happened."""
     try:
@@ -747,25 +759,113 @@ class TestOnFinish(ControlTest):
         self.assertEqual(self.job("x").state, DEAD)
         self.assertEqual(self.text("ended"), "x|dead||1|lost||\n")
 
-    def test_one_that_hangs_holds_up_no_job_and_no_end(self):
+    def impatient_worker(self, *arguments, limit=0.3):
+        """A forked worker that ends on_finish after `limit` seconds, and waits for half a second where it waits for ten otherwise."""
+        def work():
+            job_runner.PATIENCE = supervisor.PATIENCE = 0.5
+            job_runner.Announcer.LIMIT = limit
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            return main.main(["--home", self.home, "worker", "start"] + list(arguments))
+
+        pid = self.in_child(work)
+        self.addCleanup(_end_child, pid)
+        return pid
+
+    def end_of(self, pid):
+        """Wait for the end of such a worker: (its exit code, what it said)."""
+        code = os.waitpid(pid, 0)[1]
+        return (code >> 8 if not code & 0xff else -code), self.text("words-child")
+
+    def test_a_drain_waits_for_all_of_them(self):
+        self.settings(on_finish="sleep 0.1; " + self.SAYS)
+        for number in range(12):
+            self.add("job%d" % number, "true")
+        code, said = self.end_of(self.impatient_worker("--drain", "--count", "2", limit=60))
+        self.assertEqual((code, len(self.text("ended").splitlines())), (0, 12), said)
+
+    def test_one_that_hangs_holds_up_no_job_and_is_ended_after_its_limit(self):
         self.settings(on_finish="echo >> ended; " + self.nap)
         for number in range(3):
             self.add("job%d" % number, "true")
-        self.drain_impatiently()
-        self.assertEqual((self.queue.count()[COMPLETED], len(self.naps())), (3, 0))
+        code, said = self.end_of(self.impatient_worker("--drain"))
+        self.assertEqual((self.queue.count()[COMPLETED], len(self.naps()), code), (3, 0, 0), said)
+        self.assertEqual([line.split(" ", 1)[1] for line in said.splitlines() if "on_finish was" in line],
+                         ["job%d: on_finish was ended after 0.3 s" % number for number in range(3)])
+
+    def test_what_a_stop_gives_up_is_counted_and_makes_it_a_failure(self):
+        self.settings(on_finish=self.nap)
+        for number in range(3):
+            self.add("job%d" % number, "true")
+        for arguments in ((), ("--drain",)):
+            with self.subTest(arguments):
+                worker = self.impatient_worker(*arguments, limit=60)
+                self.wait_for(lambda: self.queue.count()[COMPLETED] == 3)
+                self.wait_for_naps(1)
+                os.kill(worker, signal.SIGTERM)
+                code, said = self.end_of(worker)
+                self.assertEqual((code, self.naps()), (1, []), said)
+                self.assertRegex(said, "(?m) on_finish was given up for 3 jobs$")
+                self.queue.reset()
+                for number in range(3):
+                    self.add("job%d" % number, "true")
+
+    def announcer(self, launch, most=job_runner.Announcer.MOST, faults=None):
+        """An Announcer that says nothing."""
+        null = os.open(os.devnull, os.O_WRONLY)
+        self.addCleanup(os.close, null)
+        self.addCleanup(os.chdir, os.getcwd())
+        announcer = job_runner.Announcer(self.home, {}, launch, null, [].append if faults is None else faults.append, most)
+        self.addCleanup(announcer.close)
+        return announcer
+
+    def test_what_is_too_much_to_be_kept_is_counted_with_what_is_given_up(self):
+        launch = launcher.Launcher()
+        self.addCleanup(launch.close)
+        announcer = self.announcer(launch, most=2)
+        self.add("x", "true")
+        taken = [announcer.announce(self.nap, self.job("x"))]
+        self.wait_for_naps(1)
+        taken += [announcer.announce(self.nap, self.job("x")) for _ in range(4)]
+        self.assertEqual((taken, announcer.left), ([True, True, True, False, False], 3))
+        self.assertEqual((announcer.close(), len(self.naps())), (5, 0))
+
+    def test_where_there_is_no_room_for_it_it_waits_for_that(self):
+        class Refusing(launcher.Launcher):
+            """A launcher of a system that has no room for two times."""
+            def start(self, *arguments):
+                faults.append("refused")
+                if faults.count("refused") < 3:
+                    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+                return super().start(*arguments)
+
+        faults, launch = [], Refusing()
+        self.addCleanup(launch.close)
+        announcer = self.announcer(launch, faults=faults)
+        self.add("x", "true")
+        with mock.patch("job_runner._LOOK_AGAIN", 0.01):
+            announcer.announce('echo "$QUEUECTL_JOB_ID" > ended', self.job("x"))
+            self.wait_for(lambda: not announcer.left)
+        self.assertEqual((self.text("ended"), sum("no room" in fault for fault in faults), announcer.close()), ("x\n", 2, 0))
+
+    def test_that_of_a_cancelled_job_is_not_waited_for_and_says_what_it_has_to_say_in_the_log_of_the_workers(self):
+        self.settings(on_finish="echo >> ended; echo words; no-such-command; " + self.nap)
         self.add("x", "true")
         self.succeed("cancel", "x")
         self.assertEqual(self.job("x").state, DEAD)
-        self.wait_for_naps(1)  # that of the cancelled job has begun, and hangs too
+        self.wait_for_naps(1)
+        self.assertRegex(self.text(os.path.join("run", "worker.log")), "words\n.*no-such-command.*not found")
 
-    def test_one_that_fails_fails_nothing(self):
-        for command in ("exit 1", "no-such-command-at-all", "if", "kill -KILL $$", "echo words; echo words >&2; false"):
+    def test_one_that_fails_fails_nothing_and_is_heard_of(self):
+        for command, ending in (("exit 1", "failed with exit code 1"), ("no-such-command-at-all", "failed with exit code 127"),
+                                ("if", "failed with exit code [0-9]+"), ("kill -KILL $$", "was killed by signal 9"),
+                                ("echo words; echo more words >&2; false", "failed with exit code 1")):
             with self.subTest(command):
                 self.settings(on_finish=command)
                 self.add("x", "echo output")
                 said = self.drain()
                 self.assertEqual((self.job("x").state, self.succeed("logs", "x")), (COMPLETED, "output\n"))
-                self.assertNotIn("words", said)
+                self.assertRegex(said, "(?m) x: on_finish %s$" % ending)
+                self.assertEqual(re.findall("(?m)^(?:more )?words$", said), ["words", "more words"] if "words" in command else [])
                 self.queue.reset()
 
 
