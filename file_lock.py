@@ -88,6 +88,8 @@ class FileLock:
     def __exit__(self, *exception):
         try:
             unlock(self._descriptor)
+        except OSError:
+            self._close()
         finally:
             self._mutex.release()
 
@@ -102,15 +104,19 @@ class FileLock:
             try:
                 if not try_lock(self._descriptor):
                     wait_for_lock(self._descriptor, self._notice, NOTICE_AFTER)
-            except OSError as error:
-                raise LockError("cannot lock %s: %s" % (self.path, error.strerror)) from None
-            try:
                 if os.stat(self.path).st_ino == self._inode:
                     return
             except FileNotFoundError:
                 pass  # deleted: opened anew below, like one that was replaced
-            os.close(self._descriptor)
-            self._descriptor = None
+            except OSError as error:
+                self._close()
+                raise LockError("cannot lock %s: %s" % (self.path, error.strerror)) from None
+            self._close()
+
+    def _close(self):
+        """Close the file, which gives up the lock if we have it."""
+        descriptor, self._descriptor = self._descriptor, None
+        os.close(descriptor)
 
     def _open(self):
         try:
@@ -119,10 +125,12 @@ class FileLock:
                 self._descriptor = open_private(self.path, os.O_RDWR)
             except FileNotFoundError:
                 self._descriptor = open_private(self.path, os.O_RDWR | os.O_CREAT)
+            self._inode = os.fstat(self._descriptor).st_ino
         except OSError as error:
+            if self._descriptor is not None:
+                self._close()
             raise LockError("cannot open the lock %s: %s; the queue's folder must be writable"
                             % (self.path, error.strerror)) from None
-        self._inode = os.fstat(self._descriptor).st_ino
 
     def read_hint(self, slot):
         """The hint of job file number `slot`; a fresh one, which fits no file, if there is none that reads right."""

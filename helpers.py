@@ -31,6 +31,11 @@ class InvalidSettings(UsageError):
     """config.json cannot be read as settings, or a value does not fit its setting."""
 
 
+def fault_text(error):
+    """What the system refused, as an OSError tells it, with the file if one is named."""
+    return "%s%s" % ("%s: " % error.filename if error.filename else "", error.strerror or error)
+
+
 # ---------------------------------------------------------------- strict JSON
 
 class JsonError(UsageError):

@@ -191,8 +191,8 @@ class JobManager:
         folder = os.path.dirname(self._lock.path)
         try:
             names = os.listdir(folder)
-        except FileNotFoundError:
-            return  # nobody has ever worked here
+        except OSError:
+            return  # nobody has ever worked here; or they cannot be seen now, and look by themselves within a second
         for name in names:
             if name.endswith(".wake"):
                 wake(os.path.join(folder, name))

@@ -14,7 +14,7 @@ from _thread import allocate_lock
 from collections import namedtuple
 
 import helpers
-from job import FAILED, KILLED, TIMEOUT, UNSTARTABLE, InvalidJob, Outcome, runner_words, time_limit
+from job import FAILED, KILLED, LOST, TIMEOUT, UNSTARTABLE, InvalidJob, Outcome, runner_words, time_limit
 from launcher import encode_environ, lacks_room, start_detached
 from process_tree import HAS_PROC, KILL, TERM, group_runs, processes_of, signal_group
 from system import OPEN_FILES_MOVE, is_held, leave_append_mode, make_folder, open_private, pread, pwrite, remove_file, try_lock, unlock
@@ -111,6 +111,8 @@ def last_lines(path):
     try:
         size = os.fstat(descriptor).st_size
         content = pread(descriptor, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
+    except OSError:
+        return ""  # no reason not to tell how the job ended
     finally:
         os.close(descriptor)
     return "\n".join(content.decode("utf-8", "replace").splitlines()[-_TAIL_LINES:])
@@ -139,15 +141,13 @@ class LogFile:
         hand); a descriptor for the job, which the caller closes once the job has it. With `young` someone is to call `trim` if the
         attempt takes long. Raises OSError."""
         with self._mutex:
-            if self._descriptor is None:
-                self._create(path)
-                inherited = open_private(path, os.O_WRONLY | os.O_APPEND)
-                try_lock(inherited)
-            else:  # `end` has locked it
+            if self._descriptor is not None:  # `end` has locked it
                 # One that stays empty never gets its own name, and would leave the one that has it.
                 self._move(self._young_path if young and not os.access(path, os.F_OK) else path)
-                inherited = self._descriptor
-                self._descriptor = open_private(self.path, _OURS)
+                own = open_private(self.path, _OURS)
+                inherited, self._descriptor = self._descriptor, own
+            else:
+                inherited = self._create(path)
             self._own_path = path
         return inherited
 
@@ -157,16 +157,26 @@ class LogFile:
             self.path = path
 
     def _create(self, path):
+        """Make a new file the log; a locked descriptor of it for the job."""
+        own = self._open_new(path)
+        try:
+            inherited = open_private(path, os.O_WRONLY | os.O_APPEND)
+            try_lock(inherited)
+        except OSError:
+            os.close(own)
+            raise
+        self.path, self._descriptor, self._dropped = path, own, 0
+        return inherited
+
+    def _open_new(self, path):
         flags = _OURS | os.O_CREAT | os.O_EXCL
         try:
-            descriptor = open_private(path, flags)
+            return open_private(path, flags)
         except FileNotFoundError:
             make_folder(os.path.dirname(path))
-            descriptor = open_private(path, flags)
         except FileExistsError:
             remove_file(path)
-            descriptor = open_private(path, flags)
-        self.path, self._descriptor, self._dropped = path, descriptor, 0
+        return open_private(path, flags)
 
     def write(self, text):
         """Say this in the log of a command that did not start, and so writes nothing itself. Raises OSError."""
@@ -200,24 +210,27 @@ class LogFile:
         """Let go of a log that holds something, or that someone may still write to, shortened once more if there is a limit; keep an
         empty one for the next attempt. Raises OSError."""
         with self._mutex:
-            size = self._size() if self._descriptor is not None else 0
+            if self._descriptor is None:
+                return
+            size, kept = 1, False  # what cannot be looked at holds something
             try:
+                size = self._size()
                 if limit is not None:
                     self._trim(size, limit)
+                kept = not size and OPEN_FILES_MOVE and self._lock()
             finally:
-                if self._descriptor is not None:
-                    if size or not OPEN_FILES_MOVE or not self._lock():
-                        self._let_go()
-                        if not size and not is_held(self.path):  # where an open file gets no other name, none serves the next attempt
-                            remove_file(self.path)
-                    self._own_path = self.path
+                self._own_path = self.path if kept else self._own_path
+                if not kept:
+                    self._let_go()
+                    if not size and not is_held(self.path):  # where an open file gets no other name, none serves the next attempt
+                        remove_file(self.path)
 
     def _let_go(self):
         try:
             self._move(self._own_path)
         finally:
-            os.close(self._descriptor)
-            self._descriptor = None
+            descriptor, self._descriptor = self._descriptor, None
+            os.close(descriptor)
 
     def _lock(self):
         """Lock the log; False if it is held. A command that another thread is just starting has a copy of the descriptor until its exec."""
@@ -235,13 +248,15 @@ class LogFile:
         return False
 
     def discard(self):
-        """Remove an empty log that no attempt follows."""
+        """Remove an empty log that no attempt follows. Raises OSError, and has let go of it nonetheless."""
         with self._mutex:
             if self._descriptor is not None:
-                if not self._size():
-                    remove_file(self.path)
-                os.close(self._descriptor)
-                self._descriptor = None
+                try:
+                    if not self._size():
+                        remove_file(self.path)
+                finally:
+                    descriptor, self._descriptor = self._descriptor, None
+                    os.close(descriptor)
 
 
 # ---------------------------------------------------------------- one attempt
@@ -261,6 +276,7 @@ class Attempt:
         self.digest = job.digest
         self.log = log
         self.ended = None  # why someone called `end`: TIMEOUT, or another word
+        self.fault = None  # the last OSError after which the attempt went on
         self.seen = False  # someone has looked whether the job is still ours
         self.young = young  # it is expected to be short; the supervisor makes up for what is left out then if it is not
         self.since = float("inf")  # when its command was started, by the monotonic clock
@@ -304,52 +320,79 @@ class Attempt:
                 self.log.discard()  # another thread may take the job, and make a log of that name
                 raise
             if keep_output:
-                reason = getattr(error, "strerror", None) or error
-                self.log.write("queuectl: cannot start this command in %s: %s\n" % (self._folder, reason))
+                self._say_why(getattr(error, "strerror", None) or error)
             return Outcome(None, UNSTARTABLE)
         finally:
-            os.close(output)
+            self._known(lambda: os.close(output), None)
+
+    def _say_why(self, reason):
+        """Say in the log of a command why it did not start."""
+        self._known(lambda: self.log.write("queuectl: cannot start this command in %s: %s\n" % (self._folder, reason)), None)
 
     def wait(self, grace):
         """Wait for the end: (an Outcome, the pids of processes that have left the tree of a failed attempt and would not end). What a
-        failed attempt leaves running is ended; a successful one may leave something."""
-        failed = self._launch.wait_without_reaping(self.pid)
+        failed attempt leaves running is ended; a successful one may leave something.
+
+        It raises no OSError: what has run is an attempt, whatever fails afterwards. Such an error is in `fault` then."""
+        failed = self._known(lambda: self._launch.wait_without_reaping(self.pid), None)
         if failed is not None:
             with self._mutex:
                 self._over = True  # how it ended is settled; what is left of it is ended below
                 self._running = False
                 if not failed and not self.ended:
-                    return Outcome(self._launch.reap(self.pid), None), []
+                    return self._outcome(self._reap()), []
         strays = []
         if (failed or self.ended) and HAS_PROC:
             strays = self._end_rest(grace)
         with self._mutex:
             if failed or self.ended:
                 signal_group(self.pid, TERM)
-            code = self._launch.reap(self.pid)
+            code = self._reap()
             self._running = False
-        if (code or self.ended) and not HAS_PROC:
+        if (code != 0 or self.ended) and not HAS_PROC:
             strays = self._end_rest(grace)
+        return self._outcome(code), strays
+
+    def _reap(self):
+        """The exit code, None if the system does not tell it."""
+        return self._known(lambda: self._launch.reap(self.pid), None)
+
+    def _outcome(self, code):
         if self.ended == TIMEOUT:
-            return Outcome(None, TIMEOUT), strays
+            return Outcome(None, TIMEOUT)
+        if code is None:
+            return Outcome(None, LOST)
         if code < 0:
-            return Outcome(128 - code, KILLED), strays
-        return Outcome(code, FAILED if code else None), strays
+            return Outcome(128 - code, KILLED)
+        return Outcome(code, FAILED if code else None)
+
+    def _known(self, question, otherwise):
+        """What the system answers to a question; `otherwise` if it refuses to, which is noted as the fault."""
+        try:
+            return question()
+        except OSError as error:
+            self.fault = error
+            return otherwise
 
     def _end_rest(self, grace):
         """End what is left of the group, and wait a little for processes that have left it; the pids of those that stay. Where the
         system tells zombies apart, the shell is one until this is done, so that its group cannot be another one by now."""
         signal_group(self.pid, TERM)
-        _wait_until(lambda: not group_runs(self.pid), grace)
-        if group_runs(self.pid):
+        _wait_until(lambda: not self._group_runs(), grace)
+        if self._group_runs():
             signal_group(self.pid, KILL)
-            _wait_until(lambda: not group_runs(self.pid), 1.0)
+            _wait_until(lambda: not self._group_runs(), 1.0)
         if self.ended != STOPPED:
-            _wait_until(lambda: not self._strays() and not self.log.is_held(), PATIENCE)
+            _wait_until(lambda: not self._strays() and not self._known(self.log.is_held, False), PATIENCE)
         return self._strays()
 
+    def _group_runs(self):
+        return self._known(lambda: group_runs(self.pid), True)  # one that cannot be seen has its whole grace, and is killed
+
     def _strays(self):
-        return [pid for pid, group in processes_of(self._home, self.job.worker, self.pid) if group != self.pid]
+        """The pids of its processes that have left the group; none where they cannot be seen."""
+        found = self._known(lambda: processes_of(self._home, self.job.worker, self.pid), ())
+        return [pid for pid, group in found if group != self.pid]
 
     def end(self, why, grace):
         """Ask the tree to end (TERM); `check` sends KILL once `grace` seconds have passed. The first reason counts."""

@@ -16,7 +16,7 @@ if __package__ or getattr(sys.flags, "safe_path", False):
 
 import arguments
 import commands
-from helpers import QueueError, find_home, printable
+from helpers import QueueError, fault_text, find_home, printable
 
 gc.enable()
 
@@ -62,7 +62,7 @@ def main(argv=None):
     except KeyboardInterrupt:
         return INTERRUPTED
     except OSError as error:
-        message, code = "%s%s" % ("%s: " % error.filename if error.filename else "", error.strerror or error), 1
+        message, code = fault_text(error), 1
     except Exception:
         import traceback
         traceback.print_exc()

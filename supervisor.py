@@ -13,13 +13,13 @@ import time
 from collections import deque
 from itertools import count as count_up
 
-from helpers import DEFAULTS, InvalidSettings, QueueError, config_content, decode_config, log, parse_time, settings_from
+from helpers import DEFAULTS, InvalidSettings, QueueError, config_content, decode_config, fault_text, log, parse_time, settings_from
 from job import CANCELLED, COMPLETED, DEAD, DEPENDENCY, PENDING, PROCESSING, ready_at
 from job_manager import Ended
 from job_runner import PATIENCE, STOPPED, Announcer, Attempt, LogFile, job_environ, last_lines, young_log_path
 from launcher import Launcher, lacks_room
 from process_tree import HAS_PROC
-from system import OPEN_FILES_MOVE, try_lock
+from system import OPEN_FILES_MOVE, is_there, try_lock
 from waiting import StopFlag, Waker
 from worker_manager import DeadWorker, WorkerFile, WorkerProcess, all_workers, given_token, open_if_there, read_worker_file, worker_files
 
@@ -212,6 +212,7 @@ class Supervisor:
         self._deaths = 0  # jobs that this process moved to the dead letter queue
         self._unrecorded = 0
         self._bug = False  # a thread ended with an exception, which Python has shown
+        self._wrongly_noted = set()  # threads that run nothing, although their slot in our file says so
         self._dead_workers = []
         self._faults = {}  # message: when it was logged last
         jobs.busy = self._running_digests
@@ -233,6 +234,9 @@ class Supervisor:
             if self._drain:
                 self._jobs.wake_workers()  # another process that drains has waited for our last jobs
             given_up = self._finish_announcing()
+        except BaseException:
+            self._bug = True
+            raise
         finally:
             self._close()
         if refused:
@@ -249,18 +253,18 @@ class Supervisor:
             if now >= next_tick:
                 self._tick()
                 next_tick = now + (0.2 if self._dead_workers else _TICK)
-            self._look_for_stop()
+            self._guarded("look for a request to stop", self._look_for_stop)
             if now >= next_look:
-                self._look_for_taken_away()
+                self._guarded("look for cancelled jobs", self._look_for_taken_away)
                 next_look = now + _TICK
             if now >= next_poll:
                 with self._idle:
                     self._idle.notify()
                 next_poll = now + self._jobs.settings.poll_interval
-            self._flush_batch()
-            self._finish_if_drained()
+            self._guarded("record what was put off", self._flush_batch)
+            self._guarded("look whether all is done", self._finish_if_drained)
             for attempt in self._running():
-                attempt.check(self._jobs.settings.kill_grace)
+                self._guarded("end %s" % attempt.job.id, attempt.check, self._jobs.settings.kill_grace)
             checks = [attempt.next_check() for attempt in self._running()]
             due = now + self._until_due()
             stale = now + (_STALE if self._batch_watched else _TICK)
@@ -281,7 +285,7 @@ class Supervisor:
                 break
             if now - begun > PATIENCE:
                 self._fault("all jobs have ended; waiting for on_finish, which is still to be run for some of them")
-            self._announcer.check()
+            self._guarded("look after on_finish", self._announcer.check)
             self._waker.wait(0.05)
         given_up = self._announcer.close()
         if given_up:
@@ -289,7 +293,7 @@ class Supervisor:
         return given_up
 
     def _close(self):
-        """Give back what this process holds; its file only if all is recorded, or nobody would return the jobs that are not."""
+        """Give back what this process holds; its file only if all is recorded and ended, or nobody would return the jobs that are not."""
         for number, handler in self._former_handlers:
             signal.signal(number, handler)
         self._waker.close()
@@ -297,8 +301,8 @@ class Supervisor:
         self._launch.close()
         if self._unrecorded:
             log("%d results could not be recorded; those jobs run again" % self._unrecorded)
-        else:
-            self._file.remove()
+        elif not self._bug:
+            self._guarded("remove the file of this process", self._file.remove)
 
     def _start(self, threads):
         """Start the workers. If the system does not give so many threads: what to say of it, and those that there are stop at once."""
@@ -326,11 +330,11 @@ class Supervisor:
         return 2 * _TICK if due is None else max(0.01, due - time.time())
 
     def _tick(self):
-        self._follow_settings()
-        self._look_for_own_file()
-        self._look_for_dead_workers()
+        self._guarded("follow the settings", self._follow_settings)
+        self._guarded("look for the file of this process", self._look_for_own_file)
+        self._guarded("look for dead workers", self._look_for_dead_workers)
         self._trim_logs()
-        self._announcer.check()
+        self._guarded("look after on_finish", self._announcer.check)
         self._sync()
 
     def _running(self):
@@ -342,43 +346,42 @@ class Supervisor:
             self._trim_log(attempt)
 
     def _trim_log(self, attempt):
-        try:
-            attempt.log.trim(self._jobs.settings.max_output)
-        except OSError as error:
-            self._fault("cannot shorten the output of %s: %s" % (attempt.job.id, error.strerror))
+        self._guarded("shorten the output of %s" % attempt.job.id, attempt.log.trim, self._jobs.settings.max_output)
 
     def _note_group(self, number, attempt):
-        try:
-            attempt.if_running(lambda: self._file.note(number, attempt))
-        except OSError:
-            return  # who looks for its processes finds them by its token then
+        """Note the group of an attempt. Who looks for its processes finds them by its token if that fails."""
+        self._guarded("note what runs in %s" % self._file.path, attempt.if_running, lambda: self._file.note(number, attempt))
 
     def _look_for_taken_away(self):
         """End the attempts whose job was cancelled: its token is gone from the file."""
         attempts = [attempt for attempt in self._running() if not attempt.ended]
         if not attempts:
             return
-        try:
-            changed, mark = self._jobs.changed_since(self._looked_at)
-            looked = attempts if changed else [attempt for attempt in attempts if not attempt.seen]
-            gone = self._jobs.taken_away([attempt.job for attempt in looked]) if looked else ()
-            self._looked_at = mark
-            for attempt in looked:
-                attempt.seen = True
-        except QueueError as error:
-            self._fault(str(error))
-            return
+        changed, mark = self._jobs.changed_since(self._looked_at)
+        looked = attempts if changed else [attempt for attempt in attempts if not attempt.seen]
+        gone = self._jobs.taken_away([attempt.job for attempt in looked]) if looked else ()
+        self._looked_at = mark
+        for attempt in looked:
+            attempt.seen = True
         for attempt in attempts:
             if attempt.job in gone:
                 attempt.end(CANCELLED, self._jobs.settings.kill_grace)
 
     def _sync(self):
+        self._guarded("confirm the last outcomes on disk", self._jobs.sync_outcomes)
+
+    def _guarded(self, task, step, *arguments, otherwise=None, pause=0.0, about=""):
+        """What `step` gives back. This is the one place where a thread of a worker process meets a fault of the system or of a file: it is
+        logged, with what it is `about` before it; the thread goes on after a pause of so many seconds, and gets what is `otherwise`."""
         try:
-            self._jobs.sync_outcomes()
+            return step(*arguments)
         except QueueError as error:
-            self._fault(str(error))
+            self._fault("%s%s" % (about, error))
         except OSError as error:
-            self._fault("the last outcomes are not confirmed on disk: %s" % error)
+            self._fault("%scannot %s: %s" % (about, task, fault_text(error)))
+        if pause:
+            self._stop.wait(pause)
+        return otherwise
 
     def _fault(self, message):
         """Log a fault, and once a minute that it is still there, however often it recurs."""
@@ -401,9 +404,12 @@ class Supervisor:
 
     def _look_for_own_file(self):
         """Without our file nobody can find us, and others take our jobs for abandoned: it was removed with the home, or by hand."""
-        if not os.path.exists(self._file.path) and not self._stop.is_set():
+        if not is_there(self._file.path) and not self._stop.is_set():
             log("%s is gone; stopping" % self._file.path)
             self._begin_stop("")
+
+    def _stop_request(self):
+        return self._guarded("look for a request to stop", self._file.request)
 
     def _look_for_stop(self):
         if not self._stop.is_set() or not self._now:
@@ -425,27 +431,16 @@ class Supervisor:
         with self._idle:
             self._idle.notify_all()
 
-    def _stop_request(self):
-        try:
-            with open(self._file.stop_path, "rb") as file:
-                return "now" if b"now" in file.read(16) else "stop"
-        except OSError:
-            return None
-
     def _finish_if_drained(self):
         if not self._drain or self._stop.is_set() or self._busy_threads or self._dead_workers:
             return
         scheduled = []
-        try:
-            for job in self._jobs.jobs((PENDING, PROCESSING)):
-                if job.state == PROCESSING or job.attempts:
-                    return
-                if ready_at(job, self._jobs.settings, time.time()) <= time.time() and not job.after:
-                    return
-                scheduled.append(job.id)
-        except QueueError as error:
-            self._fault(str(error))
-            return
+        for job in self._jobs.jobs((PENDING, PROCESSING)):
+            if job.state == PROCESSING or job.attempts:
+                return
+            if ready_at(job, self._jobs.settings, time.time()) <= time.time() and not job.after:
+                return
+            scheduled.append(job.id)
         if scheduled:
             named = ", ".join(scheduled[:20] + ["…"] * (len(scheduled) > 20))
             log("not waiting for jobs that are scheduled, or come after one that is: %s" % named)
@@ -456,46 +451,52 @@ class Supervisor:
 
     def _running_digests(self):
         """The digests of the jobs that run now, in any live process or in what a dead one left."""
-        return frozenset(slot["job"] for process in all_workers(self._run_folder) for slot in process.running if slot)
+        try:
+            return frozenset(slot["job"] for process in all_workers(self._run_folder) for slot in process.running if slot)
+        except OSError as error:
+            raise QueueError("cannot see what other workers run: %s" % fault_text(error)) from None
 
     def _look_for_dead_workers(self):
-        known = [dead.process.path for dead in self._dead_workers]
+        known = [self._file.path] + [dead.process.path for dead in self._dead_workers]
         for path in worker_files(self._run_folder):
-            if path == self._file.path or path in known:
-                continue
-            descriptor = open_if_there(path)
-            if descriptor is None:
-                continue
+            if path not in known:
+                self._guarded("look at %s" % path, self._take_over_if_dead, path)
+        self._guarded("look for jobs that nobody runs", self._find_orphans)
+        for dead in list(self._dead_workers):
+            if self._guarded("return the jobs of a dead worker", dead.step, self._jobs, self._note_end):
+                self._dead_workers.remove(dead)
+
+    def _take_over_if_dead(self, path):
+        """Take over the file of a worker process that has died."""
+        descriptor = open_if_there(path)
+        if descriptor is None:
+            return
+        dead = None
+        try:
             stat = os.fstat(descriptor)
             is_new = not OPEN_FILES_MOVE and not stat.st_size and time.time() - stat.st_mtime < PATIENCE  # and not locked yet
-            if not is_new and try_lock(descriptor) and os.path.exists(path):
-                self._dead_workers.append(DeadWorker(descriptor, read_worker_file(descriptor, path), self._home))
-            else:
+            if not is_new and try_lock(descriptor) and is_there(path):
+                dead = DeadWorker(descriptor, read_worker_file(descriptor, path), self._home)
+                self._dead_workers.append(dead)
+        finally:
+            if dead is None:
                 os.close(descriptor)
-        try:
-            self._find_orphans()
-            for dead in list(self._dead_workers):
-                if dead.step(self._jobs, self._note_end):
-                    self._dead_workers.remove(dead)
-        except QueueError as error:
-            self._fault(str(error))
-        except OSError as error:
-            self._fault("cannot return the jobs of a dead worker: %s" % error)
 
     def _find_orphans(self):
         """Jobs that are marked as running although nobody runs them: run/ was deleted, or an editor's save brought them back."""
-        if self._scans == self._jobs.scans:
+        scans = self._jobs.scans
+        if self._scans == scans:
             return
-        self._scans = self._jobs.scans
 
         def runs(worker):
             token = worker.rpartition("-")[0]
             if token == self._file.token:
                 return worker in self._tokens
-            return os.path.exists(os.path.join(self._run_folder, "worker-%s.json" % token))
+            return is_there(os.path.join(self._run_folder, "worker-%s.json" % token))
 
         tokens = {job.worker.rpartition("-")[0] if job.worker else "" for job in self._jobs.abandoned(runs)}
         self._dead_workers += [DeadWorker(None, WorkerProcess(token, 0, 0, "", [], ""), self._home, runs) for token in tokens]
+        self._scans = scans
 
     # -- a worker's thread
 
@@ -503,27 +504,48 @@ class Supervisor:
         waiting_for = None
         try:
             while not self._stop.is_set():
-                if waiting_for is not None and self._wait_for_retry(waiting_for):
-                    continue
-                job = self._claim(waiting_for)
-                waiting_for = None
-                if job is None:
-                    self._be_idle()
-                while job is not None:
-                    if self._busy_threads < self._count:
-                        with self._idle:
-                            self._idle.notify()
-                    job, waiting_for = self._run(number, job)
-                self._logs[number].discard()
+                waiting_for = self._guarded("go on working", self._work_once, number, waiting_for, pause=_TICK)
         except BaseException:
             self._bug = True
+            self._begin_stop("")  # the next process ends what this thread has left running, by the file that stays
             raise
         finally:
-            self._logs[number].discard()
+            self._let_go_of_log(number)
             with self._idle:
                 self._ended_threads += 1
                 self._busy_threads -= 1
             self._waker.wake()
+
+    def _work_once(self, number, waiting_for):
+        """Run the next job, and those that follow it at once; the job whose retry this worker is to wait for."""
+        if waiting_for is not None and self._wait_for_retry(waiting_for):
+            return waiting_for
+        job = self._claim(waiting_for)
+        waiting_for = None
+        if job is None:
+            if number in self._wrongly_noted:
+                self._note_nothing(number)
+            self._be_idle()
+        while job is not None:
+            if self._busy_threads < self._count:
+                with self._idle:
+                    self._idle.notify()
+            job, waiting_for = self._run(number, job)
+        self._let_go_of_log(number)
+        return waiting_for
+
+    def _let_go_of_log(self, number):
+        self._guarded("remove an empty log", self._logs[number].discard)
+
+    def _note_nothing(self, number):
+        """Note that a thread runs nothing. If that fails it is tried again before the thread idles, since nobody takes a job up that counts
+        as running."""
+        def note():
+            self._wrongly_noted.add(number)
+            self._file.note(number)
+            self._wrongly_noted.discard(number)
+
+        self._guarded("note what runs in %s" % self._file.path, note)
 
     def _wait_for_retry(self, job):
         """Wait a little for a job's time; True if there is still some to wait. By the wall clock, in small steps: a clock that jumps
@@ -533,11 +555,7 @@ class Supervisor:
         if delay <= 0:
             return False
         self._stop.wait(min(delay, _TICK))
-        try:
-            present = self._jobs.refresh(job) if delay > _TICK else job
-        except QueueError as error:
-            self._fault(str(error))
-            return True
+        present = self._guarded("look at %s" % job.id, self._jobs.refresh, job, otherwise=job) if delay > _TICK else job
         return present is not None and present.standing() == job.standing()  # else it was cancelled, edited or taken
 
     def _token(self):
@@ -550,10 +568,7 @@ class Supervisor:
         if job is not None:
             return job
         token = self._token()
-        try:
-            job = self._jobs.claim(token, time.time(), preferred)
-        except QueueError as error:
-            self._fault(str(error))
+        job = self._guarded("take a job", self._jobs.claim, token, time.time(), preferred)
         if job is None:
             self._tokens.discard(token)
         return job
@@ -577,10 +592,7 @@ class Supervisor:
         self._attempts[number] = None
         ended = time.monotonic()
         output = last_lines(attempt.log.path) if outcome is not None and outcome.reason and attempt.has_output else ""
-        try:
-            attempt.log.end(self._jobs.settings.max_output)
-        except OSError as error:
-            self._fault("cannot shorten the output of %s: %s" % (job.id, error.strerror))
+        self._guarded("keep the output of %s" % job.id, attempt.log.end, self._jobs.settings.max_output)
         if strays:
             log("%s: processes that left its tree still run (pid %s)" % (job.id, ", ".join(map(str, strays))))
         if outcome is None and not attempt.pid:
@@ -589,8 +601,8 @@ class Supervisor:
         after, following = self._finish(Ended(job, counts, time.time(), output, ended - started), ended)
         if outcome is None:
             self._stop.wait(_TICK)
-        if following is None:
-            self._file.note(number)
+        if following is None and not self._unrecorded:  # else what it ran stays noted: an attempt that whoever comes next has to count
+            self._note_nothing(number)
         if self._batch and not self._batch_watched:
             self._waker.wake()
         return following, after if after is not None and after.run_at is not None and self._jobs.settings.retry_in_place else None
@@ -622,36 +634,43 @@ class Supervisor:
         try:
             self._file.note(number, attempt)  # before it starts: it may end this process at once
             outcome = attempt.start(self._jobs.settings.save_output)
-            if outcome is not None:
-                return outcome, []
-            if not attempt.young:
-                self._note_group(number, attempt)
-            wanted = self._batch.wanted()
-            if wanted and not self._stop.is_set():
-                self._record_batch(self._batch.take_ended(), wanted)
-                if not self._batch_watched:
-                    self._waker.wake()
-            if self._now:
-                attempt.end(STOPPED, grace)
-            if attempt.limit is not None:
-                self._waker.wake()
-            return attempt.wait(grace)
         except OSError as error:
             if lacks_room(error):  # in one line, however many jobs are given back
                 self._fault("the system has no room for another process (%s); the jobs wait for it" % error.strerror)
             else:
-                self._fault("cannot run %s: %s: %s" % (attempt.job.id, error.filename, error.strerror))
+                self._fault("cannot run %s: %s" % (attempt.job.id, fault_text(error)))
             return None, []
+        if outcome is not None:
+            return outcome, []
+        self._guarded("do other things while %s runs" % attempt.job.id, self._while_it_runs, number, attempt)
+        ended = attempt.wait(grace)
+        if attempt.fault is not None:
+            self._fault("%s has run, and then: %s" % (attempt.job.id, fault_text(attempt.fault)))
+        return ended
+
+    def _while_it_runs(self, number, attempt):
+        """What is done between the start of an attempt and the wait for its end."""
+        if self._now:
+            attempt.end(STOPPED, self._jobs.settings.kill_grace)
+        if not attempt.young:
+            self._note_group(number, attempt)
+        wanted = self._batch.wanted()
+        if wanted and not self._stop.is_set():
+            self._record_batch(self._batch.take_ended(), wanted)
+            if not self._batch_watched:
+                self._waker.wake()
+        if attempt.limit is not None:
+            self._waker.wake()
 
     def _record(self, ended, wanted):
         """Record how jobs ended and claim `wanted` others for the batch: the last of them as it is now. It is tried each second for as
         long as the job file is broken or the disk full, with the results kept in memory; a stop waits for them for some seconds."""
         patience = 5
         while ended:
-            try:
-                return self._record_once(ended, wanted)[-1]
-            except QueueError as error:
-                self._fault("%s: its result waits to be recorded: %s" % (ended[0].job.id, error))
+            results = self._guarded("record it", self._record_once, ended, wanted,
+                                    about="%s: its result waits to be recorded: " % ended[0].job.id)
+            if results is not None:
+                return results[-1]
             patience -= self._stop.is_set()
             if patience < 0:
                 self._unrecorded += len(ended)
@@ -661,10 +680,8 @@ class Supervisor:
 
     def _record_batch(self, ended, wanted):
         """Record what was put off, and claim `wanted` jobs, while others run. What cannot be recorded now stays put off."""
-        try:
-            self._record_once(ended, wanted)
-        except QueueError as error:
-            self._fault("%d results wait to be recorded: %s" % (len(ended), error))
+        about = "%d results wait to be recorded: " % len(ended)
+        if self._guarded("record them", self._record_once, ended, wanted, about=about) is None:
             self._batch.put_back(ended, time.monotonic())
 
     def _record_once(self, ended, wanted):

@@ -216,6 +216,15 @@ def wake(path):
         os.close(descriptor)
 
 
+def is_there(path):
+    """Whether a path names something. Raises OSError if that is not known, where os.path.exists would say no."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 def remove_file(path):
     """Remove a file if it is there. Raises OSError."""
     try:

@@ -30,9 +30,13 @@ class Waker:
         """Sleep for so long at the most; whether someone outside wants the queue to be looked at."""
         if self._event is not None:
             return self._wait_without_fifo(time.monotonic() + seconds)
-        if not select.select([self._descriptor], [], [], max(0, seconds))[0]:
-            return False
-        return bool(os.read(self._descriptor, 4096).strip(_INSIDE))
+        try:
+            if not select.select([self._descriptor], [], [], max(0, seconds))[0]:
+                return False
+            return bool(os.read(self._descriptor, 4096).strip(_INSIDE))
+        except OSError:
+            time.sleep(max(0, min(seconds, 0.1)))  # it cannot be woken now, and looks often instead
+            return True
 
     def _wait_without_fifo(self, deadline):
         woken = False
@@ -54,8 +58,8 @@ class Waker:
             return
         try:
             os.write(self._descriptor, _INSIDE)
-        except BlockingIOError:
-            return  # it has more than enough to wake up for
+        except OSError:
+            return  # it has more than enough to wake up for, or looks often as it is
 
     def close(self):
         """Give back the descriptor."""
@@ -80,7 +84,10 @@ class StopFlag:
         """Set it, and end all waits."""
         self._event.set()
         if self._pipe is not None:
-            os.write(self._pipe[1], b"x")  # which nobody reads
+            try:
+                os.write(self._pipe[1], b"x")  # which nobody reads
+            except OSError:
+                return  # no wait is longer than its own seconds
 
     def wait(self, seconds):
         """Wait for it, but no longer than so many seconds."""

@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import signal
+import stat
 import time
 from collections import namedtuple
 
@@ -21,6 +22,7 @@ from process_tree import LostTree
 from system import OPEN_FILES_MOVE, make_folder, open_private, pread, pwrite, remove_file, try_lock, wake
 
 _SLOT = 128  # bytes for what one thread runs; they divide a page, so that no write of one is torn
+_NO_REQUEST = b"none".ljust(15) + b"\n"
 _LOST_GRACE = 2.0  # seconds between TERM and KILL for the tree of a dead worker; its jobs are to run again within five
 
 WorkerProcess = namedtuple("WorkerProcess", "token pid count started_at running path")
@@ -38,8 +40,10 @@ class WorkerFile:
     def __init__(self, folder, count, token=None):
         self.token = token or new_token()
         self.path = os.path.join(folder, "worker-%s.json" % self.token)
-        self.stop_path = self.path[:-len("json")] + "stop"
         make_folder(folder)
+        # With room for a request, so that one can be made on a full disk; before this file gets its name, so that who sees it finds that.
+        self._requests = open_private(_request_path(self.path), os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        os.write(self._requests, _NO_REQUEST)
         header = json.dumps({"pid": os.getpid(), "count": count, "started_at": format_time(time.time())})[:-1] + ', "running": ['
         temporary = os.path.join(folder, "new-worker-%s" % self.token) if OPEN_FILES_MOVE else self.path
         self._descriptor = open_private(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
@@ -57,9 +61,30 @@ class WorkerFile:
                                                                                            attempt.digest)
         pwrite(self._descriptor, text.encode("ascii").ljust(_SLOT - 2), _SLOT * (number + 1))
 
+    def request(self):
+        """What someone has asked this process for: "stop", "now" (and end the running jobs), or None. Raises OSError."""
+        word = pread(self._requests, len(_NO_REQUEST), 0).strip().decode("ascii", "replace")
+        return word if word in ("stop", "now") else None
+
     def remove(self):
-        """Take the file away: this process has ended."""
+        """Take the file away: this process has ended. Raises OSError."""
+        os.close(self._requests)
         remove_worker_file(self.path, self._descriptor)
+
+
+def _request_path(path):
+    """Where a request is put for the worker process with that worker file."""
+    return path[:-len("json")] + "stop"
+
+
+def ask_to_stop(path, now):
+    """Ask the worker process with that worker file to stop. Raises OSError."""
+    descriptor = open_private(_request_path(path), os.O_WRONLY | os.O_CREAT)
+    try:
+        pwrite(descriptor, (b"now" if now else b"stop").ljust(len(_NO_REQUEST)), 0)  # in place, which needs no space
+    finally:
+        os.close(descriptor)
+    wake(path[:-len("json")] + "wake")
 
 
 def new_token():
@@ -78,10 +103,12 @@ def remove_worker_file(path, descriptor):
     """Remove a worker file that is ours, by its locked descriptor, and what lies beside it."""
     if not OPEN_FILES_MOVE:
         os.close(descriptor)  # one without a lock that lists no job does no harm meanwhile
-    for ending in ("stop", "wake", "json"):
-        remove_file(path[:-len("json")] + ending)
-    if OPEN_FILES_MOVE:
-        os.close(descriptor)
+    try:
+        for ending in ("stop", "wake", "json"):
+            remove_file(path[:-len("json")] + ending)
+    finally:
+        if OPEN_FILES_MOVE:
+            os.close(descriptor)  # a locked one would say that this process is alive
 
 
 def read_worker_file(descriptor, path):
@@ -113,13 +140,22 @@ def worker_files(folder):
 
 
 def open_if_there(path):
-    """A descriptor of a worker file, or None if it is gone, or is none: a folder, a link."""
+    """A descriptor of a worker file, or None if it is gone, or is none: a folder, a link, a FIFO."""
     try:
-        return open_private(path, os.O_RDWR)
+        descriptor = open_private(path, os.O_RDWR)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.EISDIR, errno.ELOOP):
+        if error.errno in (errno.ENOENT, errno.EISDIR, errno.ELOOP, errno.ENXIO):
             return None
         raise
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    except OSError:
+        os.close(descriptor)
+        raise
+    if not is_file:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def all_workers(folder):
@@ -275,12 +311,7 @@ class WorkerManager:
         `timeout` seconds (None: however long it takes). With `now` their jobs are ended and go back to the queue."""
         asked = self.running()
         for worker in asked:
-            descriptor = open_private(worker.path[:-len("json")] + "stop", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            try:
-                os.write(descriptor, b"now\n" if now else b"stop\n")
-            finally:
-                os.close(descriptor)
-            wake(worker.path[:-len("json")] + "wake")
+            ask_to_stop(worker.path, now)
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             tokens = {worker.token for worker in self.running()}
@@ -306,8 +337,8 @@ def check_safe(paths):
     from shlex import quote
     for path in paths:
         try:
-            stat = os.stat(path)
+            status = os.stat(path)
         except FileNotFoundError:
             continue
-        if stat.st_mode & 0o002:
+        if status.st_mode & 0o002:
             raise NotAllowed("%s can be written by everyone, who could run commands as you; chmod o-w %s mends it" % (path, quote(path)))
