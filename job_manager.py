@@ -89,8 +89,8 @@ class JobManager:
                     return result
             except Replaced:
                 continue
-            except StorageFault:
-                self._index = None  # which knows of changes that were not made
+            except BaseException:
+                self._index = None  # which knows of changes that were not made, and not of jobs that were to be claimed
                 raise
 
     def _change_dying(self, operation):

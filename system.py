@@ -66,7 +66,7 @@ def make_folder(path):
     if os.path.isdir(path):
         return
     above = os.path.dirname(path)
-    if above and not os.path.isdir(above):
+    if above not in ("", path) and not os.path.isdir(above):
         make_folder(above)
     try:
         os.mkdir(path, 0o700)

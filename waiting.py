@@ -93,8 +93,11 @@ class StopFlag:
         """Wait for it, but no longer than so many seconds."""
         if self._pipe is None:
             self._event.wait(seconds)
-        else:
+            return
+        try:
             select.select([self._pipe[0]], [], [], seconds)
+        except OSError:
+            time.sleep(min(seconds, 0.1))
 
     def close(self):
         """Give back the descriptors."""
