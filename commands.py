@@ -11,7 +11,7 @@ from helpers import (DEFAULTS, SETTINGS, JsonError, QueueError, UsageError, chec
 from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, InvalidJob, given_up
 from job_choice import Choice
 from job_format import STATES, CorruptFile
-from job_manager import JobManager
+from job_manager import JobManager, JobRefused
 from system import EDITOR, quote_words
 from terminal import (Follower, Progress, bar, bars, copy_to_stdout, display_width, fit, get_width, is_terminal, knows_unicode, length,
                       paint_state, showable, table, use_color, watch, when)
@@ -148,6 +148,8 @@ def cmd_enqueue(args, queue):
         if source is None:
             raise
         raise source.fault(error) from None
+    except JobRefused as error:
+        raise JobRefused("%s; nothing was added" % error) from None
     finally:
         progress.clear()
     if args.quiet:

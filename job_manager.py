@@ -36,6 +36,10 @@ _NO_DEAD_JOB = "there is no dead job %r; 'queuectl dlq list' shows those that th
 Ended = namedtuple("Ended", "job outcome now output seconds")
 
 
+class JobRefused(QueueError):
+    """What is asked for was understood, but cannot be done with the jobs that there are."""
+
+
 class JobChanged(QueueError):
     """A job is not what it was when it was read."""
 
@@ -132,7 +136,8 @@ class JobManager:
         """Add jobs as users describe them (objects with id and command), all or none, and give back their ids in order.
 
         `cwd` is the folder for those that name none; `now` is in seconds since the epoch; `unique` refuses ids that are there. They are
-        on the disk when this returns (setting `fsync`). Raises InvalidJob with nothing added, StorageFault, CorruptFile, NotConfirmed.
+        on the disk when this returns (setting `fsync`). Raises InvalidJob or JobRefused with nothing added, StorageFault, CorruptFile,
+        NotConfirmed.
         """
         ids, rows, tails, dependent = [], [], {}, {}
         unique = unique or self.settings.unique_ids
@@ -166,25 +171,25 @@ class JobManager:
         if len(wanted) != len(ids):
             ordered = sorted(ids)
             twice = next(job_id for job_id, following in zip(ordered, ordered[1:]) if job_id == following)
-            raise InvalidJob("the id %s is given twice; nothing was added" % encode_json(twice))
+            raise JobRefused("the id %s is given twice" % encode_json(twice))
         with self._jobs.view(locked=True) as view:
             for job_id, _, _ in view.find_ids(wanted):
-                raise InvalidJob("there is a job with the id %s already; nothing was added" % encode_json(job_id))
+                raise JobRefused("there is a job with the id %s already" % encode_json(job_id))
 
     def _check_dependencies(self, dependent, new):
-        """Raise InvalidJob if a new job names an id that is not there, or if jobs would wait for each other in a circle."""
+        """Raise JobRefused if a new job names an id that is not there, or if jobs would wait for each other in a circle."""
         missing = set().union(*dependent.values()) - new
         with self._jobs.view(locked=True) as view:
             if missing:
                 missing.difference_update([job_id for job_id, _, _ in view.find_ids(missing)])
             if missing:
-                raise InvalidJob("\"after\" names %s, and there is no such job; nothing was added" % encode_json(min(missing)))
+                raise JobRefused("\"after\" names %s, and there is no such job" % encode_json(min(missing)))
             edges = {job_id: set(after) for job_id, after in dependent.items()}
             for _, record in view.records((PENDING, PROCESSING, DEAD), containing=b', "after": '):
                 edges.setdefault(record["id"], set()).update(record.get("after") or ())
         circle = find_cycle(edges)
         if circle:
-            raise InvalidJob("\"after\" makes jobs wait for each other in a circle: %s; nothing was added" % " after ".join(circle))
+            raise JobRefused("\"after\" makes jobs wait for each other in a circle: %s" % " after ".join(circle))
 
     def wake_workers(self):
         """Let idle workers look at once."""
@@ -589,7 +594,7 @@ class JobManager:
 
     def edit(self, job, record, now):
         """Replace what a pending job is by what a user made of it (an object, as for `enqueue`), keeping its id and its place. Raises
-        InvalidJob, and JobChanged if it was taken, moved or changed since it was read as `job`."""
+        InvalidJob, JobRefused, and JobChanged if it was taken, moved or changed since it was read as `job`."""
         fields = new_job_fields(record, job.options.get("cwd"))
         if fields.pop("id") != job.id or record.get("created_at", job.created_at) != job.created_at:
             raise InvalidJob("\"id\" and \"created_at\" cannot be edited; add another job instead")
@@ -733,15 +738,19 @@ class JobManager:
                          lambda jobs: self._remove(self._still_buried(jobs, choice), entries.jobs), self._jobs, self._dlq)
 
     def clean(self, state, choice):
-        """Remove jobs in one state (completed or dead), but those that another one comes after; gives them back. Raises JobNotFound for
-        an id without such a job."""
+        """Remove jobs in one state (completed or dead), but no completed one that another one comes after; gives them back. Raises
+        JobNotFound for an id without such a job, JobRefused for one that another one comes after."""
         if state == DEAD:
             return self.purge(choice)
 
         def choose(ended, dependent):
             jobs = [job for job in ended.jobs if last_touched_before(job, choice.before)]
             refuse_missing(choice.ids, jobs, "there is no %s job %%r" % state)
-            named = {job_id for job in dependent.jobs for job_id in job.after}
+            named = {job_id: job for job in dependent.jobs for job_id in job.after}
+            for job_id in choice.ids or ():
+                if job_id in named:
+                    raise JobRefused("job %r cannot be removed: %r, which is %s, comes after it"
+                                     % (job_id, named[job_id].id, named[job_id].state))
             return [job for job in jobs if job.id not in named]
 
         selections = (Selection(self._jobs, (state,), choice.ids),

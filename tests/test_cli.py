@@ -197,6 +197,18 @@ class TestEnqueue(CliTest):
 class TestEnqueueErrors(CliTest):
     """What enqueue refuses."""
 
+    def test_what_was_understood_but_does_not_fit_the_queue_is_refused_with_1_and_said_once(self):
+        self.add({"id": "a", "command": "true"})
+        twins = '{"id": "t", "command": "true"}\n' * 2
+        circle = '{"id": "p", "command": "true", "after": ["q"]}\n{"id": "q", "command": "true", "after": ["p"]}\n'
+        for words, stdin, named in ((["--unique", "--id", "a", "--", "true"], "", '"a"'), (["--after", "nope", "--", "true"], "", '"nope"'),
+                                    (["--unique", "-"], twins, '"t"'), (["-"], circle, "circle: p after q after p"),
+                                    (['{"id": "x", "command": "true", "after": ["x"]}'], "", "circle: x after x")):
+            with self.subTest(words):
+                said = self.refuse_and_keep("enqueue", *words, stdin=stdin, code=1)
+                self.assertIn(named, said)
+                self.assertEqual((said.count("nothing was added"), "line" in said), (1, False), said)
+
     def test_what_is_no_job_is_refused_with_the_field_and_an_example(self):
         self.add({"id": "there", "command": "echo"})
         self.refuse_each((

@@ -17,7 +17,7 @@ from job import COMPLETED, DEAD, FAILED, LOST, PENDING, PROCESSING, InvalidJob, 
 from job_choice import Choice, JobNotFound
 from job_file import StorageFault, storage_fault
 from job_format import STATES, CorruptFile
-from job_manager import Ended
+from job_manager import Ended, JobRefused
 from tests.base import DEADLINE, ROOT, WINE, HomeTest, as_command, longest
 
 NOW = 1795486146.5
@@ -1011,6 +1011,19 @@ class RemoveTest(ManagerTest):
         self.assertEqual([job.id for job in self.jobs.clean(COMPLETED, Choice(["b"], None))], ["b"])
         self.assertEqual(list(self.states()), ["c", "d", "e", "f"])
 
+    def test_job_that_another_one_comes_after_is_kept_and_refused_by_its_id_with_the_name_of_that_one(self):
+        self.mixed()
+        self.add("g", after=["a"])
+        with self.assertRaisesRegex(JobRefused, "'a' .*'g', which is pending"):
+            self.jobs.clean(COMPLETED, Choice(["b", "a"], None))
+        self.assertEqual(len(self.states()), 7)
+        self.assertEqual([job.id for job in self.jobs.clean(COMPLETED, ALL)], ["b"])
+        self.jobs.cancel(["g"], NOW, lambda job: "")
+        with self.assertRaisesRegex(JobRefused, "'g', which is dead"):
+            self.jobs.clean(COMPLETED, Choice(["a"], None))
+        self.jobs.purge(Choice(["g"], None))
+        self.assertEqual([job.id for job in self.jobs.clean(COMPLETED, Choice(["a"], None))], ["a"])
+
     def test_dead_jobs_are_cleaned_as_they_are_purged(self):
         self.mixed()
         self.assertEqual([job.id for job in self.jobs.clean(DEAD, ALL)], ["c", "d"])
@@ -1135,7 +1148,7 @@ class MeanwhileTest(ManagerTest):
         def add(other):
             try:
                 added.extend(self.add("b", after=["a"], manager=other))
-            except InvalidJob:
+            except JobRefused:
                 pass  # it is gone already
 
         for _ in self.gaps(lambda: (self.add("a", "x"), self.complete("a", "x"), added.clear()), add):
