@@ -96,6 +96,45 @@ def _counted(number, noun, plural="s"):
     return "%d %s%s" % (number, noun, "" if number == 1 else plural)
 
 
+# ---------------------------------------------------------------- inside of a job
+
+def _own_job(queue):
+    """The job of this queue that this command is a part of, or None. Its variables alone do not tell: what a job has left in the background
+    keeps them, so that the job must still run under their token."""
+    token, home = os.environ.get("QUEUECTL_WORKER"), os.environ.get("QUEUECTL_HOME")
+    if not token or not home or not os.environ.get("QUEUECTL_JOB_ID") or not _is_same_folder(home, queue.home):
+        return None
+    jobs = JobManager(queue.home, DEFAULTS, notice)  # config.json may be broken, which keeps nobody from stopping workers
+    return next((job for job in jobs.running() if job.worker == token), None)
+
+
+def _is_same_folder(one, other):
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+def _refuse_in_job(queue, what, way_out, waits_for=lambda job: True):
+    """Raise QueueError if this command is a part of a job of this queue, and `waits_for(job)`: it would never end. `way_out` says what
+    helps instead."""
+    job = _own_job(queue)
+    if job is not None and waits_for(job):
+        raise QueueError("%s inside of a job, here %r, would wait for ever for that job itself; %s" % (what, job.id, way_out))
+
+
+def _held_up_by(queue, own):
+    """The keys of the jobs that cannot end before this running one: itself, and those that were added to come after it."""
+    keys, ids = {own.key}, {own.id}
+    later = [job for job in queue.jobs.jobs((PENDING,), b', "after": ') if job.created_at > own.created_at]
+    found = True
+    while found:
+        found = [job for job in later if job.key not in keys and not ids.isdisjoint(job.after)]
+        keys.update(job.key for job in found)
+        ids.update(job.id for job in found)
+    return keys
+
+
 # ---------------------------------------------------------------- adding
 
 class _Records:
@@ -367,6 +406,7 @@ def cmd_logs(args, queue):
     if args.follow and (args.attempt is not None or args.all):
         raise UsageError("-f follows from the newest attempt on; it goes with neither --attempt nor --all")
     if args.follow:
+        _refuse_in_job(queue, "logs -f", "without -f it prints what there is so far", lambda own: own.key == job.key)
         return _follow(args, queue, job)
     logs = kept = logs_of(queue.home, job)
     if not args.all:
@@ -416,6 +456,9 @@ def cmd_wait(args, queue):
     deadline = None if args.timeout is None else time.monotonic() + args.timeout
     since = format_time(time.time())
     waiting = [job for job_id in args.ids for job in queue.jobs.find(job_id)]
+    if deadline is None:
+        _refuse_in_job(queue, "wait" if args.ids else "wait without ids", "name jobs that do not come after it, or give a --timeout",
+                       lambda own: not args.ids or not _held_up_by(queue, own).isdisjoint(job.key for job in waiting))
     _remind_of_workers(queue)
     died, mark, left = False, None, 1
     with Progress() as progress:
@@ -463,6 +506,8 @@ def cmd_worker_start(args, queue):
     check_safe([queue.home, queue.path("jobs.json"), queue.config_path])
     if args.drain and queue.jobs.paused():
         raise QueueError("the queue is paused, so that nothing would be drained; 'queuectl resume' first")
+    if args.drain and not args.detach:
+        _refuse_in_job(queue, "worker start --drain", "add --detach, or name another queue by --home")
     queue.jobs.count()  # what is broken is better said now than by a worker that waits for its repair
     remote = remote_file_system(queue.home)
     if remote:
@@ -488,6 +533,8 @@ def _without_job(environ):
 
 def cmd_worker_stop(args, queue):
     """Ask all worker processes to end, and wait until they have."""
+    if not args.now and args.timeout is None:
+        _refuse_in_job(queue, "worker stop", "with --timeout 0 it only asks: the workers end once their jobs have")
     stopped, left = queue.workers.stop(args.now, args.timeout)
     if left:
         notice("after %g s %s still run%s (pid %s)%s" % (args.timeout, _counted(len(left), "worker process", "es"),
@@ -656,6 +703,7 @@ def cmd_reset(args, queue):
     """Remove all jobs, the dead letter queue and all output."""
     if not args.yes:
         raise UsageError("reset removes all jobs, the dead letter queue and all output; say so with: queuectl reset --yes")
+    _refuse_in_job(queue, "reset", "it needs all workers to have ended; call it from outside of a job")
     queue.workers.refuse_if_running("reset")
     queue.jobs.reset()
     from shutil import rmtree

@@ -595,6 +595,50 @@ class TestSignals(WorkerTest):
         self.stop(worker)
 
 
+# ---------------------------------------------------------------- commands inside of a job
+
+class TestInsideOfAJob(WorkerTest):
+    """Commands that a job itself calls, and that would wait for its end."""
+
+    def says(self, command, job_id="own"):
+        """What a job says that runs this command of the program, and its exit code behind that; {} in it is the program."""
+        self.add(job_id, "%s 2>&1; echo exit $?" % command.format(quote_words([sys.executable, MAIN])))
+        self.wait_for_state(job_id, "completed")
+        return self.succeed("logs", job_id)
+
+    def test_what_would_wait_for_the_job_itself_is_refused_with_a_way_out(self):
+        worker = self.worker()
+        for number, (command, way_out) in enumerate((
+                ("{} worker stop", "--timeout 0"), ("{} wait", "--timeout"), ("{} wait $QUEUECTL_JOB_ID", "--timeout"),
+                ("{0} enqueue -q --id then --after $QUEUECTL_JOB_ID -- true; {0} enqueue -q --id at-last --after then -- true; {0} wait at-last",
+                 "do not come after it"),
+                ("{} reset --yes", "outside"), ("{} worker start --drain", "--detach"), ("{} logs -f $QUEUECTL_JOB_ID", "without -f"))):
+            with self.subTest(command):
+                said = self.says(command, "own%d" % number)
+                self.assertRegex(said, "(?m)^queuectl: error: .* inside of a job, here 'own%d', .*%s.*\nexit 1\n\\Z" % (number, way_out))
+        self.stop(worker)
+
+    def test_what_ends_is_done(self):
+        worker = self.worker("--count", "2")
+        other = self.path("other")
+        for number, (command, said) in enumerate((
+                ("{} wait --timeout 0.05", "still unfinished after 0.05 s\nexit 124"),
+                ("{0} enqueue -q --id free -- true; {0} wait free", "exit 0"), ("{} --home %s worker stop" % other, "No worker is running.\nexit 0"),
+                ("{} --home %s worker start --drain" % other, "exit 0"), ("{} logs -f free", "exit 0"))):
+            with self.subTest(command):
+                self.assertIn(said, self.says(command, "own%d" % number))
+        said = self.says("{} worker stop --timeout 0", "last")
+        self.assertIn("exit 124", said)
+        self.assert_ended(worker)
+
+    def test_what_a_job_has_left_in_the_background_is_no_part_of_it(self):
+        worker = self.worker()
+        self.says("{{ while [ ! -e go ]; do sleep 0.05; done; {} worker stop; echo exit $?; }} > left 2>&1 &")
+        self.write("go", "")
+        self.assert_ended(worker)
+        self.wait_for(lambda: self.text("left") == "Stopped 1 worker process.\nexit 0\n")
+
+
 # ---------------------------------------------------------------- workers that are killed
 
 class TestKilled(WorkerTest):
