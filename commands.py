@@ -502,8 +502,9 @@ def _latest(jobs):
 def cmd_worker_start(args, queue):
     """Be a worker process, or start one in the background."""
     from system import remote_file_system
-    from worker_manager import check_safe
+    from worker_manager import check_open_files, check_safe
     check_safe([queue.home, queue.path("jobs.json"), queue.config_path])
+    check_open_files(args.count)
     if args.drain and queue.jobs.paused():
         raise QueueError("the queue is paused, so that nothing would be drained; 'queuectl resume' first")
     if args.drain and not args.detach:

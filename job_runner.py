@@ -334,7 +334,12 @@ class Attempt:
         failed attempt leaves running is ended; a successful one may leave something.
 
         It raises no OSError: what has run is an attempt, whatever fails afterwards. Such an error is in `fault` then."""
-        failed = self._known(lambda: self._launch.wait_without_reaping(self.pid), None)
+        failed = self._known(lambda: self._launch.wait_without_reaping(self.pid), LOST)
+        if failed == LOST:  # someone else has reaped it, so that its number may be another one's by now
+            with self._mutex:
+                self._running = False
+                self._reap()
+            return self._outcome(None), []
         if failed is not None:
             with self._mutex:
                 self._over = True  # how it ended is settled; what is left of it is ended below

@@ -182,6 +182,24 @@ def write_file(path, content):
     sync_folder(os.path.dirname(path))
 
 
+def allow_open_files(number):
+    """Let this process, and what it starts, have so many files open, unless it may have more already. Gives back how many it may have if
+    the system does not allow that, else None."""
+    try:
+        import resource
+    except ImportError:
+        return None  # Windows has no such limit
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= number:
+        return None
+    wanted = number if hard == resource.RLIM_INFINITY else min(number, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError):  # macOS has another limit besides (setrlimit(2), COMPATIBILITY)
+        return soft
+    return None if wanted == number else wanted
+
+
 def make_fifo(path):
     """A new FIFO at which one can wait with `select` for a `wake`: its descriptor; None on a system or a file system that has none."""
     if WINDOWS:

@@ -19,9 +19,11 @@ from job import PENDING
 from job_runner import PATIENCE, last_lines, log_path, young_log_path
 from launcher import start_detached
 from process_tree import LostTree
-from system import OPEN_FILES_MOVE, make_folder, open_private, pread, pwrite, remove_file, try_lock, wake
+from system import OPEN_FILES_MOVE, allow_open_files, make_folder, open_private, pread, pwrite, remove_file, try_lock, wake
 
 _SLOT = 128  # bytes for what one thread runs; they divide a page, so that no write of one is torn
+_FILES = 64  # that a worker process has open besides those of its workers, some inherited ones and looks at other workers included
+_FILES_A_WORKER = 4  # its log, the same for the job, and a pipe while that is started
 _NO_REQUEST = b"none".ljust(15) + b"\n"
 _LOST_GRACE = 2.0  # seconds between TERM and KILL for the tree of a dead worker; its jobs are to run again within five
 
@@ -326,6 +328,16 @@ class WorkerManager:
         if running:
             raise NotAllowed("%s is refused while a worker process runs (pid %s); 'queuectl worker stop' first"
                              % (what, ", ".join(str(worker.pid) for worker in running)))
+
+
+def check_open_files(count):
+    """Make sure that so many workers can have their files open. Raises NotAllowed with what would do."""
+    wanted = _FILES + count * _FILES_A_WORKER
+    allowed = allow_open_files(wanted)
+    if allowed is not None:
+        fewer = (allowed - _FILES) // _FILES_A_WORKER
+        raise NotAllowed("%d workers need %d open files, and the system allows %d; %sallow more with: ulimit -n %d"
+                         % (count, wanted, allowed, "start fewer with --count %d, or " % fewer if fewer > 0 else "", wanted))
 
 
 def check_safe(paths):

@@ -1061,6 +1061,31 @@ class TestSafety(WorkerTest):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(self.succeed("logs", "x", **options), "0002\n")
 
+    def limited(self, soft, hard, *arguments):
+        """Start workers with such limits on open files: (exit code, stderr)."""
+        import resource
+        done = self.run_program("worker", "start", "--drain", *arguments,
+                                preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard)))
+        return done.returncode, done.stderr
+
+    def test_more_workers_than_may_have_their_files_open_are_refused_with_what_would_do(self):
+        self.add("x", "exit 0")
+        for count in ("80", "1000"):
+            code, said = self.limited(256, 256, "--count", count)
+            self.assertEqual((code, said.count("\n")), (1, 1), said)
+            self.assertIn("ulimit -n %d" % (64 + 4 * int(count)), said)
+            self.assertIn("--count 48", said)
+        self.assertEqual(self.limited(256, 256, "--count", "48")[0], 0)
+
+    def test_a_limit_on_open_files_that_may_be_raised_is_raised(self):
+        self.add("x", "ulimit -n")
+        code, said = self.limited(64, 1024, "--count", "60")
+        self.assertEqual(code, 0, said)
+        self.assertEqual(self.succeed("logs", "x"), "304\n")
+        self.add("y", "ulimit -n")
+        self.assertEqual(self.limited(512, 1024, "--count", "60")[0], 0)
+        self.assertEqual(self.succeed("logs", "y"), "512\n")
+
     @unittest.skipUnless(sys.platform.startswith("linux"), "needs a limit on memory")
     def test_more_threads_than_the_system_gives_are_refused_in_one_line(self):
         import resource
