@@ -138,7 +138,9 @@ class FileLock:
         if len(content) == _HINT.size:
             fields = _HINT.unpack(content)
             if fields[0] == _MAGIC and fields[-1] == sum(fields[1:-1]) % _MODULUS:
-                return Hint(*fields[1:9], fields[9:13], fields[13])
+                hint = Hint(*fields[1:9])
+                hint.counts, hint.boot = fields[9:13], fields[13]
+                return hint
         return Hint(new_gen())
 
     def write_hint(self, slot, hint):

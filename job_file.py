@@ -9,6 +9,9 @@ The layout is `job_format`'s; here is what makes a change safe whatever is kille
 - A file that is not as the hint says was written by someone else: it is left alone until it has held still, then checked whole.
   What is not an array of records is refused and never overwritten. Another layout is read as it is and rewritten at the next change.
 - Before each change and after it the inode of the open file is compared with the path's: an editor may have replaced it.
+- The clock for files may stand still for some milliseconds, so that two writes have one time. There, behind each change of ours and once it
+  is noted, the file's time is set back by the least step there is: a write that is not noted leaves another time. Where it cannot be set,
+  no note fits the file while it is changed.
 - A write that failed or fell short is undone. Who wants to say that something is stored syncs the file first, after unlocking.
 """
 from __future__ import annotations
@@ -23,7 +26,8 @@ from helpers import QueueError, format_time, parse_time
 from job_format import (AFTER_ID, CHUNK, COLUMN_NAMES, EMPTY, END, ID_AT, STATE_AT, STATES, WIDTH, CorruptFile, Layout, bare, blocks,
                         check_canonical, count_block, counted, encode_id, encode_line1, encode_line2, find_ids, lay_out, parse_any,
                         parse_damaged, parse_record, pending_records, read_around, read_lines, recounted, rotten)
-from system import OPEN_FILES_MOVE, keep_owner, open_private, pread, pwrite, remove_file, replace, sync, sync_folder
+from system import (OPEN_FILES_MOVE, has_exact_times, keep_owner, open_private, pread, pwrite, remove_file, replace, set_mtime, sync,
+                    sync_folder)
 
 _SETTLED = 0.2  # seconds that a strange file must have held still; an editor that truncates first shows an empty one for a moment
 _MISSING = (0, 0, 0)
@@ -222,6 +226,9 @@ class JobFile:
         self._checked = None  # (key, Layout) of the last check of a file that someone else wrote
         self._foreign = None  # the Layout of the open file where it is not ours
         self._window, self._window_at = b"", 0  # bytes that were read since it was opened, and where they start
+        # How far back the mark of a change sets the file's time, in nanoseconds; 0 where times are exact and none is needed, -1 where it
+        # cannot be set, None before it was tried.
+        self._step = None
         self._new = {}  # place: the line 2 that `commit` is to write there
         self._changed = []  # places changed since it was opened
 
@@ -252,6 +259,7 @@ class JobFile:
             hint.size, hint.counts = layout.end + len(END), layout.counts
         else:
             self._adopt(layout.counts, _micros(layout.last_created))
+            self._note_state()
         return True
 
     def _open_current(self):
@@ -293,8 +301,8 @@ class JobFile:
             _write_all(self._descriptor, END, start)
         except OSError as error:
             raise storage_fault("mend", self.path, error) from None
-        self._note_state()
-        return _key(os.fstat(self._descriptor))
+        self._note_change()
+        return self._seen
 
     def settle(self):
         """Wait until the file has held still for 200 ms, then check it whole. Raises CorruptFile. Call without the lock.
@@ -517,6 +525,7 @@ class JobFile:
             raise storage_fault("mend", self.path, error) from None
         self._foreign = None
         self._adopt(layout.counts, _micros(layout.last_created))
+        self._note_change()
 
     def put(self, place, line2):
         """Replace the line 2 at `place`, where there is one. `commit` does it; until then `line2` and `lines` alone tell of it."""
@@ -549,7 +558,7 @@ class JobFile:
         hint.intent = 0
         hint.counts = counts
         hint.last_created = max(hint.last_created, last_created)
-        self._note_state(start + len(content))
+        self._note_change(start + len(content))
 
     def commit(self):
         """Do what `put` was asked for, all or nothing, and make it known. Raises StorageFault, and Replaced if an editor has saved."""
@@ -562,7 +571,7 @@ class JobFile:
             self._hint.gen = new_gen()
         self._hint.ring_no += len(self._changed)
         self._changed = []
-        self._note_state(self._hint.size)
+        self._note_change(self._hint.size)
 
     def _write_new(self):
         changes, self._new, self._window = self._new, {}, b""
@@ -579,6 +588,7 @@ class JobFile:
                 new[at:at + WIDTH] = line2
             written.append((start, old, new))
         try:
+            self._announce_change()
             for start, _, new in written:
                 _write_all(self._descriptor, new, start)
         except OSError as error:
@@ -597,7 +607,7 @@ class JobFile:
             os.ftruncate(self._descriptor, start)
             _write_all(self._descriptor, END, start)
             self._hint.intent = 0
-            self._note_state()
+            self._note_change()
             self._lock.sync()  # lest a power cut bring the note back, and what is added next is taken for a torn append
         except (OSError, Replaced):
             return
@@ -631,6 +641,7 @@ class JobFile:
             remove_file(temporary)
         self._foreign = None
         self._adopt(counts, last_created)
+        self._note_change()
 
     # -- notes
 
@@ -641,7 +652,7 @@ class JobFile:
 
     def distrust(self):
         """Let whoever opens the file next check all of it. Raises OSError."""
-        self._hint.inode = self._hint.size = self._hint.mtime = 0
+        self._hint.inode = 0
         self._checked = None
         self._lock.write_hint(self._slot, self._hint)
 
@@ -651,11 +662,10 @@ class JobFile:
         self._hint.counts = counts
         self._hint.intent = 0
         self._hint.last_created = max(self._hint.last_created, last_created)
-        self._note_state()
 
-    def _note_state(self, size=None):
-        """Note what the file is now. Raises Replaced if the path names another one by now, or if its size is not `size`: an editor has
-        saved, and what was written is gone or may be."""
+    def _note_state(self, size=None, back=0):
+        """Note what the file is now, but for its time, which is to be set `back` by so much; whether that could be done. Raises Replaced if
+        the path names another file by now, or if its size is not `size`: an editor has saved, and what was written is gone or may be."""
         hint = self._hint
         try:
             key = _key(os.stat(self.path))
@@ -663,12 +673,47 @@ class JobFile:
             raise Replaced from None
         if key[0] != self._inode or (size is not None and key[1] != size):
             raise Replaced
-        hint.inode, hint.size, hint.mtime = self._seen = key
+        self._seen = key
+        hint.inode, hint.size, hint.mtime = key[0], key[1], max(0, key[2] - back)
         hint.boot = self._lock.boot
         try:
             self._lock.write_hint(self._slot, hint)
         except OSError:
-            return  # a full disk: the next one checks the whole file, no more
+            return False  # a full disk: the next one checks the whole file, no more
+        return True
+
+    def _note_change(self, size=None):
+        """Note what we have made of the file, as `_note_state` does, then mark it: whatever is written from now on, within the same tick of
+        the clock too, leaves another time than the noted one. (Marked before it is noted, it could look like the change before.)"""
+        self._learn_step()
+        if self._note_state(size, back=max(0, self._step)) and self._step > 0:
+            try:
+                set_mtime(self._descriptor, self._hint.mtime)
+                self._seen = self._seen[:2] + (self._hint.mtime,)
+            except OSError:
+                self._step = -1
+
+    def _announce_change(self):
+        """Before the first write of a change: where files can bear no mark, let no note fit this one until the change is noted."""
+        self._learn_step()
+        if self._step < 0:
+            self._hint.inode = 0
+            self._lock.write_hint(self._slot, self._hint)
+
+    def _learn_step(self):
+        """Find out, once, what is to be done where the open file is (see `_step`). No note fits the file while this is tried."""
+        if self._step is not None:
+            return
+        try:
+            if has_exact_times(self._descriptor):
+                self._step = 0
+                return
+            before = os.fstat(self._descriptor).st_mtime_ns
+            set_mtime(self._descriptor, before - 1)
+            step = before - os.fstat(self._descriptor).st_mtime_ns
+            self._step = step if step > 0 else -1
+        except OSError:
+            self._step = -1
 
 
 def _behind(mark):

@@ -116,6 +116,28 @@ else:
         return os.write(descriptor, content)
 
 
+if not WINDOWS:
+    def set_mtime(descriptor, nanoseconds):
+        """Set when an open file was last written. Raises OSError."""
+        os.utime(descriptor, ns=(nanoseconds, nanoseconds))
+else:
+    def set_mtime(descriptor, nanoseconds):
+        """Windows sets the time anew when the file is closed."""
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+
+def has_exact_times(descriptor):
+    """Whether each write to an open file gives it another time, as Linux does from 6.13 on where the file system takes part. Others take
+    the time of a clock that ticks up to 1000 times a second. Raises OSError if the file's times cannot be set."""
+    started = time.time_ns()
+    for _ in range(2):
+        before = time.time_ns()
+        set_mtime(descriptor, os.fstat(descriptor).st_mtime_ns)
+        if not before <= os.fstat(descriptor).st_ctime_ns <= time.time_ns():
+            return False
+    return time.time_ns() - started < 1000000  # or a tick may have come in time for each
+
+
 def leave_append_mode(descriptor):
     """Let an open file be written at an offset, which Linux does not heed in that mode (pwrite(2), BUGS)."""
     if not WINDOWS:

@@ -713,6 +713,108 @@ class IntentTest(TornFileTest):
         self.assertEqual(self.ids(), ["x"])
 
 
+@unittest.skipUnless(POSIX, "forks, and times that can be set")
+class TickTest(JobFileTest):
+    """The clock for files stands still, as each does for some milliseconds but on a new Linux. (.ci/run has a file system of that kind.)"""
+
+    FINEST = {"nanoseconds": 1, "100 ns": 100, "microseconds": 1000, "10 ms": 10 ** 7, "seconds": 10 ** 9, "2 s": 2 * 10 ** 9}
+
+    def standing_clock(self, finest):
+        """A system whose clock for files stands still, on a file system that keeps times in units of `finest` nanoseconds; 0 for one on
+        which they cannot be set."""
+        self.file = self.job_file()
+        tick = (int(time.time()) - 60) // 2 * 2 * 10 ** 9
+
+        def write(descriptor, content, offset):
+            written = pwrite(descriptor, content, offset)
+            os.utime(descriptor, ns=(tick, tick))
+            return written
+
+        def set_mtime(descriptor, nanoseconds):
+            if not finest:
+                raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+            nanoseconds -= nanoseconds % finest
+            os.utime(descriptor, ns=(nanoseconds, nanoseconds))
+
+        return mock.patch.multiple(job_file, pwrite=write, set_mtime=set_mtime, has_exact_times=lambda descriptor: False)
+
+    def killed_at(self, point, change):
+        """Do it in a child that is killed right before its call number `point` that changes anything; whether there is such a call."""
+        def dies(call):
+            def counted(*arguments):
+                calls.append(call)
+                if len(calls) > point:
+                    os._exit(1)
+                return call(*arguments)
+            return counted
+
+        calls = []
+        child = os.fork()
+        if not child:
+            try:
+                job_file.pwrite, job_file.set_mtime, file_lock.pwrite = (
+                    dies(call) for call in (job_file.pwrite, job_file.set_mtime, file_lock.pwrite))
+                change()
+                os._exit(0)
+            finally:
+                os._exit(2)
+        status = os.waitpid(child, 0)[1]
+        self.assertIn(status, (0, 1 << 8))
+        return bool(status)
+
+    def test_change_of_a_process_that_is_killed_anywhere_within_it_is_seen_by_all(self):
+        for name, finest in sorted(dict(self.FINEST, none=0).items()):
+            with self.subTest(name), self.standing_clock(finest):
+                point, killed = 0, True
+                while killed:
+                    self.change(lambda file: file.rewrite(rows("a", "b")))
+                    reader = self.job_file()
+                    self.put(0, line2("processing", 1), reader)
+                    mark, place = self.change(lambda file: file.mark, reader), self.places(reader)[1]
+                    writer = self.job_file()
+                    killed = self.killed_at(point, lambda: self.change(lambda file: file.put(place, line2("dead", 7)), writer))
+                    changes = self.change(lambda file: file.changes_since(mark), reader)
+                    if self.look(reader)[1]["state"] == "dead":
+                        self.assertIn(place, [place] if changes is None else changes, point)
+                    self.assertEqual(self.change(lambda file: file.counts_agree(), reader), True, point)
+                    point += 1
+                self.assertGreater(point, 3)
+
+    def test_save_in_place_of_the_same_size_behind_a_change_is_seen(self):
+        changes = (("a change", lambda file: file.put(place, line2("processing", 1))),
+                   ("an append", lambda file: file.append(rows("d"), 4)), ("a rewrite", lambda file: file.rewrite(rows("a", "b", "c"))))
+        for name, finest in sorted(self.FINEST.items()):
+            for what, change in changes:
+                with self.subTest(name, change=what), self.standing_clock(finest):
+                    self.change(lambda file: file.rewrite(rows("a", "b", "c")))
+                    place = self.places()[0]
+                    self.change(change)
+                    content = self.read("jobs.json").replace(b'"id": "b"', b'"id": "x"')
+                    with open(self.path("jobs.json"), "r+b") as file:
+                        job_file.pwrite(file.fileno(), content, 0)
+                    mark = self.file.mark
+                    self.assertIsNone(self.change(lambda file: file.changes_since(mark)))
+                    self.assertEqual(self.ids()[:3], ["a", "x", "c"])
+
+    def test_what_has_not_changed_is_not_looked_at_again(self):
+        for name, finest in sorted(dict(self.FINEST, none=0).items()):
+            with self.subTest(name), self.standing_clock(finest):
+                self.change(lambda file: file.rewrite(rows("a", "b")))
+                mark = self.change(lambda file: file.mark)
+                place = self.put(1, line2("dead"))
+                self.append("c")
+                reader = self.job_file()
+                self.assertEqual(self.change(lambda file: list(file.changes_since(mark)), reader), [place])
+
+    def test_an_editors_file_that_is_only_looked_at_keeps_its_time(self):
+        with self.standing_clock(1):
+            self.append("a")
+            self.edit(self.read("jobs.json").replace(b'"id": "a"', b'"id": "x"'))
+            before = os.stat(self.path("jobs.json")).st_mtime_ns
+            self.assertEqual(self.ids(), ["x"])
+            self.assertEqual(os.stat(self.path("jobs.json")).st_mtime_ns, before)
+
+
 @unittest.skipUnless(POSIX, "resource limits and kills of POSIX")
 class DiskTest(JobFileTest):
     """A disk that takes no more, as a limit on the size of files shows it: first a short write, then an error."""
