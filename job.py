@@ -182,7 +182,8 @@ def new_job_fields(record, cwd):
                              % MAX_COMMAND)
         if "\n" in command.strip() or "\r" in command.strip():
             raise InvalidJob("\"command\" must be one line, since cmd.exe runs only the first; put it into a file, or join lines by &")
-    _check_lengths(record)
+    if len(record["command"]) > MAX_TEXT // 4 or record.get("env"):
+        _check_lengths(record)
     fields = {"id": _text(record["id"]), "command": record["command"]}
     for name, value in record.items():
         if name not in fields and name not in _NOT_KEPT:
@@ -194,11 +195,16 @@ def new_job_fields(record, cwd):
 
 def _check_lengths(record):
     """Raise InvalidJob if no system would start a new job's command since a text of it is too long."""
-    texts = [("\"command\"", record["command"])]
-    texts += [("the variable %s in \"env\"" % name, "%s=%s" % (name, value)) for name, value in (record.get("env") or {}).items()]
-    for what, text in texts:
-        if len(text) > MAX_TEXT // 4 and len(text.encode("utf-8", "surrogatepass")) > MAX_TEXT:
-            raise InvalidJob("%s must be shorter than 128 KiB, which is what the system takes; put it into a file" % what)
+    too_long = "%s must be shorter than 128 KiB, which is what the system takes; put it into a file"
+    if _is_too_long(record["command"]):
+        raise InvalidJob(too_long % "\"command\"")
+    for name, value in (record.get("env") or {}).items():
+        if _is_too_long("%s=%s" % (name, value)):
+            raise InvalidJob(too_long % ("the variable %s in \"env\"" % name))
+
+
+def _is_too_long(text):
+    return len(text.encode("utf-8", "surrogatepass")) > MAX_TEXT
 
 
 _NOT_KEPT = frozenset(COLUMN_NAMES + ("created_at", "delay", "duration"))
