@@ -22,6 +22,8 @@ import system
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MAIN = os.path.join(ROOT, "main.py")
 DEADLINE = 60  # seconds that a condition may take; it usually takes a fraction of one
+# Seconds that a test may take, whatever it waits for; however long it takes where many more faults are tried than usually.
+LIMIT = None if os.environ.get("QUEUECTL_FAULTS") else 5 * DEADLINE
 WINDOWS = os.name == "nt"
 WINE = bool(os.environ.get("QUEUECTL_TEST_WINE"))  # tests/wine/run.sh says so: what only Wine's limits break is skipped
 THEN = " & " if WINDOWS else "; "  # between two commands that a shell runs one after another
@@ -43,8 +45,29 @@ def default_signals():
         signal.signal(number, signal.SIG_DFL)
 
 
+class TooLate(BaseException):
+    """A test has not ended in time. No part of the program takes it for a fault that it knows."""
+
+
+def _be_too_late(number, frame):
+    raise TooLate("the test has not ended within %g s" % LIMIT)
+
+
 class HomeTest(unittest.TestCase):
-    """A test with an empty home of its own, removed afterwards together with the processes that it started."""
+    """A test with an empty home of its own, removed afterwards together with the processes that it started. It waits for nothing without a
+    deadline: where the system has an alarm clock, what takes too long is an error with the place where it hangs, and the next test goes on."""
+
+    def run(self, result=None):
+        """Run the test, with a limit to its time."""
+        if LIMIT is None or not hasattr(signal, "setitimer"):
+            return super().run(result)
+        former = signal.signal(signal.SIGALRM, _be_too_late)
+        signal.setitimer(signal.ITIMER_REAL, LIMIT)
+        try:
+            return super().run(result)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, former)
 
     def setUp(self):
         self.home = tempfile.mkdtemp(prefix="queuectl-test-")
@@ -218,6 +241,11 @@ class QueueTest(HomeTest):
     def wait_for_file(self, name):
         """Wait for a file that a job makes; its text."""
         self.wait_for(lambda: os.path.exists(self.path(name)))
+        return self.text(name)
+
+    def wait_for_line(self, name):
+        """Wait for a file that a job writes a line into, which is there before its line is; its text."""
+        self.wait_for(lambda: self.text(name).endswith("\n"))
         return self.text(name)
 
     def text(self, name):

@@ -1,10 +1,12 @@
 """Runs the tests in several processes at once, since most of them wait most of the time for processes of their own.
 
-The tests are collected as ever. Those of each module are then run by a process of its own, which is this file as a program, and the runner
-is told of each as if it had run it itself. What a test prints is shown only if it did not end well.
+The tests are collected as ever. Those of each module are then run by a process of its own, which is this file as a program with the flags
+of Python that the runner was given, and the runner is told of each as if it had run it itself. What the tests of a module print is shown
+only if one did not end well, or if Python warned. A module that has not ended in time shows where it stands, and is ended.
 """
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import subprocess
@@ -12,6 +14,7 @@ import sys
 import tempfile
 import time
 import unittest
+import warnings
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -19,6 +22,7 @@ AT_ONCE = 2 * (os.cpu_count() or 1)
 
 
 ENDS = (0, 3)  # the exit codes of a process that has come to its end: all went well, or not
+LIMIT = 600.0  # seconds that the tests of a module may take, which is ten times of what they do on a busy machine
 
 
 class Elsewhere(Exception):
@@ -81,7 +85,7 @@ def _run_elsewhere(tests, result):
     with tempfile.TemporaryDirectory() as folder:
         told, printed = os.path.join(folder, "told"), os.path.join(folder, "printed")
         with open(printed, "wb") as output:
-            done = subprocess.run([sys.executable, "-m", "tests.spread", told], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT,
+            done = subprocess.run([sys.executable, *_flags(), "-m", "tests.spread", told], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT,
                                   input="\n".join(test.id() for test in tests).encode("utf-8"))
         with open(printed, encoding="utf-8", errors="replace") as file:
             text = file.read()
@@ -89,6 +93,16 @@ def _run_elsewhere(tests, result):
             return [], text, done.returncode
         with open(told, encoding="utf-8") as file:
             return [json.loads(line) for line in file], text, done.returncode
+
+
+def _flags():
+    """The flags that this Python was started with, such as `-W error` and `-X dev`, for another one."""
+    return subprocess._args_from_interpreter_flags()  # what multiprocessing takes; no public function tells them
+
+
+def _limit():
+    """The seconds that the tests of a module may take; None for however long it takes, where many more faults are tried than usually."""
+    return None if os.environ.get("QUEUECTL_FAULTS") else float(os.environ.get("QUEUECTL_TEST_LIMIT") or LIMIT)
 
 
 def _tell(result, tests, records, printed, code):
@@ -107,8 +121,8 @@ def _tell(result, tests, records, printed, code):
         result.startTest(test)
         _add(result, test, ["addError"], ["its process ended with exit code %d, and told nothing of it" % code])
         result.stopTest(test)
-    if code and printed:
-        sys.stderr.write("\n%s\n" % printed)
+    if printed and (code or "Warning: " in printed):
+        sys.stderr.write("\n%s:\n%s\n" % (type(tests[0]).__module__, printed))
 
 
 def _add(result, test, ended, texts):
@@ -149,6 +163,8 @@ class Teller(unittest.TestResult):
 
     def stopTest(self, test):
         super().stopTest(test)
+        if self._started is None:
+            return  # left out, which Python 3.12.1 tells without its start: it was told of already
         self._write(test, time.perf_counter() - self._started)
         self._started = None
 
@@ -185,6 +201,10 @@ class Teller(unittest.TestResult):
 def main():
     """Run the tests whose names come from stdin, and tell of them in the file that is named."""
     names = sys.stdin.read().split("\n")
+    if not sys.warnoptions:
+        warnings.simplefilter("default")  # as unittest's own runner does
+    if _limit() is not None:
+        faulthandler.dump_traceback_later(_limit(), exit=True)
     with open(sys.argv[1], "w", encoding="utf-8") as file:
         teller = Teller(file)
         unittest.defaultTestLoader.loadTestsFromNames(names).run(teller)

@@ -27,6 +27,7 @@ import supervisor
 import worker_manager
 from job import CANCELLED, COMPLETED, DEAD, FAILED, PENDING, PROCESSING, TIMEOUT, Outcome
 from job_choice import JobNotFound
+from tests.base import DEADLINE
 from tests.test_worker_manager import FOR_EVER, GATE, WorkerTest, is_alive
 
 ALL = os.environ.get("QUEUECTL_FAULTS") == "all"
@@ -436,7 +437,8 @@ class TestAttempt(ControlTest):
         outcomes = []
         waiting = threading.Thread(target=lambda: outcomes.append(attempt.wait(0.1)[0]))
         waiting.start()
-        self.wait_for(lambda: not is_alive(attempt.pid))
+        self.wait_for(lambda: attempt._over)  # that the shell has ended is not yet that someone has seen it
+        self.wait_for_naps(1)
         return attempt, waiting, outcomes
 
     def test_one_that_is_to_end_before_it_has_started_gets_term(self):
@@ -517,12 +519,11 @@ def _end_child(pid):
 
 def _reap(attempt):
     """End and reap the leader of an attempt's process group, and what is in it, unless that has happened."""
-    try:
-        if attempt.pid and os.waitpid(attempt.pid, os.WNOHANG) == (0, 0):
+    process = attempt._launch._processes.pop(attempt.pid, None)
+    if process is not None:
+        if process.poll() is None:
             os.killpg(attempt.pid, signal.SIGKILL)
-            os.waitpid(attempt.pid, 0)
-    except ChildProcessError:
-        return
+        process.wait(DEADLINE)
 
 
 # ---------------------------------------------------------------- pause
@@ -710,6 +711,7 @@ class TestTrees(ControlTest):
         worker.kill()
         worker.wait()
         said = self.drain_impatiently()
+        self.wait_for_naps(1)  # the other one has got its signal, and ends once it has a turn
         pid, = self.naps()
         self.assertEqual((self.job("x").state, self.job("x").attempts), (COMPLETED, 2))
         self.assertRegex(said, r"x: .*pid %d\b" % pid)

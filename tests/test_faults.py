@@ -22,7 +22,7 @@ import job_file
 import main
 from job import COMPLETED, DEAD, FAILED, PENDING, PROCESSING, Outcome
 from job_manager import Ended
-from tests.base import HomeTest
+from tests.base import DEADLINE, HomeTest
 from worker_manager import DeadWorker, WorkerProcess
 
 BATCH = 20000 if os.environ.get("QUEUECTL_FAULTS") == "all" else 60
@@ -141,7 +141,7 @@ class FaultTest(HomeTest):
                 traceback.print_exc()
             finally:
                 os._exit(code)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + DEADLINE
         while True:
             done, status = os.waitpid(child, os.WNOHANG)
             if done:

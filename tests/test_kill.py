@@ -233,7 +233,10 @@ class TestKill(WorkerTest):
                 self.assertEqual(len(keys), len({job_id for job_id, _ in keys}), "a job is doubled")
 
     def check_layout(self, name):
-        """A file that nobody changes any more is in our layout to the byte."""
+        """A file that nobody changes any more is in our layout to the byte; there is no dlq.json if no job has ever died."""
+        if name == "dlq.json" and not self.has_died and not os.path.exists(self.path(name)):
+            self.assertEqual(list(self.queue.jobs((DEAD,))), [])
+            return
         with open(self.path(name), "rb") as file:
             layout = check_canonical(file.fileno(), os.path.getsize(self.path(name)), job_from_record)
         self.assertIsNotNone(layout, name)

@@ -529,7 +529,7 @@ class TestInnocents(WorkerTest):
         self.add("lost", "sh job.sh")
         innocent = self.innocent()
         worker = self.worker()
-        lost = int(self.wait_for_file("pid"))
+        lost = int(self.wait_for_line("pid"))
         worker.kill()
         worker.wait()
         self.assertTrue(is_alive(lost))

@@ -16,7 +16,7 @@ MEETING = """\
 import os, sys, time
 name, wanted = sys.argv[1], int(sys.argv[2])
 open("here-" + name, "w").close()
-deadline = time.monotonic() + 30
+deadline = time.monotonic() + 60
 while sum(other.startswith("here-") for other in os.listdir(".")) < wanted:
     if time.monotonic() > deadline:
         sys.exit(1)

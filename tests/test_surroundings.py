@@ -234,14 +234,14 @@ class TestWithoutProc(WorkerTest):
         self.add("fails", "sleep 300 & echo $! > fails; exit 1", max_retries=0)
         self.add("succeeds", "sleep 300 & echo $! > succeeds; exit 0")
         self.assertEqual(self.work().returncode, 1)
-        self.wait_for(lambda: not is_alive(int(self.text("fails"))))
+        self.wait_for(lambda: not is_alive(int(self.wait_for_line("fails"))))
         self.assertTrue(is_alive(int(self.text("succeeds"))))
         os.kill(int(self.text("succeeds")), 9)
 
     def test_a_lost_job_runs_again_once_its_tree_has_ended(self):
         self.add("lost", "if [ $QUEUECTL_ATTEMPT = 1 ]; then echo $$ > pid; sleep 300; fi")
         worker = self.worker()
-        pid = int(self.wait_for_file("pid"))
+        pid = int(self.wait_for_line("pid"))
         worker.kill()
         worker.wait()
         self.assertEqual(self.work().returncode, 0)

@@ -26,7 +26,7 @@ GATE = ('touch "here-$QUEUECTL_JOB_ID"; while [ -d "$QUEUECTL_HOME" ] && [ ! -e 
         " do sleep 0.05; done")
 # Ends well once so many jobs of its kind are there at the same time.
 MEETING = ('touch "here-$QUEUECTL_JOB_ID"; tries=0; while [ "$(ls | grep -c ^here-)" -lt %d ];'
-           " do tries=$((tries+1)); [ $tries -lt 600 ] || exit 1; sleep 0.05; done")
+           " do tries=$((tries+1)); [ $tries -lt 1200 ] || exit 1; sleep 0.05; done")
 # The first attempt goes on for ever, with a child, and both do not care about TERM if that is said; the second one looks for survivors.
 FOR_EVER = """\
 [ "$1" = stubborn ] && trap "" TERM
