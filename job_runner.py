@@ -480,8 +480,9 @@ class Announcer:
         self._pid = None  # of the command that runs
         self._deadline = None  # and when it must have ended
         self._closed = False
-        self._mutex = allocate_lock()
         self._thread = None
+        self._mutex = allocate_lock()  # for what is counted
+        self._starting = allocate_lock()  # for the command that runs; another one, since no worker is to wait while one is started
 
     def announce(self, command, job):
         """Run `command` for a job once those before it are done; False if too many wait."""
@@ -493,39 +494,53 @@ class Announcer:
                 self._dropped += 1
                 return False
             self.left += 1
-        self.check()
+            self._begin()
         return True
 
-    def check(self):
-        """Start the thread, unless it runs or there is no room for one, and end a command that has run for too long."""
+    def _begin(self):
+        """Start the thread, unless it runs, there is nothing for it to do, or there is no room for one."""
         from threading import Thread
-        with self._mutex:  # two workers may have the first ones at once
-            if self._thread is None and self.left:
-                thread = Thread(target=self._work, daemon=True)
-                try:
-                    thread.start()
-                    self._thread = thread
-                except RuntimeError:
-                    return
+        if self._thread is None and self.left:
+            thread = Thread(target=self._work, daemon=True)
+            try:
+                thread.start()
+                self._thread = thread
+            except RuntimeError:
+                return  # `check` tries it again
+
+    def check(self):
+        """End a command that has run for too long."""
+        with self._mutex:
+            self._begin()
+        with self._starting:
             if self._pid is not None and time.monotonic() >= self._deadline:
                 self._launch.signal(self._pid, KILL)
 
     def close(self):
         """Give up what is left, and end the command that runs; the number of jobs for which it was not run, or not to its end."""
-        with self._mutex:
+        with self._starting:
             self._closed = True
-            given_up = self.left + self._dropped
+            with self._mutex:
+                given_up = self.left + self._dropped
             if self._pid is not None:
                 self._launch.signal(self._pid, KILL)
         _wait_until(lambda: self._pid is None, 1.0)
         return given_up
 
     def _work(self):
-        while not self._closed:
-            command, job_id, told = self._queue.get()
+        try:
+            while not self._closed:
+                self._work_once(*self._queue.get())
+        finally:
+            self._thread = None  # after a bug, which Python shows, `check` starts another one: nobody waits for ever
+
+    def _work_once(self, command, job_id, told):
+        try:
             fault = self._run(command, told)
             if fault and not self._closed:
                 helpers.log("%s: on_finish %s" % (job_id, fault))
+        finally:
+            self._pid = None
             with self._mutex:
                 self.left -= 1
 
@@ -538,12 +553,11 @@ class Announcer:
         if pid is None:
             return None
         failed = self._launch.wait_without_reaping(pid)
-        with self._mutex:  # nothing is reaped while it is signalled
+        with self._starting:  # nothing is reaped while it is signalled
             late = time.monotonic() >= self._deadline
             if failed is not None:
                 self._pid = None
         code = self._launch.reap(pid)
-        self._pid = None
         if code and late:
             return "was ended after %g s" % self.LIMIT
         return ("was killed by signal %d" % -code if code < 0 else "failed with exit code %d" % code) if code else None
@@ -551,7 +565,7 @@ class Announcer:
     def _start(self, command, told):
         """Start a command, as soon as there is room for a process: its pid, or None if this was closed meanwhile."""
         while True:
-            with self._mutex:
+            with self._starting:
                 if self._closed:
                     return None
                 try:
