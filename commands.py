@@ -8,7 +8,7 @@ import time
 from helpers import (DEFAULTS, SETTINGS, JsonError, QueueError, UsageError, check_owner, check_setting, decode_json, decode_json_at,
                      decode_utf8, encode_json, format_time, load_settings, parse_time, printable, printable_json, read_config,
                      save_setting, setting_named, settings_from, skip_whitespace, split_words)
-from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, InvalidJob, given_up
+from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, InvalidJob, given_up, jobs_meant
 from job_choice import Choice
 from job_format import STATES, CorruptFile
 from job_manager import JobManager, JobRefused
@@ -455,7 +455,7 @@ def cmd_wait(args, queue):
     """Wait until jobs have ended: 0 if all completed, 1 if some died, 124 if it took too long."""
     deadline = None if args.timeout is None else time.monotonic() + args.timeout
     since = format_time(time.time())
-    waiting = [job for job_id in args.ids for job in queue.jobs.find(job_id)]
+    waiting = [job for job_id in args.ids for job in jobs_meant(queue.jobs.find(job_id))]
     if deadline is None:
         _refuse_in_job(queue, "wait" if args.ids else "wait without ids", "name jobs that do not come after it, or give a --timeout",
                        lambda own: not args.ids or not _held_up_by(queue, own).isdisjoint(job.key for job in waiting))

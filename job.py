@@ -387,6 +387,17 @@ def given_up(job, reason, now):
     return job._replace(state=DEAD, exit_code=None, reason=reason, run_at=None, updated_at=format_time(now), worker=None)
 
 
+def jobs_meant(jobs, since=None):
+    """Which of the jobs of one id (in the order of the file) are meant by a job that was added at `since` and comes after that id, or by
+    who names the id now (None): those that had not ended then, or were added later; the newest if there are none. Several jobs may have
+    one id, and what became of those of last night says nothing about tonight's.
+
+    An end in the very microsecond counts as a later one. No end is older than its job, whatever the clock said.
+    """
+    return [job for job in jobs if job.state not in (COMPLETED, DEAD)
+            or (since is not None and max(job.created_at, job.updated_at or "") >= since)] or list(jobs)[-1:]
+
+
 def find_cycle(edges):
     """Ids that wait for each other in a circle, in order, or None. `edges` maps an id to the ids that must be completed before it."""
     done = set()

@@ -156,8 +156,8 @@ class View:
         self.__exit__()
 
     def find_ids(self, ids):
-        """The records with one of these ids, as (id, place, state). The file must be in our layout."""
-        return find_ids(self._descriptor, self._end, ids)
+        """The records with one of these ids, as (id, Namesake). The file must be in our layout."""
+        return find_ids(self._descriptor, self._end, {encode_id(job_id): job_id for job_id in ids})
 
     def pending(self):
         """The pending records, as `pending_records` gives them. The file must be in our layout."""
@@ -423,9 +423,13 @@ class JobFile:
         last = self._hint.ring_no if self._foreign is None else 0
         return sorted(set(self._lock.places(self._slot, max(0, last - RING), last)))
 
-    def pending_since(self, mark, whole=False):
+    def pending_since(self, mark):
         """The pending records that were added since `mark`, as `pending_records` gives them."""
-        return pending_records(self._descriptor, self.end, _behind(mark), whole) if self.end > mark[2] else ()
+        return pending_records(self._descriptor, self.end, _behind(mark)) if self.end > mark[2] else ()
+
+    def ids_since(self, mark, wanted):
+        """The records that were added since `mark` and have one of the `wanted` ids, as `find_ids` takes and gives them."""
+        return find_ids(self._descriptor, self.end, wanted, _behind(mark)) if wanted and self.end > mark[2] else ()
 
     def line2(self, place):
         """The line 2 at a place, or None if no record has its line 2 there."""

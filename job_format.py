@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import namedtuple
 from functools import lru_cache
 
 from helpers import JsonError, QueueError, decode_json, decode_json_at, decode_utf8, encode_json, skip_whitespace
@@ -171,12 +172,12 @@ _QUOTE = ord('"')
 _SPECIAL = (b', "priority": ', b', "after": ')  # a quote inside a text is escaped, so these are keys
 
 
-def pending_records(descriptor, end, start=2, whole=False, again=None):
-    """The pending records as (place, object), the object None for one that may run at any time and in its turn, which need not be parsed
-    (unless `whole`). One that was caught in the middle of a change is what `again(place)` gives."""
+def pending_records(descriptor, end, start=2, again=None):
+    """The pending records as (place, object), the object None for one that may run at any time and in its turn, which need not be parsed.
+    One that was caught in the middle of a change is what `again(place)` gives."""
     at = COLUMN_AT["run_at"] + 1
     for offset, block in blocks(descriptor, end, start):
-        special = whole or any(key in block for key in _SPECIAL)
+        special = any(key in block for key in _SPECIAL)
         for middle in _middles(block):
             if block[middle + _LETTER_AT] != _LETTERS[0]:
                 continue
@@ -200,10 +201,14 @@ def _middles(block):
     return found
 
 
-def find_ids(descriptor, end, ids):
-    """The records of a canonical file whose id is one of `ids`, as (id, place, state), without parsing the others."""
-    wanted = {encode_id(job_id): job_id for job_id in ids}
-    for offset, block in blocks(descriptor, end):
+# What is to be known of a job to say whether others that come after its id may run.
+Namesake = namedtuple("Namesake", "place created_at state updated_at")
+
+
+def find_ids(descriptor, end, wanted, start=2):
+    """The records of a canonical file from `start` on with one of the `wanted` ids ({the id as `encode_id` gives it: id}), as (id,
+    Namesake), without parsing the others."""
+    for offset, block in blocks(descriptor, end, start):
         if len(wanted) == 1 and next(iter(wanted)) not in block:
             continue
         lines = block.split(b"\n")
@@ -212,13 +217,15 @@ def find_ids(descriptor, end, ids):
             job_id = wanted.get(line1[ID_AT:line1.find(AFTER_ID)])
             offset += len(line1) + 1
             if job_id is not None:
-                yield job_id, offset, column(line2, "state")
+                created_at = line1.partition(_CREATED_AT)[2].partition(b'"')[0].decode("ascii")
+                yield job_id, Namesake(offset, created_at, column(line2, "state"), column(line2, "updated_at"))
             offset += len(line2) + 1
 
 
 # An id stands between these in a line 1; it holds no quote that is not escaped.
 ID_AT = len('{"id": ')
 AFTER_ID = b', "command": '
+_CREATED_AT = b', "created_at": "'
 
 
 def encode_id(job_id):
@@ -317,9 +324,6 @@ def _looks_half_written(tail, end, first):
         return False
     start = (b"\n{" if first else b",\n{") + b'"id": "'
     return room > len(END) or new[:1] == b"\0" or new.startswith(start[room:])
-
-
-_CREATED_AT = b', "created_at": "'
 
 
 def _starts_line2(start):

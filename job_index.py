@@ -3,39 +3,67 @@
 A place may be in here twice, or be stale; one that is missing would be a job that is not seen, which `JobManager` guards against by
 looking again at whatever changed since (`JobFile.changes_since`).
 
-The order: higher priority first, then the smaller place (first in, first out); no job before its time, and none before all jobs with
-the ids that its `after` names are completed. Jobs with nothing of the kind cost 8 bytes each; the others are kept beside them.
+The order: higher priority first, then the smaller place (first in, first out); no job before its time, and none before all jobs that its
+`after` means (`jobs_meant`) are completed. Jobs with nothing of the kind cost 8 bytes each; the others are kept beside them. Of a job
+that comes after others the index counts what is missing, so that one that is completed is looked at once for each that names it.
 """
 from __future__ import annotations
 
 from array import array
 from heapq import heapify, heappop, heappush
 
-from job_format import STATES
+from job import COMPLETED, DEAD, PENDING, PROCESSING, jobs_meant
+from job_format import encode_id
 
 _TRIM = 65536  # places taken before the memory is given back
-_COMPLETED, _DEAD = STATES[2:]
+_OPEN = (PENDING, PROCESSING)
+
+
+class Dependent:
+    """A pending job that comes after others. `lacks` holds the ids that it names and whose jobs are not all completed, `fatal` those of
+    them of which one is dead or gone ({id: which of the two})."""
+
+    __slots__ = ("after", "since", "priority", "due", "lacks", "fatal")
+
+    def __init__(self, after, since, priority, due):
+        self.after = tuple(dict.fromkeys(after))
+        self.since, self.priority, self.due = since, priority, due
+        self.lacks = set(after)
+        self.fatal = {}
+
+
+class Named:
+    """An id that dependents name: all jobs that have it ({place: Namesake}, in the order of the file; None if that is not known yet), how
+    many of them have not ended, and the places of the dependents (as keys)."""
+
+    __slots__ = ("jobs", "open", "dependents")
+
+    def __init__(self):
+        self.jobs = None
+        self.open = 0
+        self.dependents = {}
 
 
 class JobIndex:
     """Places of pending jobs. `mark` is the state of the job file up to which the index knows everything, `now` the time of the last
-    look, `doomed` holds the jobs that wait for one that is dead or gone ({place: what they die of}), and `unknown` ids that are named and
-    must be looked up (`learn`)."""
+    look, `doomed` the places of the jobs that come after one that is dead or gone (as keys), `unknown` holds ids that are named and must
+    be looked up (`learn`), and `named` all ids that are, by their bytes in the file: of jobs that are added with one of these it must be
+    told too (`appeared`)."""
 
     def __init__(self, mark):
         self.mark = mark
         self.now = 0.0
         self.doomed = {}
         self.unknown = set()
+        self.named = {}
         self._places = array("Q")  # of jobs with priority 0 that may run, ascending; taken from _next on
         self._next = 0
         self._late = []  # a heap of places that came back behind the others
         self._ranked = []  # a heap of (-priority, place), for any other priority
         self._waiting = []  # a heap of (due, priority, place)
-        self._blocked = {}  # place: (ids that must be completed first, priority, due)
-        self._named = {}  # id: {place: state}, for the ids that a blocked job names
-        self._dependents = {}  # id: places of the blocked jobs that name it
-        self._watched = {}  # place: id, the reverse of _named
+        self._dependents = {}  # place: Dependent, for as long as it is pending
+        self._ids = {}  # id: Named
+        self._watched = {}  # place of a job with such an id: the id
 
     # -- what is known of jobs
 
@@ -52,70 +80,110 @@ class JobIndex:
         """A job that may run at `due` (seconds since the epoch)."""
         heappush(self._waiting, (due, priority, place))
 
-    def block(self, place, after, priority=0, due=0.0):
-        """A job that may run once all jobs with the ids `after` are completed."""
-        self._blocked[place] = (after, priority, due)
-        for job_id in after:
-            self._dependents.setdefault(job_id, set()).add(place)
-            if job_id not in self._named:
+    def block(self, place, after, since, priority=0, due=0.0):
+        """A job that may run once the jobs with the ids `after` that are meant by one that was added at `since` are completed."""
+        known = self._dependents.get(place)
+        if known is not None:  # its line 1 never changes
+            known.due = due
+            if not known.lacks:
+                self.wait(due, place, priority)
+            return
+        dependent = self._dependents[place] = Dependent(after, since, priority, due)
+        for job_id in dependent.after:
+            if job_id not in self._ids:
+                self._ids[job_id] = Named()
+                self.named[encode_id(job_id)] = job_id
                 self.unknown.add(job_id)
-        self._consider(place)
+            self._ids[job_id].dependents[place] = None
+            self._judge(place, job_id)
 
-    @property
-    def has_blocked(self):
-        """Whether any job waits for another one, so that the ids of new jobs matter."""
-        return bool(self._blocked)
+    def may_run(self, place):
+        """Whether all that a dependent comes after is completed."""
+        dependent = self._dependents.get(place)
+        return dependent is not None and not dependent.lacks
+
+    def died_of(self, place):
+        """What a doomed job dies of, as (id, "dead" or "gone", where that job is; 0 if it is gone)."""
+        dependent = self._dependents[place]
+        job_id, fate = next(iter(dependent.fatal.items()))
+        dead = (job.place for job in self._meant(dependent, job_id) if job.state == DEAD)
+        return job_id, fate, next(dead, 0)
 
     def learn(self, found):
-        """The states of all jobs with the unknown ids, as (id, place, state)."""
-        for job_id in self.unknown:
-            self._named[job_id] = {}
-        for job_id, place, state in found:
-            self._named[job_id][place] = state
-            self._watched[place] = job_id
+        """All jobs with the unknown ids, as (id, Namesake)."""
         learned, self.unknown = self.unknown, set()
         for job_id in learned:
-            self._consider_all(job_id)
+            self._ids[job_id].jobs = {}
+        for job_id, job in found:
+            self._note(job_id, job)
+        for job_id in learned:
+            self._judge_all(job_id)
 
-    def appeared(self, job_id, place, state):
-        """A new job: those that name its id wait for it too."""
-        if job_id in self._named:
-            self._named[job_id][place] = state
-            self._watched[place] = job_id
+    def appeared(self, job_id, job):
+        """A job (a Namesake) was added: those that name its id wait for it too."""
+        named = self._ids.get(job_id)
+        if named is not None and named.jobs is not None:
+            self._note(job_id, job)
+            self._judge_all(job_id)
 
-    def changed(self, place, state):
+    def _note(self, job_id, job):
+        named = self._ids[job_id]
+        known = named.jobs.get(job.place)
+        named.open += (job.state in _OPEN) - (known is not None and known.state in _OPEN)
+        named.jobs[job.place] = job
+        self._watched[job.place] = job_id
+
+    def changed(self, place, state, updated_at):
         """A job is in another state now."""
+        if state != PENDING and place in self._dependents:
+            self._forget(place)
         job_id = self._watched.get(place)
-        if job_id is not None:
-            self._named[job_id][place] = state
-            if state in (_COMPLETED, _DEAD):
-                self._consider_all(job_id)
-
-    def _consider_all(self, job_id):
-        for place in list(self._dependents.get(job_id, ())):
-            self._consider(place)
-
-    def _consider(self, place):
-        """Let a blocked job go if nothing is in its way any more, or never will be out of it."""
-        after, priority, due = self._blocked[place]
-        if any(job_id not in self._named for job_id in after):
+        if job_id is None:
             return
-        states = [list(self._named[job_id].values()) for job_id in after]
-        fatal = [(job_id, of_one) for job_id, of_one in zip(after, states) if not of_one or _DEAD in of_one]
-        if fatal:
-            self.doomed[place] = "%s, which it comes after, is %s" % (fatal[0][0], "dead" if fatal[0][1] else "gone")
-        elif all(state == _COMPLETED for of_one in states for state in of_one):
-            self.wait(due, place, priority)
-        else:
+        named = self._ids[job_id]
+        before = named.jobs[place].state
+        self._note(job_id, named.jobs[place]._replace(state=state, updated_at=updated_at))
+        # One that was in the way and still is, or leaves others there, changes nothing for anyone.
+        if not (before in _OPEN and (state in _OPEN or (state == COMPLETED and named.open))):
+            self._judge_all(job_id)
+
+    def _judge_all(self, job_id):
+        for place in self._ids[job_id].dependents:
+            self._judge(place, job_id)
+
+    def _meant(self, dependent, job_id):
+        return jobs_meant(self._ids[job_id].jobs.values(), dependent.since)
+
+    def _judge(self, place, job_id):
+        """See whether the jobs of an id are in the way of a dependent, and let it go if nothing is any more."""
+        if self._ids[job_id].jobs is None:
             return
-        del self._blocked[place]
-        for job_id in after:
-            dependents = self._dependents.get(job_id, set())
-            dependents.discard(place)
-            if not dependents:
-                self._dependents.pop(job_id, None)
-                for watched in self._named.pop(job_id, ()):
-                    self._watched.pop(watched, None)
+        dependent = self._dependents[place]
+        meant = self._meant(dependent, job_id)
+        states = {job.state for job in meant}
+        if not states or DEAD in states:
+            dependent.fatal[job_id] = "dead" if states else "gone"
+            self.doomed[place] = None
+        elif dependent.fatal.pop(job_id, None) and not dependent.fatal:
+            del self.doomed[place]
+        if states != {COMPLETED}:
+            dependent.lacks.add(job_id)
+        elif job_id in dependent.lacks:
+            dependent.lacks.discard(job_id)
+            if not dependent.lacks:
+                self.wait(dependent.due, place, dependent.priority)
+
+    def _forget(self, place):
+        """A dependent is not pending any more."""
+        self.doomed.pop(place, None)
+        for job_id in self._dependents.pop(place).after:
+            named = self._ids[job_id]
+            del named.dependents[place]
+            if not named.dependents:
+                del self._ids[job_id], self.named[encode_id(job_id)]
+                self.unknown.discard(job_id)
+                for watched in named.jobs or ():
+                    del self._watched[watched]
 
     # -- what comes next
 

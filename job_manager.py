@@ -12,12 +12,13 @@ from __future__ import annotations
 import os
 from collections import namedtuple
 from functools import partial
+from itertools import islice
 
 from file_lock import FileLock
 from helpers import QueueError, encode_json, format_time, parse_time
 from job import (CANCELLED, COMPLETED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, TIMEOUT, InvalidJob, Outcome, after_attempt,
-                 claimed, find_cycle, first_run_at, given_back, given_up, job_from_checked, job_from_lines, job_from_record, new_job_fields,
-                 ready_at, retried, time_limit)
+                 claimed, find_cycle, first_run_at, given_back, given_up, job_from_checked, job_from_lines, job_from_record, jobs_meant,
+                 new_job_fields, ready_at, retried, time_limit)
 from job_choice import JobNotFound, Selection, buried_jobs, last_touched_before, refuse_missing
 from job_format import STATES, CorruptFile, column, encode_line1, encode_line2
 from job_file import JobFile, Replaced, StorageFault, not_confirmed, open_files, storage_fault
@@ -29,7 +30,7 @@ DLQ_PATIENCE = 10.0  # seconds that a dying job waits for a dlq.json that is bro
 BURIED = ("failed_at", "output", "timed_out_after", "died_of")
 
 _NO_DEAD_JOB = "there is no dead job %r; 'queuectl dlq list' shows those that there are"
-
+_BURIED_AT_ONCE = 200  # jobs; others wait for the lock meanwhile
 
 # How a claimed job ended at `now` (seconds since the epoch) after so many seconds (0: not known): its Outcome, or None if it goes back and
 # that attempt is not counted, and its last lines, which go into dlq.json if it dies.
@@ -83,19 +84,23 @@ class JobManager:
         while True:
             try:
                 with open_files(self._lock, *files, change=True):
-                    if self._index is not None:
-                        self._catch_up()
-                    result = operation()
-                    for file in files:
-                        file.commit()
-                    if self._index is not None:
-                        self._index.mark = self._jobs.mark_behind(self._index.mark)
-                    return result
+                    return self._do(operation, files)
             except Replaced:
                 continue
-            except BaseException:
-                self._index = None  # which knows of changes that were not made, and not of jobs that were to be claimed
-                raise
+
+    def _do(self, operation, files):
+        try:
+            if self._index is not None:
+                self._catch_up()
+            result = operation()
+            for file in files:
+                file.commit()
+            if self._index is not None:
+                self._index.mark = self._jobs.mark_behind(self._index.mark)
+            return result
+        except BaseException:
+            self._index = None  # which knows of changes that were not made, and not of jobs that were to be claimed
+            raise
 
     def _change_dying(self, operation):
         """The result of `operation(bury)` for jobs that may die, done as by `_change`; `bury(jobs, output)` puts them into dlq.json. Once
@@ -154,15 +159,15 @@ class JobManager:
         def add():
             if unique:
                 self._check_unique(ids)
-            if dependent:
-                self._check_dependencies(dependent, set(ids))
-            first = max(int(now * 1e6), self._jobs.last_created + 1)
+            dead, last_end = self._check_dependencies(dependent, set(ids)) if dependent else ((), 0.0)
+            first = max(int(now * 1e6), self._jobs.last_created + 1, int(round(last_end * 1e6)) + 1)
             self._jobs.append(_stamped(rows, first), first + len(rows) - 1)
-            return self._jobs.keep(), format_time(first / 1e6)
+            return self._jobs.keep(), format_time(first / 1e6), dead
 
         while True:
-            descriptor, created_at = self._change(add, self._jobs)
+            descriptor, created_at, dead = self._change(add, self._jobs)
             if self._confirmed(descriptor, created_at):
+                self._tell_of_dead(dead)
                 self.wake_workers()
                 return ids
 
@@ -173,15 +178,20 @@ class JobManager:
             twice = next(job_id for job_id, following in zip(ordered, ordered[1:]) if job_id == following)
             raise JobRefused("the id %s is given twice" % encode_json(twice))
         with self._jobs.view(locked=True) as view:
-            for job_id, _, _ in view.find_ids(wanted):
+            for job_id, _ in view.find_ids(wanted):
                 raise JobRefused("there is a job with the id %s already" % encode_json(job_id))
 
     def _check_dependencies(self, dependent, new):
-        """Raise JobRefused if a new job names an id that is not there, or if jobs would wait for each other in a circle."""
-        missing = set().union(*dependent.values()) - new
+        """Raise JobRefused if a new job names an id that is not there, or if jobs would wait for each other in a circle. Gives back (the
+        ids of dead jobs that new ones come after, when the last job with a named id ended, in seconds since the epoch; 0 if none has).
+
+        By that time, and not by the clock alone, a new job is younger than what ended before it was added."""
+        named = set().union(*dependent.values())
+        there: dict = {job_id: [] for job_id in named}
         with self._jobs.view(locked=True) as view:
-            if missing:
-                missing.difference_update([job_id for job_id, _, _ in view.find_ids(missing)])
+            for job_id, job in view.find_ids(named):
+                there[job_id].append(job)
+            missing = [job_id for job_id in named - new if not there[job_id]]
             if missing:
                 raise JobRefused("\"after\" names %s, and there is no such job" % encode_json(min(missing)))
             edges = {job_id: set(after) for job_id, after in dependent.items()}
@@ -190,6 +200,14 @@ class JobManager:
         circle = find_cycle(edges)
         if circle:
             raise JobRefused("\"after\" makes jobs wait for each other in a circle: %s" % " after ".join(circle))
+        dead = [job_id for job_id in sorted(named - new) if any(job.state == DEAD for job in jobs_meant(there[job_id]))]
+        ends = [job.updated_at for jobs in there.values() for job in jobs if job.state in (COMPLETED, DEAD) and job.updated_at]
+        return dead, parse_time(max(ends)) if ends else 0.0
+
+    def _tell_of_dead(self, dead):
+        if dead:
+            self._notice("%s: dead, so that what comes after goes to the dead letter queue as well; 'queuectl retry' brings both back"
+                         % ", ".join(map(repr, dead[:5])))
 
     def wake_workers(self):
         """Let idle workers look at once."""
@@ -235,7 +253,7 @@ class JobManager:
                 self._scan(locked=attempt == 2)
             self._bury_doomed(now)
             claim = self._change(lambda: self._claim(token, now, preferred), self._jobs)
-            if self._index is not None:
+            if claim is not None or (self._index is not None and not self._index.doomed):
                 return claim
         return claim
 
@@ -265,6 +283,8 @@ class JobManager:
         if lines is None or column(lines[1], "state") != PENDING:
             return None
         job = job_from_lines(lines, place)
+        if job.after and not self._index.may_run(place):
+            return None
         due = ready_at(job, self.settings, now)
         if due > now:
             self._index.wait(due, place, job.priority)
@@ -314,10 +334,9 @@ class JobManager:
 
     def _expect(self, index, job, place, now):
         """Let the index know a pending job."""
-        index.appeared(job.id, place, PENDING)
         due = ready_at(job, self.settings, now)
         if job.after:
-            index.block(place, job.after, job.priority, due)
+            index.block(place, job.after, job.created_at, job.priority, due)
         elif due > now:
             index.wait(due, place, job.priority)
         else:
@@ -330,14 +349,16 @@ class JobManager:
         if places is None:
             self._index = None
             return False
+        for job_id, job in jobs.ids_since(index.mark, index.named):  # in whatever state: another process may have taken it
+            index.appeared(job_id, job)
         for place in places:
             line2 = jobs.line2(place)
             state = column(line2, "state") if line2 is not None else None
+            if index.named and state is not None:
+                index.changed(place, state, column(line2, "updated_at"))
             if state == PENDING:
                 self._expect(index, job_from_lines(jobs.lines(place), place), place, index.now)
-            elif state is not None:
-                index.changed(place, state)
-        self._expect_all(index, jobs.pending_since(index.mark, index.has_blocked), index.now)
+        self._expect_all(index, jobs.pending_since(index.mark), index.now)
         if index.unknown:
             with jobs.view(locked=True) as view:
                 index.learn(view.find_ids(index.unknown))
@@ -347,31 +368,44 @@ class JobManager:
     def _bury_doomed(self, now):
         """Move the jobs to the dead letter queue that wait for a dead one, and then those that wait for them; and tell of them."""
         while self._index is not None and self._index.doomed:
-            def bury_all(bury):
-                done = []
-                while self._index is not None and self._index.doomed:
-                    place = next(reversed(self._index.doomed))
-                    died_of = self._index.doomed[place]
-                    lines = self._jobs.lines(place)
-                    if lines is not None and column(lines[1], "state") == PENDING:
-                        job = given_up(job_from_lines(lines, place), DEPENDENCY, now)
-                        done.append(job._replace(options=dict(job.options, died_of=died_of)))
-                        bury(done[-1:], "")
-                        self._put(place, job)
-                    del self._index.doomed[place]
-                return done
-
-            buried = self._change_dying(bury_all)
+            buried = self._change_dying(lambda bury: self._bury_some(now, bury))
             if buried and self.buried:
                 self.buried(buried)
+
+    def _bury_some(self, now, bury):
+        """Bury doomed jobs, as many as do not keep others waiting for the lock; gives them back. What a worker once knew of the jobs that
+        they come after counts for nothing: under this lock the index was brought up to date."""
+        buried: list = []
+        while self._index is not None and self._index.doomed and len(buried) < _BURIED_AT_ONCE:
+            found = [self._doomed_at(place, now) for place in islice(self._index.doomed, _BURIED_AT_ONCE)]
+            if None in found:
+                self._index = None  # it is wrong, and the file is right
+                break
+            bury(found, "")
+            for job in found:
+                self._put(job.place, job)
+            buried += found
+        return buried
+
+    def _doomed_at(self, place, now):
+        """The job at a place as it is once it is buried; None if it is not pending, or if what it is said to die of is not dead."""
+        job_id, fate, killer = self._index.died_of(place)
+        if not (self._is_in(place, PENDING) and (not killer or self._is_in(killer, DEAD))):
+            return None
+        job = given_up(job_from_lines(self._jobs.lines(place), place), DEPENDENCY, now)
+        return job._replace(options=dict(job.options, died_of="%s, which it comes after, is %s" % (job_id, fate)))
+
+    def _is_in(self, place, state):
+        line2 = self._jobs.line2(place)
+        return line2 is not None and column(line2, "state") == state
 
     def _put(self, place, job):
         self._jobs.put(place, encode_line2(job.standing()))
         self._unsynced = True
         if self._index is not None:
-            self._index.changed(place, job.state)
-            if job.state == PENDING:
-                self._expect(self._index, job, place, self._index.now)
+            self._index.changed(place, job.state, job.updated_at)
+            if job.state == PENDING:  # as line 1 has it: an editor may have changed what a worker holds
+                self._expect(self._index, job_from_lines(self._jobs.lines(place), place), place, self._index.now)
 
     def _find(self, job):
         """Where a job is that runs under its token (or, without one, the job itself), as (place, line 2); (0, None) if nowhere."""
@@ -604,13 +638,13 @@ class JobManager:
             place, line2 = self._find(job)
             if line2 is None or line2 != encode_line2(job.standing()):
                 raise JobChanged("job %r was started, moved or changed meanwhile" % job.id)
-            if changed.after:
-                self._check_dependencies({job.id: set(changed.after)}, {job.id})
+            dead = self._check_dependencies({job.id: set(changed.after)}, {job.id})[0] if changed.after else ()
             row = (_encode_line1(changed.fields()), encode_line2(changed.standing()))
             with self._jobs.view(locked=True) as view:
                 self._jobs.rewrite(row if at == place else old for at, old in view.rows())
+            return dead
 
-        self._change(replace, self._jobs)
+        self._tell_of_dead(self._change(replace, self._jobs))
         self.wake_workers()
         return changed
 

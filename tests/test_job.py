@@ -7,7 +7,7 @@ import unittest
 from helpers import DEFAULTS, format_time, parse_time
 from job import (CANCELLED, COMPLETED, DEAD, FAILED, KILLED, LOST, MAX_ATTEMPTS, MAX_ID, MAX_TEXT, PENDING, PROCESSING, UNSTARTABLE, InvalidJob,
                  Job, Outcome, after_attempt, backoff_delay, claimed, first_run_at, given_back, given_up, job_from_checked, job_from_record,
-                 new_job_fields, ready_at, retried, time_limit)
+                 jobs_meant, new_job_fields, ready_at, retried, time_limit)
 from job_format import WIDTH, encode_line1, encode_line2
 from tests.base import WINDOWS, as_command, longest
 
@@ -318,6 +318,35 @@ class ReadyTest(unittest.TestCase):
     def test_settings_of_now_count_for_the_longest_wait(self):
         job = a_job(run_at=format_time(NOW + 3600), attempts=3)
         self.assertLessEqual(ready_at(job, DEFAULTS._replace(backoff_max=5), NOW), NOW + 5)
+
+
+class NamesakesTest(unittest.TestCase):
+
+    def jobs(self, *texts):
+        """Jobs of one id, each from its state and the hours when it was added and when it last changed."""
+        day = "2026-11-24T%02d:00:00.000000Z"
+        return [a_job(state=state, created_at=day % int(added), updated_at=day % int(changed) if changed else None)
+                for state, added, changed in [(text.split() + [""])[:3] for text in texts]]
+
+    def test_of_several_with_one_id_those_are_meant_that_had_not_ended_or_else_the_newest(self):
+        for texts, added, now in (
+                (["dead 1 2", "completed 3 4"], [1], [1]),
+                (["completed 1 2", "dead 3 4"], [1], [1]),
+                (["dead 1 11", "completed 3 4"], [0], [1]),  # it had not ended at 10
+                (["dead 1 10", "completed 3 4"], [0], [1]),
+                (["dead 1 2", "completed 3 11"], [1], [1]),
+                (["dead 1 2", "pending 3", "processing 4 4"], [1, 2], [1, 2]),
+                (["dead 1 2", "pending 11 11"], [1], [1]),
+                (["dead 1 2", "completed 11 12"], [1], [1]),
+                (["pending 1 2", "completed 3 4"], [0], [0]),  # it was retried
+                (["dead 1 2", "completed 11 5"], [1], [1]),  # the clock was set back
+                (["dead 1"], [0], [0]),
+                (["dead 1", "dead 2"], [1], [1]),
+                ([], [], [])):
+            with self.subTest(texts):
+                jobs = self.jobs(*texts)
+                self.assertEqual([jobs.index(job) for job in jobs_meant(jobs, "2026-11-24T10:00:00.000000Z")], added)
+                self.assertEqual([jobs.index(job) for job in jobs_meant(jobs)], now)
 
 
 class AttemptTest(unittest.TestCase):

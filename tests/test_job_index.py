@@ -6,6 +6,7 @@ import unittest
 
 import job_index
 from job import COMPLETED, DEAD, PENDING, PROCESSING
+from job_format import Namesake
 from job_index import JobIndex
 
 NOW = 1000.0
@@ -183,78 +184,134 @@ class JobIndexTest(unittest.TestCase):
         self.assertEqual(sorted(all_of(self.index, now + 100)), sorted(place for place, dues in expected.items() for _ in dues))
 
 
+def named(place, state, created_at="", updated_at=""):
+    """What is known of a job with an id that others come after."""
+    return Namesake(place, created_at, state, updated_at)
+
+
 class DependencyTest(unittest.TestCase):
 
     def setUp(self):
         self.index = JobIndex((1, 2, 3))
 
-    def block(self, place, *after, states=(), **options):
+    def block(self, place, *after, states=(), since="", **options):
         """A job that comes after these ids, of which these (id, place, state) are known."""
-        self.index.block(place, list(after), **options)
+        self.index.block(place, list(after), since, **options)
         if self.index.unknown:
-            self.index.learn([found for found in states if found[0] in self.index.unknown])
+            self.index.learn([(job_id, named(*known)) for job_id, *known in states if job_id in self.index.unknown])
+
+    def change(self, place, state, updated_at=""):
+        """A job is in another state."""
+        self.index.changed(place, state, updated_at)
+
+    def claim_all(self):
+        """All places that are given at one time, each of whose jobs is taken."""
+        given = all_of(self.index, NOW)
+        for place in given:
+            self.assertTrue(self.index.may_run(place))
+            self.change(place, PROCESSING)
+        return given
 
     def test_blocked_job_is_given_when_all_it_names_are_completed(self):
         self.block(50, "a", "b", states=[("a", 10, PROCESSING), ("b", 20, PENDING), ("b", 30, PROCESSING)])
         for place, given in ((10, []), (30, []), (20, [50])):
-            self.assertTrue(self.index.has_blocked)
-            self.index.changed(place, COMPLETED)
-            self.assertEqual(all_of(self.index, NOW), given)
-        self.assertEqual((self.index.has_blocked, self.index.doomed), (False, {}))
+            self.assertEqual((self.index.may_run(50), sorted(self.index.named.values())), (False, ["a", "b"]))
+            self.change(place, COMPLETED)
+            self.assertEqual(self.claim_all(), given)
+        self.assertEqual((self.index.named, self.index.doomed), ({}, {}))
 
     def test_job_whose_predecessors_are_completed_already_is_given_at_once(self):
         self.block(50, "a", states=[("a", 10, COMPLETED)])
-        self.assertEqual((all_of(self.index, NOW), self.index.has_blocked), ([50], False))
+        self.assertEqual((self.claim_all(), self.index.named), ([50], {}))
 
     def test_ids_that_are_named_must_be_looked_up_once(self):
-        self.index.block(50, ["a", "b"])
+        self.index.block(50, ["a", "b"], "")
         self.assertEqual((self.index.unknown, all_of(self.index, NOW)), ({"a", "b"}, []))
-        self.index.learn([("a", 10, PENDING), ("b", 20, PENDING)])
-        self.index.block(60, ["b"])
+        self.index.learn([("a", named(10, PENDING)), ("b", named(20, PENDING))])
+        self.index.block(60, ["b"], "")
         self.assertEqual(self.index.unknown, set())
 
     def test_job_that_waits_for_a_dead_or_a_missing_one_is_doomed(self):
         self.block(50, "a", "b", states=[("a", 10, COMPLETED), ("b", 20, PROCESSING)])
         self.block(60, "nobody")
-        self.assertEqual(self.index.doomed, {60: "nobody, which it comes after, is gone"})
-        self.index.changed(20, DEAD)
-        self.assertEqual(list(self.index.doomed.items())[1:], [(50, "b, which it comes after, is dead")])
-        self.assertEqual((all_of(self.index, NOW), self.index.has_blocked), ([], False))
+        self.assertEqual((list(self.index.doomed), self.index.died_of(60)), ([60], ("nobody", "gone", 0)))
+        self.change(20, DEAD)
+        self.assertEqual((list(self.index.doomed), self.index.died_of(50)), ([60, 50], ("b", "dead", 20)))
+        self.assertEqual(all_of(self.index, NOW), [])
+        self.change(50, DEAD)
+        self.change(60, DEAD)
+        self.assertEqual((self.index.doomed, self.index.named), ({}, {}))
+
+    def test_job_is_doomed_no_more_when_what_was_dead_runs_again_or_what_was_gone_is_there(self):
+        self.block(50, "a", "b", states=[("a", 10, DEAD)])
+        self.change(10, PENDING)
+        self.assertEqual(self.index.died_of(50), ("b", "gone", 0))
+        self.index.appeared("b", named(60, PROCESSING))
+        self.assertEqual(self.index.doomed, {})
+        self.change(60, COMPLETED)
+        self.change(10, COMPLETED)
+        self.assertEqual(self.claim_all(), [50])
 
     def test_twin_that_appears_later_is_waited_for_too(self):
         self.block(50, "a", states=[("a", 10, PROCESSING)])
-        self.index.appeared("a", 60, PENDING)
-        self.index.appeared("other", 70, PENDING)
-        self.index.changed(10, COMPLETED)
+        self.index.appeared("a", named(60, PENDING))
+        self.index.appeared("other", named(70, PENDING))
+        self.change(10, COMPLETED)
         self.assertEqual(all_of(self.index, NOW), [])
-        self.index.changed(60, COMPLETED)
-        self.assertEqual(all_of(self.index, NOW), [50])
+        self.change(60, COMPLETED)
+        self.assertEqual(self.claim_all(), [50])
+
+    def test_twin_that_appears_before_the_job_is_taken_is_waited_for_too(self):
+        self.block(50, "a", states=[("a", 10, COMPLETED)])
+        self.index.appeared("a", named(60, PROCESSING))
+        self.assertEqual((self.index.may_run(50), all_of(self.index, NOW)), (False, [50]))
+        self.change(60, COMPLETED)
+        self.assertEqual(self.claim_all(), [50])
+
+    def test_what_had_ended_when_a_job_was_added_counts_only_where_it_is_the_newest(self):
+        for states, expected in (([("a", 10, DEAD, "1", "2"), ("a", 20, COMPLETED, "3", "4")], [50]),
+                                 ([("a", 10, DEAD, "1", "2"), ("a", 20, COMPLETED, "3", "6")], [50]),
+                                 ([("a", 10, DEAD, "1", "6"), ("a", 20, COMPLETED, "3", "4")], []),
+                                 ([("a", 10, COMPLETED, "1", "2"), ("a", 20, DEAD, "3", "4")], []),
+                                 ([("a", 10, DEAD, "1", "2"), ("a", 60, COMPLETED, "6", "7")], [50])):
+            with self.subTest(states):
+                self.setUp()
+                self.block(50, "a", since="5", states=states)
+                self.assertEqual((self.claim_all(), list(self.index.doomed)), (expected, [50] * (not expected)))
 
     def test_job_that_runs_again_is_waited_for_again(self):
         self.block(50, "a", "b", states=[("a", 10, COMPLETED), ("b", 20, PROCESSING)])
-        self.index.appeared("a", 10, PENDING)
-        self.index.changed(20, COMPLETED)
+        self.change(10, PENDING)
+        self.change(20, COMPLETED)
         self.assertEqual(all_of(self.index, NOW), [])
-        self.index.changed(10, COMPLETED)
-        self.assertEqual(all_of(self.index, NOW), [50])
+        self.change(10, COMPLETED)
+        self.assertEqual(self.claim_all(), [50])
 
     def test_unblocked_job_keeps_its_priority_and_its_time(self):
         self.block(50, "a", states=[("a", 10, PROCESSING)], priority=3)
         self.block(60, "a", due=NOW + 5)
         self.index.add(40)
-        self.index.changed(10, COMPLETED)
+        self.change(10, COMPLETED)
         self.assertEqual((all_of(self.index, NOW), all_of(self.index, NOW + 5)), ([50, 40], [60]))
+
+    def test_job_that_is_put_off_is_given_at_its_new_time(self):
+        self.block(50, "a", states=[("a", 10, PROCESSING)])
+        self.block(50, "a", due=NOW + 5)
+        self.change(10, COMPLETED)
+        self.assertEqual((all_of(self.index, NOW), all_of(self.index, NOW + 5)), ([], [50]))
+        self.block(50, "a", due=NOW + 9)
+        self.assertEqual((all_of(self.index, NOW + 8), all_of(self.index, NOW + 9)), ([], [50]))
 
     def test_id_that_is_named_twice_counts_once(self):
         self.block(50, "a", "a", states=[("a", 10, PROCESSING)])
-        self.index.changed(10, COMPLETED)
-        self.assertEqual((all_of(self.index, NOW), self.index.has_blocked), ([50], False))
+        self.change(10, COMPLETED)
+        self.assertEqual((self.claim_all(), self.index.named), ([50], {}))
 
     def test_states_of_jobs_that_nobody_waits_for_are_of_no_interest(self):
-        self.index.changed(10, COMPLETED)
-        self.index.appeared("a", 20, PENDING)
+        self.change(10, COMPLETED)
+        self.index.appeared("a", named(20, PENDING))
         self.block(50, "a", states=[("a", 20, PROCESSING)])
-        self.index.changed(99, DEAD)
+        self.change(99, DEAD)
         self.assertEqual((all_of(self.index, NOW), self.index.doomed), ([], {}))
 
     def test_long_chain_is_given_one_after_another(self):
@@ -264,8 +321,27 @@ class DependencyTest(unittest.TestCase):
         given = []
         for number in range(500):
             given += all_of(self.index, NOW)
-            self.index.changed(number, COMPLETED)
+            self.change(number, PROCESSING)
+            self.change(number, COMPLETED)
         self.assertEqual(given, list(range(500)))
+
+    def looks(self, jobs):
+        """How often the rule is asked until a job that comes after all these (id, place, state) runs, as they are completed in turn."""
+        asked, rule = [], job_index.jobs_meant
+        self.addCleanup(setattr, job_index, "jobs_meant", rule)
+        job_index.jobs_meant = lambda jobs, since: asked.append(1) or rule(jobs, since)
+        self.block(10 ** 6, *dict.fromkeys(job_id for job_id, _, _ in jobs), states=jobs)
+        for _, place, _ in jobs:
+            self.assertEqual(all_of(self.index, NOW), [])
+            self.change(place, COMPLETED)
+        self.assertEqual(self.claim_all(), [10 ** 6])
+        return len(asked)
+
+    def test_job_after_many_others_costs_one_look_at_each_of_them(self):
+        self.assertLessEqual(self.looks([("job%d" % number, number, PENDING) for number in range(1000)]), 2 * 1000)
+
+    def test_job_after_many_with_one_id_is_looked_at_when_the_last_of_them_ends(self):
+        self.assertLessEqual(self.looks([("a", number, PENDING) for number in range(1000)]), 2)
 
 
 if __name__ == "__main__":

@@ -143,6 +143,96 @@ class OrderTest(HomeTest):
         self.assertIsNone(self.claim(self.manager()))
         self.assertEqual([record["state"] for record in self.records()], [DEAD, DEAD])
 
+    def test_what_a_worker_saw_dead_and_was_retried_takes_nothing_along(self):
+        """The worker is busy all the time; it looks each second."""
+        manager, other = self.manager(), self.manager()
+        self.add(job("long"), job("build"), job("deploy", after=["build"]))
+        long = self.claim(manager)
+        other.cancel(["build"], NOW, lambda cancelled: "")
+        self.assertEqual(manager.taken_away([long]), [])
+        other.retry(Choice(["build"], None), NOW)
+        following = manager.record(long, DONE, NOW, token="worker-next")[1]
+        self.assertEqual(following.id, "build")
+        manager.record(following, DONE, NOW)
+        self.assertEqual(self.claim(manager).id, "deploy")
+
+    def test_jobs_that_are_retried_together_run_whichever_worker_has_seen_them_dead(self):
+        first, second = self.manager(), self.manager()
+        self.add(job("long"), job("build"), job("deploy", after=["build"]))
+        self.claim(second)
+        first.cancel(["build"], NOW, lambda cancelled: "")
+        second.taken_away([])
+        self.assertIsNone(self.claim(first))  # it buries deploy
+        self.assertEqual(first.retry(Choice(["build", "deploy"], None), NOW), ["build", "deploy"])
+        self.assertEqual(self.order(second), ["build", "deploy"])
+
+    def test_a_twin_that_another_worker_has_taken_at_once_is_waited_for_too(self):
+        first, second = self.manager(), self.manager()
+        self.add(job("build"), job("deploy", after=["build"]))
+        build = self.claim(first)
+        self.assertIsNone(self.claim(second))
+        self.add(job("build"))
+        twin = self.claim(second)
+        self.assertIsNone(first.record(build, DONE, NOW, token="worker-next")[1])
+        self.assertIsNone(self.claim(first))
+        second.record(twin, FAIL, NOW)
+        self.assertIsNone(self.claim(first))
+        self.assertEqual(self.order(second, NOW + 9), ["build", "deploy"])
+
+    def test_a_twin_that_is_added_before_the_dependent_is_taken_is_waited_for_too(self):
+        manager = self.manager()
+        self.add(job("build"), job("deploy", after=["build"]))
+        manager.record(self.claim(manager), DONE, NOW)
+        self.add(job("build"))
+        self.assertEqual(self.order(manager), ["build", "deploy"])
+
+    def test_the_priority_that_an_editor_gave_a_running_job_counts_when_it_comes_back(self):
+        manager = self.manager()
+        self.add(job("a"))
+        running = self.claim(manager)
+        self.write("jobs.json", json.dumps([dict(self.records()[0], priority=-1)]))
+        self.assertIsNone(self.claim(manager))
+        manager.record(running, FAIL, NOW)
+        self.add(job("b"), job("c"))
+        self.assertEqual(self.order(manager, NOW + 9), ["b", "c", "a"])
+
+    def test_what_had_ended_before_says_nothing_about_what_comes_after(self):
+        """Two nights: in the first dump died, or it completed; what comes after the second one's goes by the second."""
+        for last_night, tonight, expected in ((FAIL, DONE, "upload"), (DONE, FAIL, None), (DONE, DONE, "upload")):
+            with self.subTest(last_night=last_night, tonight=tonight):
+                manager = self.manager(max_retries=0)
+                manager.reset()
+                self.add(job("dump"))
+                manager.record(self.claim(manager), last_night, NOW + 10)
+                self.add(job("dump"), now=NOW + 20)
+                self.add(job("upload", after=["dump"]), now=NOW + 20)
+                manager.record(self.claim(manager, NOW + 20), tonight, NOW + 30)
+                following = self.claim(manager, NOW + 30)
+                self.assertEqual(following and following.id, expected)
+                self.assertEqual(self.records()[2]["reason"], None if expected else "dependency")
+
+    def test_what_had_ended_counts_if_there_is_nothing_newer_and_no_clock_changes_that(self):
+        for outcomes, state in (((FAIL, DONE), "pending"), ((DONE, FAIL), "dead")):
+            with self.subTest(outcomes):
+                manager = self.manager(max_retries=0)
+                manager.reset()
+                for outcome in outcomes:
+                    self.add(job("dump"))
+                    manager.record(self.claim(manager), outcome, NOW + 3600)
+                self.add(job("upload", after=["dump"]))  # an hour before they have ended, by a clock that was set back
+                self.claim(self.manager())
+                self.assertEqual(self.records()[2]["state"], "processing" if state == "pending" else state)
+
+    def test_who_adds_a_job_after_a_dead_one_is_told(self):
+        manager = self.manager(max_retries=0)
+        self.add(job("dump"), job("other"))
+        self.order(manager, outcome=FAIL)
+        self.add(job("dump"), job("upload", after=["dump"]))
+        self.assertEqual(self.notices, [])
+        self.add(job("upload", after=["other", "dump"]))
+        self.assertEqual(self.notices, ["'other': dead, so that what comes after goes to the dead letter queue as well; 'queuectl retry' "
+                                        "brings both back"])
+
     def test_a_cancelled_job_takes_those_that_wait_for_it_along(self):
         manager = self.manager()
         self.add(job("a"), job("b", after=["a"]))
@@ -288,6 +378,16 @@ class ProgramTest(HomeTest):
         self.succeed("enqueue", "--id", "later", "--delay", "1h", "--", "true")
         self.succeed("enqueue", "--id", "then", "--after", "later", "--", "true")
         self.assertIn("later, then", self.drain())
+
+    def test_wait_is_for_those_that_have_not_ended_or_the_newest(self):
+        self.write("config.json", '{"max_retries": 0}')
+        self.succeed("enqueue", "--id", "build", "--", "exit 1")
+        self.drain(code=1)
+        self.assertEqual(self.run_program("wait", "build").returncode, 1)
+        self.succeed("enqueue", "--id", "build", "--", "exit 0")
+        self.assertEqual(self.run_program("wait", "build", "--timeout", "0").returncode, 124)
+        self.drain()
+        self.assertEqual(self.run_program("wait", "build").returncode, 0)
 
     def test_an_idle_worker_is_woken_by_enqueue(self):
         self.write("config.json", '{"poll_interval": 3600}')
