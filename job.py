@@ -339,12 +339,21 @@ def backoff_delay(job, settings):
 def ready_at(job, settings, now):
     """When a pending job may run, in seconds since the epoch; 0 for at any time.
 
-    A retry that is due later than its backoff from now was put off by a clock that has been set back since, and may run at once.
+    A retry that is due later than its backoff from now was put off by a clock that has been set back since, and may run at once; not one
+    that its user has put off.
     """
     if job.run_at is None:
         return 0
     due = parse_time(job.run_at)
-    return 0 if job.attempts and due - now > backoff_delay(job, settings) + _SLACK else due
+    return 0 if is_retry(job, settings) and due - now > backoff_delay(job, settings) + _SLACK else due
+
+
+def is_retry(job, settings):
+    """Whether a pending job that has a time waits between two attempts: not for longer than the backoff from its last change on, or
+    somebody has put it off since."""
+    if not job.attempts or not job.updated_at:
+        return False
+    return parse_time(job.run_at) - parse_time(job.updated_at) <= backoff_delay(job, settings) + _SLACK
 
 
 def claimed(job, worker, now):

@@ -14,7 +14,7 @@ from collections import deque
 from itertools import count as count_up
 
 from helpers import DEFAULTS, InvalidSettings, QueueError, config_content, decode_config, fault_text, log, parse_time, settings_from
-from job import CANCELLED, COMPLETED, DEAD, DEPENDENCY, PENDING, PROCESSING, ready_at
+from job import CANCELLED, COMPLETED, DEAD, DEPENDENCY, PENDING, PROCESSING, is_retry, ready_at
 from job_manager import Ended
 from job_runner import PATIENCE, STOPPED, Announcer, Attempt, LogFile, job_environ, last_lines, young_log_path
 from launcher import Launcher, lacks_room
@@ -436,7 +436,7 @@ class Supervisor:
             return
         scheduled = []
         for job in self._jobs.jobs((PENDING, PROCESSING)):
-            if job.state == PROCESSING or job.attempts:
+            if job.state == PROCESSING or (job.attempts and (job.run_at is None or is_retry(job, self._jobs.settings))):
                 return
             if ready_at(job, self._jobs.settings, time.time()) <= time.time() and not job.after:
                 return

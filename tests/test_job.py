@@ -6,8 +6,8 @@ import unittest
 
 from helpers import DEFAULTS, format_time, parse_time
 from job import (CANCELLED, COMPLETED, DEAD, FAILED, KILLED, LOST, MAX_ATTEMPTS, MAX_ID, MAX_TEXT, PENDING, PROCESSING, UNSTARTABLE, InvalidJob,
-                 Job, Outcome, after_attempt, backoff_delay, claimed, first_run_at, given_back, given_up, job_from_checked, job_from_record,
-                 jobs_meant, new_job_fields, ready_at, retried, time_limit)
+                 Job, Outcome, after_attempt, backoff_delay, claimed, first_run_at, given_back, given_up, is_retry, job_from_checked,
+                 job_from_record, jobs_meant, new_job_fields, ready_at, retried, time_limit)
 from job_format import WIDTH, encode_line1, encode_line2
 from tests.base import WINDOWS, as_command, longest
 
@@ -304,7 +304,7 @@ class ReadyTest(unittest.TestCase):
                 self.assertAlmostEqual(ready_at(job, DEFAULTS, NOW + passed) - (NOW + passed), left, places=5)
 
     def test_retry_never_waits_longer_than_its_backoff_when_the_clock_was_set_back(self):
-        job = a_job(run_at=format_time(NOW + 4), attempts=2)
+        job = a_job(run_at=format_time(NOW + 4), updated_at=format_time(NOW), attempts=2)
         for back in (0.5, 1, 1.5, 60, 3600, 86400 * 365):
             with self.subTest(back):
                 self.assertLessEqual(ready_at(job, DEFAULTS, NOW - back), NOW - back + 4 + 1)
@@ -315,9 +315,19 @@ class ReadyTest(unittest.TestCase):
     def test_job_that_was_put_off_by_its_user_waits_however_long(self):
         self.assertEqual(ready_at(a_job(run_at=format_time(NOW + 86400)), DEFAULTS, NOW), NOW + 86400)
 
-    def test_settings_of_now_count_for_the_longest_wait(self):
-        job = a_job(run_at=format_time(NOW + 3600), attempts=3)
-        self.assertLessEqual(ready_at(job, DEFAULTS._replace(backoff_max=5), NOW), NOW + 5)
+    def test_job_that_has_failed_and_was_put_off_since_waits_however_long(self):
+        for back in (0, 3600, 86400 * 365):
+            for fields in ({"updated_at": TIME}, {"updated_at": None}, {"updated_at": format_time(NOW - 30)}):
+                with self.subTest(back, **fields):
+                    job = a_job(run_at=format_time(NOW + 86400), attempts=2, **fields)
+                    self.assertEqual(ready_at(job, DEFAULTS, NOW - back), NOW + 86400)
+                    self.assertFalse(is_retry(job, DEFAULTS))
+
+    def test_wait_that_is_longer_than_the_backoff_by_the_settings_of_now_was_not_made_by_it(self):
+        job = a_job(run_at=format_time(NOW + 8), updated_at=format_time(NOW), attempts=3)
+        self.assertLessEqual(ready_at(job, DEFAULTS, NOW - 60), NOW - 60)
+        self.assertEqual(ready_at(job, DEFAULTS._replace(backoff_max=5), NOW - 60), NOW + 8)
+        self.assertEqual([is_retry(job, DEFAULTS), is_retry(job, DEFAULTS._replace(backoff_max=5))], [True, False])
 
 
 class NamesakesTest(unittest.TestCase):

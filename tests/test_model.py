@@ -13,7 +13,7 @@ import unittest
 
 from helpers import format_time, parse_time
 from job import CANCELLED, COMPLETED, DEAD, DEPENDENCY, FAILED, PENDING, PROCESSING, Outcome
-from job_manager import Choice, JobNotFound
+from job_choice import Choice, JobNotFound
 from tests.base import HomeTest
 
 START = 1700000000.0  # long ago, so that an edit by hand is an old one, and nothing waits until it holds still

@@ -233,6 +233,29 @@ class OrderTest(HomeTest):
         self.assertEqual(self.notices, ["'other': dead, so that what comes after goes to the dead letter queue as well; 'queuectl retry' "
                                         "brings both back"])
 
+    def test_a_job_that_has_failed_can_be_put_off(self):
+        for number, change in enumerate((self.edit_command, self.edit_by_hand)):
+            with self.subTest(change=change.__name__):
+                manager = self.manager()
+                manager.reset()
+                self.add(job("a"))
+                manager.record(self.claim(manager), FAIL, NOW)
+                change(format_time(NOW + 7200))
+                for now in (NOW + 3, NOW + 7199, NOW - 60):
+                    self.assertIsNone(self.claim(manager, now))
+                    self.assertIsNone(self.claim(self.manager(), now))
+                self.assertEqual(self.claim(manager, NOW + 7200).id, "a")
+
+    def edit_command(self, run_at):
+        """Put the job off as `queuectl edit` does."""
+        manager = self.manager()
+        found = manager.find("a")[0]
+        manager.edit(found, dict(found.to_dict(), run_at=run_at), NOW + 1)
+
+    def edit_by_hand(self, run_at):
+        """Put the job off in the file."""
+        self.write("jobs.json", json.dumps([dict(self.records()[0], run_at=run_at)]))
+
     def test_a_cancelled_job_takes_those_that_wait_for_it_along(self):
         manager = self.manager()
         self.add(job("a"), job("b", after=["a"]))
@@ -378,6 +401,17 @@ class ProgramTest(HomeTest):
         self.succeed("enqueue", "--id", "later", "--delay", "1h", "--", "true")
         self.succeed("enqueue", "--id", "then", "--after", "later", "--", "true")
         self.assertIn("later, then", self.drain())
+
+    def test_drain_does_not_wait_for_a_job_that_has_failed_and_was_put_off(self):
+        self.succeed("enqueue", "--id", "a", "--", "exit 1")
+        self.succeed("config", "set", "retry_in_place", "false")
+        self.succeed("config", "set", "backoff_base", "1000")
+        worker = self.start_worker()
+        self.wait_for(lambda: self.records()[0]["state"] == "pending" and self.records()[0]["attempts"])
+        self.succeed("worker", "stop")
+        worker.wait()
+        self.write("jobs.json", json.dumps([dict(self.records()[0], run_at="2999-01-01T00:00:00Z")]))
+        self.assertIn("scheduled, or come after one that is: a", self.drain())
 
     def test_wait_is_for_those_that_have_not_ended_or_the_newest(self):
         self.write("config.json", '{"max_retries": 0}')
