@@ -406,7 +406,7 @@ def cmd_logs(args, queue):
     if args.follow and (args.attempt is not None or args.all):
         raise UsageError("-f follows from the newest attempt on; it goes with neither --attempt nor --all")
     if args.follow:
-        _refuse_in_job(queue, "logs -f", "without -f it prints what there is so far", lambda own: own.key == job.key)
+        _refuse_in_job(queue, "logs -f", "without -f it prints what there is so far", lambda own: job.key in _held_up_by(queue, own))
         return _follow(args, queue, job)
     logs = kept = logs_of(queue.home, job)
     if not args.all:

@@ -275,7 +275,7 @@ class WorkerManager:
     def start(self, jobs, count, drain, environ, runner=None):
         """Be a worker process for a JobManager, with `count` workers, until stopped; with `drain`, until nothing is left that could run.
         `runner` (words) takes the setting's place.
-        The exit code: 0, or 1 if a job died while draining, or if a result could not be recorded."""
+        The exit code: 0, or 1 if a job died while draining, if a result could not be recorded, or if on_finish was given up for a job."""
         from supervisor import Supervisor
         return Supervisor(self._home, jobs, self._config_path, environ, count, drain, runner).run()
 

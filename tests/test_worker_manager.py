@@ -612,6 +612,7 @@ class TestInsideOfAJob(WorkerTest):
                 ("{} worker stop", "--timeout 0"), ("{} wait", "--timeout"), ("{} wait $QUEUECTL_JOB_ID", "--timeout"),
                 ("{0} enqueue -q --id then --after $QUEUECTL_JOB_ID -- true; {0} enqueue -q --id at-last --after then -- true; {0} wait at-last",
                  "do not come after it"),
+                ("{0} enqueue -q --id later --after $QUEUECTL_JOB_ID -- true; {0} logs -f later", "without -f"),
                 ("{} reset --yes", "outside"), ("{} worker start --drain", "--detach"), ("{} logs -f $QUEUECTL_JOB_ID", "without -f"))):
             with self.subTest(command):
                 said = self.says(command, "own%d" % number)
