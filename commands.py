@@ -146,10 +146,14 @@ class _Records:
         self._at = 0
         self._progress = progress
 
+    @property
+    def is_array(self):
+        """Whether it is an array, as a job file is."""
+        return self._text.startswith("[", skip_whitespace(self._text, 0))
+
     def __iter__(self):
-        text = self._text
+        text, array = self._text, self.is_array
         at = skip_whitespace(text, 0)
-        array = text[at:at + 1] == "["
         at = skip_whitespace(text, at + 1) if array else at
         number = 0
         while at < len(text) and not (array and text[at] == "]"):
@@ -181,6 +185,9 @@ def cmd_enqueue(args, queue):
     progress = Progress()
     records, source = _requested(args, progress)
     single = source is None
+    ended: list = []
+    if source is not None and source.is_array:
+        records = _without_ended(records, ended)
     try:
         ids = queue.jobs.enqueue(_with_options(records, _options(args)), _current_folder(), time.time(), args.unique)
     except (InvalidJob, JsonError) as error:
@@ -191,6 +198,9 @@ def cmd_enqueue(args, queue):
         raise JobRefused("%s; nothing was added" % error) from None
     finally:
         progress.clear()
+    if ended:
+        notice("%s that had ended %s left out; 'queuectl retry' brings dead ones of this queue back"
+               % (_counted(len(ended), "job"), "was" if len(ended) == 1 else "were"))
     if args.quiet:
         for job_id in ids:
             print(printable(job_id))
@@ -255,6 +265,15 @@ def _env_pair(text):
     if not equals and name not in os.environ:
         raise UsageError("--env %s: there is no such variable to copy; write --env %s=VALUE" % (name, name))
     return name, value if equals else os.environ[name]
+
+
+def _without_ended(records, ended):
+    """The records of a job file but for those of jobs that have ended, whose ids go to the list `ended`."""
+    for record in records:
+        if type(record) is dict and record.get("state") in (COMPLETED, DEAD):
+            ended.append(record.get("id"))
+        else:
+            yield record
 
 
 def _with_options(records, options):

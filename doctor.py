@@ -117,7 +117,8 @@ def salvage(content):
         if start < 0:
             return saved, _with_lines(text, lost)
         following = _next_record(text, start)
-        job, length = _job_in(text[start:following])
+        job, length, faults = _job_in(text[start:following])
+        lost += [(start, fault.text) for fault in faults]
         if job is None:
             end = _end_of_broken(text, start, following)
             _note_lost(text, start, end, lost)
@@ -137,8 +138,8 @@ def _next_record(text, start):
 
 
 def _job_in(text):
-    """The job whose record a text starts with, and how long that is; (None, 0) if there is none. If only line 1 of a record in our own
-    layout can be read, it is a job that has not yet run."""
+    """The job whose record a text starts with, how long that is, and what is wrong with the job; (None, 0, ()) if there is none. If only
+    line 1 of a record in our own layout can be read, it is a job that has not yet run."""
     line1, newline, rest = text.partition("\n")
     line2 = rest.partition("\n")[0]
     for readable in (lambda: decode_json_at(text, 0),
@@ -146,12 +147,13 @@ def _job_in(text):
                               len(line1) + len(newline) + (len(line2) if line2.startswith(" ") else 0))):
         try:
             record, length = readable()
-            job = job_from_record(record)
+            faults: list = []
+            job = job_from_record(record, faults=faults)
             encode_line1(job.fields())  # fails for bytes that are no text
-            return job, length
+            return job, length, faults
         except (QueueError, UnicodeEncodeError, AttributeError):
             continue
-    return None, 0
+    return None, 0, ()
 
 
 def _end_of_broken(text, start, following):
@@ -180,7 +182,7 @@ def _with_lines(text, lost):
         line += text.count("\n", position, start)
         position = start
         last = line + left.count("\n")
-        sentences.append("line%s: %s" % (" %d" % line if line == last else "s %d to %d" % (line, last), left[:60]))
+        sentences.append("line%s: %s" % (" %d" % line if line == last else "s %d to %d" % (line, last), left[:120]))
     return sentences
 
 

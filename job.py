@@ -16,6 +16,8 @@ from system import MAX_COMMAND
 
 PENDING, PROCESSING, COMPLETED, DEAD = STATES
 
+BETWEEN_ATTEMPTS = "failed"  # what other programs call a job that is pending again after an attempt that failed
+
 # Why an attempt failed, in one word; the exit code says the rest.
 FAILED = "failed"  # the command exited with another code than 0
 KILLED = "killed"  # a signal ended it: exit code 128 + signal
@@ -74,12 +76,14 @@ class Job(namedtuple("Job", "id command created_at options state attempts exit_c
     @property
     def priority(self):
         """Higher ones run first."""
-        return self.options.get("priority") or 0
+        value = self.options.get("priority")
+        return value if type(value) is int else 0
 
     @property
     def after(self):
         """The ids of the jobs that must be completed first."""
-        return self.options.get("after") or ()
+        value = self.options.get("after")
+        return value if value and _check_after(value) is None else ()
 
     @property
     def duration(self):
@@ -105,7 +109,7 @@ class Job(namedtuple("Job", "id command created_at options state attempts exit_c
             return "" if self.exit_code is None else "exit code %d" % self.exit_code
         if self.reason == TIMEOUT:
             limit = self.options.get("timed_out_after") or self.options.get("timeout")
-            return "timed out" + (" after %g s" % limit if limit else "")
+            return "timed out" + (" after %g s" % limit if limit and type(limit) in (int, float) else "")
         if self.reason == DEPENDENCY:
             return str(self.options.get("died_of") or "a job before it is dead or gone")
         return {UNSTARTABLE: "could not be started"}.get(self.reason, self.reason)
@@ -116,8 +120,9 @@ def _text(value):
     return str(value) if type(value) in (int, float) else value
 
 
-def check_fields(record):
-    """Raise InvalidJob unless the fields that say what a job is (line 1) are usable. `record` has id and command, or lacks them."""
+def check_fields(record, options=True):
+    """Raise InvalidJob unless the fields that say what a job is (line 1) are usable; without `options` id and command alone are looked
+    at. `record` has them, or lacks them."""
     job_id, command = _text(record.get("id")), record.get("command")
     for name, value in (("id", job_id), ("command", command)):
         if value is None:
@@ -132,11 +137,18 @@ def check_fields(record):
         raise InvalidJob("\"command\" must not be empty")
     if "\0" in command:
         raise InvalidJob("\"command\" must not contain a NUL character")
+    if options:
+        for fault in option_faults(record):
+            raise InvalidJob(fault)
+
+
+def option_faults(record):
+    """What is wrong with each of these fields that mean something to us besides id and command, as sentences."""
     for name, value in record.items():
         if name in _OPTIONS and value is not None:
             fault = _OPTIONS[name](value)
             if fault:
-                raise InvalidJob("\"%s\" %s, not %s" % (name, fault, encode_json(value)[:60]))
+                yield "\"%s\" %s, not %s" % (name, fault, encode_json(value)[:60])
 
 
 def _check_cwd(value):
@@ -233,15 +245,22 @@ def _is_day(text):
     return True
 
 
-def _time(name, value):
+def _time(name, value, zone=""):
+    """A time as `format_time` makes it; `zone` is the one of a time that names none. Raises InvalidJob."""
     if type(value) is str:
         if re.match(_TIME, value) and _is_day(value[:10]):
             return value
-        try:
-            return format_time(parse_time(value))
-        except ValueError:
-            pass
+        for text in (value, value + zone):
+            try:
+                return format_time(parse_time(text))
+            except ValueError:
+                continue
     raise InvalidJob("\"%s\" must be a time like \"2026-11-24T02:09:06Z\", not %s" % (name, encode_json(value)[:60]))
+
+
+def _stored_time(name, value):
+    """A time of a job file, where one without a zone is UTC, as other programs write it."""
+    return _time(name, value, "Z")
 
 
 def _integer(name, value, low, high):
@@ -256,25 +275,46 @@ def _word(name, value, pattern):
     return value
 
 
-def job_from_record(record, place=0):
+# What was wrong with an optional field of a job: a sentence that names the field, and whether its value is not kept.
+Fault = namedtuple("Fault", "id text dropped")
+
+
+def job_from_record(record, place=0, faults=None, typed=True):
     """The Job that a record of a job file holds, with the defaults for fields that are missing. Raises InvalidJob.
 
-    A record that was typed by hand may lack everything but id and command; its created_at is "" then.
+    A record that was typed by hand may lack everything but id and command; its created_at is "" then. With `faults`, a list, what is
+    wrong with an optional field is added there as a Fault and is no reason to refuse the record: an option stays as it is, and the job
+    cannot be started; what line 2 cannot hold is left out, and the job is dead if it is not known when it may run. (Unless nobody has
+    `typed` that line: then it is damaged.)
     """
-    check_fields(record)
+    check_fields(record, options=faults is None)
     record = dict(record, id=_text(record["id"]))
-    if record.get("state") is None:
-        record["state"] = PENDING
-    elif record["state"] not in STATES:
-        raise InvalidJob("\"state\" must be one of %s, not %s" % (", ".join(STATES), encode_json(record["state"])[:60]))
-    if record.get("attempts") is None:
-        record["attempts"] = 0
-    _integer("attempts", record["attempts"], 0, MAX_ATTEMPTS)
+    if faults is not None:
+        faults += [Fault(record["id"], text + ", so that it cannot run", False) for text in option_faults(record)]
+    state = record.get("state")
+    record["state"] = PENDING if state is None or state == BETWEEN_ATTEMPTS else state
+    if record["state"] not in STATES:
+        raise InvalidJob("\"state\" must be one of %s, not %s" % (", ".join(STATES), encode_json(state)[:60]))
     for name, check in _CHECKS:
         value = record.get(name)
-        record[name] = None if value is None else check(name, value)
+        try:
+            record[name] = None if value is None else check(name, value)
+        except InvalidJob as error:
+            if faults is None or not typed:
+                raise
+            record[name] = None
+            _note_fault(record, name, str(error), faults)
+    record["attempts"] = record["attempts"] or 0
     record["created_at"] = record["created_at"] or ""
     return job_from_checked(record, place)
+
+
+def _note_fault(record, name, text, faults):
+    """Add a Fault for a value that line 2 cannot hold."""
+    dies = name == "run_at" and record["state"] in (PENDING, PROCESSING)
+    if dies:
+        record.update(state=DEAD, reason=UNSTARTABLE, worker=None)
+    faults.append(Fault(record["id"], text + (", so that it is dead" if dies else ", and is left out"), True))
 
 
 def job_from_checked(record, place=0):
@@ -295,10 +335,11 @@ def job_from_lines(lines, place):
         raise rotten(place, error) from None
 
 
-_CHECKS = (("exit_code", lambda name, value: _integer(name, value, -2 ** 31, 2 ** 32 - 1)),
+_CHECKS = (("attempts", lambda name, value: _integer(name, value, 0, MAX_ATTEMPTS)),
+           ("exit_code", lambda name, value: _integer(name, value, -2 ** 31, 2 ** 32 - 1)),
            ("reason", lambda name, value: _word(name, value, _WORD)),
            ("worker", lambda name, value: _word(name, value, _TOKEN)),
-           ("created_at", _time), ("run_at", _time), ("started_at", _time), ("updated_at", _time))
+           ("created_at", _stored_time), ("started_at", _stored_time), ("updated_at", _stored_time), ("run_at", _stored_time))
 
 
 # ---------------------------------------------------------------- the rules
@@ -313,13 +354,14 @@ def time_limit(job, settings):
 
 def _option(job, name, settings):
     value = job.options.get(name)
-    return getattr(settings, name) if value is None else value
+    return getattr(settings, name) if value is None or _OPTIONS[name](value) else value
 
 
 def runner_words(job, settings, folder):
     """The words that are put before its command, with {id}, {attempt} and {cwd} filled in, and nothing else; [] for none. Raises
     InvalidJob if they are none: nobody has looked at the field if the job was added before it meant something."""
-    words = _option(job, "runner", settings)
+    words = job.options.get("runner")
+    words = settings.runner if words is None else words
     if not words:
         return []
     check_fields({"id": job.id, "command": job.command, "runner": words})

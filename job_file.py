@@ -20,6 +20,7 @@ import errno
 import os
 import re
 import time
+from functools import partial
 
 from file_lock import RING, new_gen
 from helpers import QueueError, format_time, parse_time
@@ -207,7 +208,8 @@ class JobFile:
     """One job file. All methods but `settle` are called with the lock held and the file opened by `open_files`.
 
     `decode(record)` turns a record's object into a namedtuple with `fields()` (line 1), `standing()` (line 2), `key` and `created_at`
-    ("" if it has none), or raises QueueError. `warn(message)` is called when a torn tail was cut off. `twins` says that several records
+    ("" if it has none), or raises QueueError; `decode(record, faults=[], typed=True)` adds what is wrong with that job alone to the
+    list instead, as `Fault`s of `job`. `warn(message)` is called when a torn tail was cut off. `twins` says that several records
     may have one key. `durable` says whether the name of a rewritten file is synced, too; what it holds always is.
     """
 
@@ -349,14 +351,15 @@ class JobFile:
             if layout is None:
                 file.seek(0)
                 content = file.read()
+                faults: list = []
                 jobs, damaged = parse_damaged(content, self._decode)
                 if not damaged:
                     try:
-                        jobs = parse_any(self.path, content, self._decode)
+                        jobs = parse_any(self.path, content, partial(self._decode, faults=faults))
                     except CorruptFile:
                         if _key(os.fstat(descriptor)) == key:
                             raise
-                layout = Layout(1, records=_with_created_at(jobs, key[2] // 1000, self._twins), damaged=damaged)
+                layout = Layout(1, records=_with_created_at(jobs, key[2] // 1000, self._twins), damaged=damaged, faults=faults)
             return layout if _key(os.fstat(descriptor)) == key else None
 
     def _close(self):
@@ -469,6 +472,8 @@ class JobFile:
         if self._foreign.damaged:
             return ("%s is damaged where it says how far these jobs are: %s; the next change lets them run again and keeps a copy"
                     % (self.path, ", ".join(self._foreign.damaged[:20])))
+        if self._foreign.faults:
+            return "%s: %s" % (self.path, _sentences(self._foreign.faults))
         return None
 
     def view(self, locked=False, since=None):
@@ -495,16 +500,24 @@ class JobFile:
             self._cut_tail(foreign)
             return
         jobs = foreign.records
-        if foreign.damaged:
-            content = pread(self._descriptor, os.fstat(self._descriptor).st_size, 0)
-            try:
-                beside = keep_beside(self.path, "broken", content)
-            except OSError as error:
-                raise storage_fault("copy", self.path, error) from None
-            self._warn("%s was damaged where it says how far these jobs are, which run again: %s; the file as it was is %s"
-                       % (self.path, ", ".join(foreign.damaged[:20]), beside))
+        self._tell_faults(foreign)
         self.rewrite([(encode_line1(job.fields()), encode_line2(job.standing())) for job in jobs],
                      max([_micros(job.created_at) for job in jobs], default=0))
+
+    def _tell_faults(self, foreign):
+        """Tell what is wrong with single jobs of a file that is about to be rewritten, and keep the file as it was if something goes."""
+        beside = ""
+        if foreign.damaged or any(fault.dropped for fault in foreign.faults):
+            try:
+                beside = "; the file as it was is " + keep_beside(
+                    self.path, "broken", pread(self._descriptor, os.fstat(self._descriptor).st_size, 0))
+            except OSError as error:
+                raise storage_fault("copy", self.path, error) from None
+        if foreign.damaged:
+            self._warn("%s was damaged where it says how far these jobs are, which run again: %s%s"
+                       % (self.path, ", ".join(foreign.damaged[:20]), beside))
+        if foreign.faults:
+            self._warn("%s: %s%s" % (self.path, _sentences(foreign.faults), beside))
 
     def replace_broken(self, jobs, content):
         """Replace a file that was refused, and whose bytes are `content`, by these jobs. Raises Replaced if it has changed meanwhile."""
@@ -723,6 +736,12 @@ class JobFile:
 def _behind(mark):
     """Where the first record begins that was added since a mark, if any was."""
     return mark[2] + (1 if mark[2] == 1 else 2)
+
+
+def _sentences(faults):
+    """Faults of jobs in one line."""
+    more = "; and %d more" % (len(faults) - 20) if len(faults) > 20 else ""
+    return "; ".join("the job %r: %s" % (fault.id, fault.text) for fault in faults[:20]) + more
 
 
 def _with_created_at(jobs, written, twins):

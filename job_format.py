@@ -280,14 +280,16 @@ def read_lines(descriptor, place):
 
 class Layout:
     """What a check found: `end` is just behind the last whole record; `counts` says how many are in each state; `records` are the parsed
-    ones where the layout is another one; `damaged` the ids of those whose line 2 could not be read."""
+    ones where the layout is another one; `damaged` the ids of those whose line 2 could not be read; `faults` what else was wrong with
+    single jobs, as `decode` tells it."""
 
-    __slots__ = ("end", "counts", "torn", "records", "last_created", "damaged")
+    __slots__ = ("end", "counts", "torn", "records", "last_created", "damaged", "faults")
 
-    def __init__(self, end, counts=(0, 0, 0, 0), torn=False, records=None, last_created="", damaged=()):
+    def __init__(self, end, counts=(0, 0, 0, 0), torn=False, records=None, last_created="", damaged=(), faults=()):
         self.end = end
         self.counts = counts
         self.damaged = damaged
+        self.faults = faults
         self.torn = torn
         self.records = records
         self.last_created = last_created
@@ -428,7 +430,8 @@ def _check_lines(line1, line2, place, decode):
 
 
 def parse_any(path, content, decode):
-    """The records of a JSON array in any layout, each completed by `decode(record)`, which raises QueueError for a bad one.
+    """The records of a JSON array in any layout, each completed by `decode(record, typed)`, which raises QueueError for one that makes the
+    file a broken one; `typed` is False for a record whose line 2 still is as long as we made it.
 
     Raises CorruptFile, which names the place, for anything else. Nothing at all is an empty array.
     """
@@ -445,7 +448,7 @@ def parse_any(path, content, decode):
         at = skip_whitespace(text, at + 1)
         while text[at:at + 1] != "]" or records:
             record, end = decode_json_at(text, at)
-            records.append(_decode_at(record, decode, text, at))
+            records.append(_decode_at(record, decode, text, at, end))
             at = skip_whitespace(text, end)
             if text[at:at + 1] == "]":
                 break
@@ -463,11 +466,12 @@ def parse_any(path, content, decode):
         raise fault from None
 
 
-def _decode_at(record, decode, text, at):
+def _decode_at(record, decode, text, at, end):
     if type(record) is not dict:
         raise JsonError("a job must be an object like {\"id\": \"job1\", \"command\": \"echo Hello\"}", text, at)
+    last = text.rfind("\n", at, end) + 1
     try:
-        return decode(record)
+        return decode(record, typed=not (end - last == WIDTH and text.startswith(' "state": "', last)))
     except QueueError as error:
         raise JsonError(str(error), text, at) from None
 

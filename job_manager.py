@@ -196,7 +196,7 @@ class JobManager:
                 raise JobRefused("\"after\" names %s, and there is no such job" % encode_json(min(missing)))
             edges = {job_id: set(after) for job_id, after in dependent.items()}
             for _, record in view.records((PENDING, PROCESSING, DEAD), containing=b', "after": '):
-                edges.setdefault(record["id"], set()).update(record.get("after") or ())
+                edges.setdefault(record["id"], set()).update(job_from_checked(record).after)
         circle = find_cycle(edges)
         if circle:
             raise JobRefused("\"after\" makes jobs wait for each other in a circle: %s" % " after ".join(circle))

@@ -14,7 +14,7 @@ from _thread import allocate_lock
 from collections import namedtuple
 
 import helpers
-from job import FAILED, KILLED, LOST, TIMEOUT, UNSTARTABLE, InvalidJob, Outcome, runner_words, time_limit
+from job import FAILED, KILLED, LOST, TIMEOUT, UNSTARTABLE, InvalidJob, Outcome, option_faults, runner_words, time_limit
 from launcher import encode_environ, lacks_room, start_detached
 from process_tree import HAS_PROC, KILL, TERM, group_runs, processes_of, signal_group
 from system import OPEN_FILES_MOVE, is_held, leave_append_mode, make_folder, open_private, pread, pwrite, remove_file, try_lock, unlock
@@ -284,10 +284,12 @@ class Attempt:
         self.limit = time_limit(job, settings)  # seconds that it may run, or None
         self._settings = settings
         self._home = home
-        self._folder = job.options.get("cwd") or home
+        self._fault = next(option_faults(job.options), None)  # of a job that was typed into the job file
+        options = {} if self._fault else job.options
+        self._folder = options.get("cwd") or home
         self._log_path = _log_path(home, job.id, self.digest, job.attempts)
         self._environ = environ
-        self._own = {name.encode("utf-8"): value.encode("utf-8") for name, value in (job.options.get("env") or {}).items()}
+        self._own = {name.encode("utf-8"): value.encode("utf-8") for name, value in (options.get("env") or {}).items()}
         self._own[b"QUEUECTL_JOB_ID"] = job.id.encode("utf-8")
         self._own[b"QUEUECTL_ATTEMPT"] = b"%d" % job.attempts
         self._own[b"QUEUECTL_WORKER"] = job.worker.encode("ascii")
@@ -305,6 +307,8 @@ class Attempt:
         self.has_output = keep_output
         output = self.log.begin(self._log_path, self.young) if keep_output else os.open(os.devnull, os.O_WRONLY)
         try:
+            if self._fault:
+                raise InvalidJob(self._fault)
             self.pid = self._launch.start(job.command, self._folder, self._environ, self._own, output,
                                           runner_words(job, self._settings, self._folder))
             with self._mutex:

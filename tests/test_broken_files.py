@@ -23,6 +23,7 @@ import main
 from file_lock import FileLock
 from helpers import QueueError, parse_time
 from job import COMPLETED, DEAD, FAILED, PENDING, PROCESSING, Outcome
+from job_choice import Choice
 from job_format import COLUMNS, CorruptFile
 from tests.base import HomeTest, as_command
 
@@ -412,7 +413,17 @@ REFUSED = (
     ("a list as a job", b"[[]]"),
     ("no id", b'[{"command": "true"}]'), ("no command", b'[{"id": "a"}]'), ("a conflict of git", b"<<<<<<< HEAD\n" + _with("")),
 ) + tuple((text, _with(", " + text)) for text in (
-    '"state": "running"', '"state": "Pending"', '"state": 1', '"state": []', '"attempts": "1"', '"attempts": -1', '"attempts": 1.5',
+    '"state": "running"', '"state": "Pending"', '"state": 1', '"state": []')) + tuple(
+    (text, ("[%s]" % text).encode("utf-8")) for text in (
+        '{"id": "", "command": "true"}', '{"id": null, "command": "true"}', '{"id": true, "command": "true"}',
+        '{"id": ["a"], "command": "true"}',
+        '{"id": "%s", "command": "true"}' % ("x" * 201), '{"id": "a\\nb", "command": "true"}', '{"id": "a\\u001b[31m", "command": "true"}',
+        '{"id": "a", "command": ""}', '{"id": "a", "command": " "}', '{"id": "a", "command": 5}', '{"id": "a", "command": "a\\u0000b"}'))
+
+
+# What is wrong with one optional field of one job alone, by the program or by hand.
+FAULTY = (
+    '"attempts": "1"', '"attempts": -1', '"attempts": 1.5',
     '"attempts": true', '"attempts": 10000000', '"exit_code": "0"', '"exit_code": 1e3', '"exit_code": 99999999999', '"reason": 5',
     '"reason": "Two Words"', '"reason": "' + "x" * 99 + '"', '"worker": {}', '"worker": "\\u001b"', '"run_at": 5', '"run_at": "soon"',
     '"run_at": "2026-13-45T00:00:00.000000Z"', '"run_at": "2026-02-30T00:00:00.000000Z"', '"run_at": "2026-01-01T25:00:00.000000Z"',
@@ -420,12 +431,7 @@ REFUSED = (
     '"created_at": "9999-12-31T23:59:59.999999Z"',
     '"started_at": false', '"updated_at": "2026-01-01"', '"timeout": "1"', '"timeout": 0', '"cwd": 1', '"cwd": ""', '"env": []',
     '"env": {"A": 1}', '"env": {"A=B": "x"}', '"after": "a"', '"after": [1]', '"priority": "high"', '"priority": 1e9', '"max_retries": -1',
-    '"backoff_base": "2"', '"backoff_max": null, "backoff_base": -1')) + tuple(
-    (text, ("[%s]" % text).encode("utf-8")) for text in (
-        '{"id": "", "command": "true"}', '{"id": null, "command": "true"}', '{"id": true, "command": "true"}',
-        '{"id": ["a"], "command": "true"}',
-        '{"id": "%s", "command": "true"}' % ("x" * 201), '{"id": "a\\nb", "command": "true"}', '{"id": "a\\u001b[31m", "command": "true"}',
-        '{"id": "a", "command": ""}', '{"id": "a", "command": " "}', '{"id": "a", "command": 5}', '{"id": "a", "command": "a\\u0000b"}'))
+    '"backoff_base": "2"', '"backoff_max": null, "backoff_base": -1')
 
 
 class TestContents(BrokenFileTest):
@@ -449,6 +455,69 @@ class TestContents(BrokenFileTest):
                 for words in (["dlq", "list"], ["dlq", "retry", "--all"], ["retry", "dead"], ["dlq", "purge", "--all"], ["cancel", "last"]):
                     self.assert_refused(words, "dlq.json")
                 self.assertEqual(self.records(), self.originals)
+
+    def test_what_is_wrong_with_a_field_of_one_job_is_that_jobs_fault_and_is_named(self):
+        for text in FAULTY:
+            with self.subTest(text[:60]):
+                for name in ("jobs.json", "dlq.json"):
+                    if os.path.exists(self.path(name)):
+                        os.unlink(self.path(name))
+                content = _with(", " + text)
+                self.write("jobs.json", content)
+                field = text.rpartition(", ")[2].partition(":")[0]
+                code, shown, err = self.listed()
+                self.assertEqual((code, err, [job["id"] for job in shown]), (0, "", ["a", "b"]))
+                self.assertIn("the job 'b': %s must" % field, self.run_inside("doctor")[1])
+                self.assertEqual(self.read("jobs.json"), content)
+                code, _, err = self.run_inside("enqueue", "--id", "new", "--", "true")
+                self.assertEqual((code, err.count("the job 'b': %s must" % field), err.count("\n")), (0, 1, 1), err)
+                record = json.loads(content.decode("utf-8"))[1]
+                if "cannot run" in err:
+                    self.assertEqual({name: self.records()[1][name] for name in record}, record)
+                    self.assertEqual(self.beside(), {})
+                else:
+                    self.assertEqual(list(self.beside().values()), [content])
+                self.forget_copies()
+                manager = self.manager(fsync=False)
+                state = DEAD if field == '"run_at"' else PENDING
+                self.assertEqual([job.state for job in manager.jobs()], [PENDING, state, PENDING])
+                job = manager.find("b")[-1]
+                self.assertEqual(manager.retry(Choice(["b"], None), 1800000000) if state == DEAD else [], ["b"] if state == DEAD else [])
+                claimed = [manager.claim("worker-%d" % number, 1800000000) for number in range(3)]
+                self.assertEqual([job.id for job in claimed], ["a", "b", "new"])
+                after = manager.record(claimed[1], Outcome(1, FAILED), 1800000001)[0]
+                self.assertEqual((after.state, bool(job.ending)), (PENDING, state == DEAD))
+
+    def test_a_job_with_an_option_that_means_nothing_dies_by_itself_and_the_others_run(self):
+        for text in ('"timeout": "5s"', '"cwd": 1', '"env": {"A": 1}', '"after": "a"', '"priority": "high"', '"runner": "nice"',
+                     '"max_retries": "many"'):
+            with self.subTest(text):
+                self.write("config.json", '{"fsync": false, "max_retries": 0}')
+                self.write("jobs.json", _with(", " + text))
+                self.assertEqual(self.run_inside("worker", "start", "--drain")[0], 1)
+                self.assertEqual([job["state"] for job in self.listed()[1]], [COMPLETED, DEAD])
+                out = self.run_inside("logs", "b")[1]
+                self.assertIn("queuectl: cannot start this command in ", out)
+                self.assertIn(text.partition(":")[0] + " must be", out)
+
+    def test_the_seeds_files_are_read_and_its_unfinished_jobs_run(self):
+        """Its times have no zone, and a job between two attempts is in a state of its own."""
+        states = ("completed", "dead", "failed", "pending")
+        jobs = [{"id": state, "command": "exit 0", "state": state, "attempts": number, "max_retries": 3,
+                 "created_at": "2025-11-08T15:00:1%d.296461" % number, "updated_at": "2025-11-08T17:07:29"}
+                for number, state in enumerate(states)]
+        self.write("jobs.json", json.dumps(jobs, indent=4))
+        self.write("dlq.json", json.dumps([dict(jobs[1], attempts=4)], indent=4))
+        self.assertEqual(self.run_inside("doctor")[0], 0)
+        code, shown, err = self.listed()
+        self.assertEqual((code, err, [job["state"] for job in shown]), (0, "", ["completed", "dead", "pending", "pending"]))
+        self.assertEqual([(job["created_at"], job["updated_at"]) for job in shown[:1]],
+                         [("2025-11-08T15:00:10.296461Z", "2025-11-08T17:07:29.000000Z")])
+        self.assertIn("2025-11-08T17:07:29", self.run_inside("dlq", "list")[1])
+        self.assertEqual(self.run_inside("worker", "start", "--drain")[0], 0)
+        self.assertEqual([(job["state"], job["attempts"]) for job in self.listed()[1]],
+                         [("completed", 0), ("dead", 1), ("completed", 3), ("completed", 4)])
+        self.assertEqual(self.run_inside("retry", "dead")[:2], (0, "Job 'dead' is back in the queue.\n"))
 
     def test_odd_but_sound_files_are_read_right_and_become_ours_at_the_next_change(self):
         ours = self.sample()

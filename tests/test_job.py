@@ -178,7 +178,7 @@ class StoredJobTest(unittest.TestCase):
                          job_from_record({"id": "a", "command": "x"}))
 
     def test_every_bad_value_is_refused_by_name(self):
-        times = ("", "now", 5, True, [], {}, "2026-11-24", "2026-11-24T02:09:06", "2026-13-01T00:00:00.000000Z",
+        times = ("", "now", 5, True, [], {}, "2026-11-24", "2026-11-24T02:09:06+", "2026-13-01T00:00:00.000000Z",
                  "2026-02-30T00:00:00.000000Z", "2026-11-24T25:00:00.000000Z", "2026-11-24T02:60:00.000000Z",
                  "2026-11-24T02:09:06.123456Z\n", "0000-01-01T00:00:00.000000Z",
                  "1969-12-31T23:59:59.999999Z", "\u0662\u0660\u0662\u0666-11-24T02:09:06.123456Z", "x" * 10000)
@@ -197,6 +197,15 @@ class StoredJobTest(unittest.TestCase):
                         job_from_record({"id": "a", "command": "x", name: value})
                     self.assertIn("\"%s\"" % name, str(caught.exception))
                     self.assertLess(len(str(caught.exception)), 250)
+
+    def test_time_without_a_zone_is_utc(self):
+        for text in ("2026-11-24T02:09:06", "2026-11-24 02:09:06", "2026-11-24T02:09:06.000000"):
+            job = job_from_record({"id": "a", "command": "x", "created_at": text, "run_at": text, "updated_at": text})
+            self.assertEqual({job.created_at, job.run_at, job.updated_at}, {"2026-11-24T02:09:06.000000Z"})
+
+    def test_job_between_two_attempts_of_another_program_is_pending(self):
+        job = job_from_record({"id": "a", "command": "x", "state": "failed", "attempts": 2})
+        self.assertEqual((job.state, job.attempts), (PENDING, 2))
 
     def test_every_good_value_is_kept_and_fits_its_column(self):
         table = {

@@ -571,7 +571,7 @@ class AnyLayoutTest(unittest.TestCase):
         self.assertNotIn("\n", str(caught.exception))
 
     def test_fault_of_a_job_names_the_field(self):
-        def decode(record):
+        def decode(record, typed):
             raise InvalidJob("\"priority\" must be a whole number")
 
         with self.assertRaises(CorruptFile) as caught:

@@ -98,9 +98,11 @@ class TestNaming(HomeTest):
         self.succeed("enqueue", "--runner", "env", "-", stdin='{"id": "a", "command": "true"}\n{"id": "b", "command": "true", "runner": []}')
         self.assertEqual([job.options["runner"] for job in self.manager().jobs()], [["env"], []])
 
-    def test_a_file_with_another_runner_is_refused_with_its_place(self):
+    def test_a_job_with_a_runner_that_is_none_in_a_file_is_not_run_without_one(self):
+        self.write("config.json", '{"max_retries": 0, "runner": ["nice"]}')
         self.write("jobs.json", '[{"id": "a", "command": "true", "runner": "me"}]')
-        self.assertIn('"runner" must be a list of texts', self.refuse("list"))
+        self.assertIn("the job 'a': \"runner\" must be a list of texts", self.drain(code=1))
+        self.assertIn('"runner" must be a list of texts', self.succeed("logs", "a"))
 
 
 class TestRunner(ControlTest):
