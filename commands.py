@@ -702,21 +702,25 @@ def cmd_retry(args, queue):
     return 0
 
 
-def _removed(queue, jobs):
+def _remove_output(queue, jobs):
     from job_runner import remove_logs
     remove_logs(queue.home, jobs)
+
+
+def _removed(queue, jobs):
+    _remove_output(queue, jobs)
     print("Removed %s." % _counted(len(jobs), "job"))
     return 0
 
 
 def cmd_dlq_purge(args, queue):
     """Remove dead jobs for good."""
-    return _removed(queue, queue.jobs.purge(_choice(args)))
+    return _removed(queue, queue.jobs.purge(_choice(args), lambda jobs: _remove_output(queue, jobs)))
 
 
 def cmd_clean(args, queue):
     """Remove finished jobs and their output."""
-    return _removed(queue, queue.jobs.clean(args.state, _choice(args)))
+    return _removed(queue, queue.jobs.clean(args.state, _choice(args), lambda jobs: _remove_output(queue, jobs)))
 
 
 def cmd_reset(args, queue):

@@ -46,6 +46,7 @@ class StorageFault(QueueError):
     """The disk refused a read or a write; nothing was changed. `path` is the file's."""
 
     path = None
+    lacks_space = False  # whether the disk is full
 
 
 class NotConfirmed(QueueError):
@@ -60,6 +61,7 @@ def storage_fault(action, path, error):
     """A StorageFault for an OSError, with what can be done about it."""
     fault = StorageFault("cannot %s %s: %s%s; nothing was changed" % (action, path, error.strerror, _ADVICE.get(error.errno, "")))
     fault.path = path
+    fault.lacks_space = error.errno in (errno.ENOSPC, errno.EDQUOT)
     return fault
 
 
@@ -659,6 +661,28 @@ class JobFile:
         self._foreign = None
         self._adopt(counts, last_created)
         self._note_change()
+
+    def clear(self):
+        """Remove all records; on a full disk in place. A crash in the middle of that leaves a file that is refused, with all records in it.
+        Raises Replaced, StorageFault."""
+        try:
+            self.rewrite(())
+        except StorageFault as fault:
+            if not fault.lacks_space or self._descriptor is None:
+                raise
+            try:
+                _write_all(self._descriptor, EMPTY, 0)
+                os.ftruncate(self._descriptor, len(EMPTY))
+            except OSError as error:
+                raise storage_fault("empty", self.path, error) from None
+            self._foreign = None
+            self._window = b""
+            self._adopt([0] * len(STATES), 0)
+
+    @property
+    def is_open(self):
+        """Whether there is a file, and it is open."""
+        return self._descriptor is not None
 
     # -- notes
 

@@ -765,17 +765,18 @@ class JobManager:
             refuse_missing(choice.ids, jobs, _NO_DEAD_JOB)
         return jobs
 
-    def purge(self, choice):
-        """Remove dead jobs for good, from both files; gives them back. Raises JobNotFound for an id without a dead job."""
+    def purge(self, choice, free=None):
+        """Remove dead jobs for good, from both files; gives them back. `free(jobs)` is called where the disk is too full to rewrite a file:
+        it removes what else there is of them. Raises JobNotFound for an id without a dead job."""
         dead, entries = self._select_dead(choice)
         return self._act((dead, entries), partial(_choose_buried, choice),
-                         lambda jobs: self._remove(self._still_buried(jobs, choice), entries.jobs), self._jobs, self._dlq)
+                         lambda jobs: self._remove(self._still_buried(jobs, choice), entries.jobs, free), self._jobs, self._dlq)
 
-    def clean(self, state, choice):
-        """Remove jobs in one state (completed or dead), but no completed one that another one comes after; gives them back. Raises
-        JobNotFound for an id without such a job, JobRefused for one that another one comes after."""
+    def clean(self, state, choice, free=None):
+        """Remove jobs in one state (completed or dead), but no completed one that another one comes after; gives them back. `free` is as
+        for `purge`. Raises JobNotFound for an id without such a job, JobRefused for one that another one comes after."""
         if state == DEAD:
-            return self.purge(choice)
+            return self.purge(choice, free)
 
         def choose(ended, dependent):
             jobs = [job for job in ended.jobs if last_touched_before(job, choice.before)]
@@ -789,7 +790,7 @@ class JobManager:
 
         selections = (Selection(self._jobs, (state,), choice.ids),
                       Selection(self._jobs, (PENDING, PROCESSING, DEAD), containing=b', "after": '))
-        return self._act(selections, choose, lambda jobs: self._remove(jobs, self._entries_of(jobs)), self._jobs, self._dlq)
+        return self._act(selections, choose, lambda jobs: self._remove(jobs, self._entries_of(jobs), free), self._jobs, self._dlq)
 
     def _entries_of(self, jobs):
         """The entries of dlq.json with the ids of these jobs, which are completed: a crash has left them."""
@@ -798,31 +799,51 @@ class JobManager:
                 return []
             return [job_from_checked(record, place) for place, record in view.records(ids={job.id for job in jobs})]
 
-    def _remove(self, jobs, entries):
+    def _remove(self, jobs, entries, free):
         """Remove these jobs, which are at their places in jobs.json (0: nowhere), and theirs of these entries of dlq.json; first those, or
-        what is left there would look like a dead job."""
-        self._drop(jobs, entries)
-        self._without(self._jobs, {job.place for job in jobs} - {0})
+        what is left there would look like a dead job. `free(jobs)`, if not None, is what makes room on a full disk."""
+        make_room = None if free is None else partial(free, jobs)
+        self._drop(jobs, entries, make_room)
+        self._without(self._jobs, {job.place for job in jobs} - {0}, make_room)
         return jobs
 
-    def _drop(self, jobs, entries):
+    def _drop(self, jobs, entries, make_room=None):
         """Remove the entries of these jobs from dlq.json; `entries` are those that there are."""
         if entries:
             keys = {job.key for job in jobs}
-            self._without(self._dlq, {entry.place for entry in entries if entry.key in keys})
+            self._without(self._dlq, {entry.place for entry in entries if entry.key in keys}, make_room)
 
     @staticmethod
-    def _without(file, places):
-        """Rewrite a file without the records at these places; not at all if there are none."""
-        if places:
+    def _without(file, places, make_room=None):
+        """Rewrite a file without the records at these places; not at all if there are none. On a full disk once more after `make_room()`.
+        Only all records can be taken out in place: of some, a kill in the middle would leave others twice or not at all."""
+        def rewrite():
             with file.view(locked=True) as view:
                 file.rewrite(row for _, row in view.rows(places))
+
+        def keeps_some():
+            with file.view(locked=True) as view:
+                return any(True for _ in view.rows(places))
+
+        if not places:
+            return
+        try:
+            rewrite()
+        except StorageFault as fault:
+            if make_room is None or not fault.lacks_space or not file.is_open:
+                raise
+            make_room()
+            try:
+                rewrite() if keeps_some() else file.clear()
+            except StorageFault as again:
+                again.args = ("%s, except that the output of these jobs was removed to make room" % again,)
+                raise
 
     def reset(self):
         """Remove all jobs, also the dead ones."""
         def clear():
-            self._jobs.rewrite(())
-            self._dlq.rewrite(())
+            self._jobs.clear()
+            self._dlq.clear()
 
         self._change(clear, self._jobs, self._dlq)
 
