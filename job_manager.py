@@ -98,6 +98,8 @@ class JobManager:
             if self._index is not None:
                 self._index.mark = self._jobs.mark_behind(self._index.mark)
             return result
+        except CorruptFile:
+            raise  # of a record that the index knows no more
         except BaseException:
             self._index = None  # which knows of changes that were not made, and not of jobs that were to be claimed
             raise
