@@ -32,6 +32,7 @@ class Selection:
         self._containing = containing
         self._mark = None
         self._found = {}  # place: Job
+        self.version = 0  # another one whenever something else may be found
 
     @property
     def jobs(self):
@@ -47,9 +48,11 @@ class Selection:
 
     def _add(self, view):
         with view:
+            before = len(self._found)
             for number, (place, record) in enumerate(view.records(self._states, self._containing, self._ids), 1):
                 place = place or number  # in another layout none has a place; `catch_up` finds it rewritten, and looks at all of it
                 self._found[place] = job_from_checked(record, place)
+            self.version += len(self._found) != before
 
     def catch_up(self, whole=False):
         """Under the lock: take in what has changed since the last look. False if that is not known, and all would have to be looked at,
@@ -59,6 +62,7 @@ class Selection:
             if not whole:
                 return False
             self._found = {}
+            self.version += 1
             self._add(self._file.view(locked=True))
         else:
             for place in places:
@@ -68,12 +72,25 @@ class Selection:
         return True
 
     def _look_at(self, place):
-        self._found.pop(place, None)
-        lines = self._file.lines(place)
+        before, lines = self._found.pop(place, None), self._file.lines(place)
         if lines is not None:
             job = job_from_lines(lines, place)
             if job.state in self._states and (self._ids is None or job.id in self._ids) and self._containing in lines[0]:
                 self._found[place] = job
+        self.version += self._found.get(place) != before
+
+
+def once_for_each_version(choose, selections):
+    """A function that gives back what `choose(*selections)` does, and calls it only if a selection has changed since the last time."""
+    known = [None, None]
+
+    def chosen():
+        versions = [selection.version for selection in selections]
+        if versions != known[0]:
+            known[:] = versions, choose(*selections)
+        return known[1]
+
+    return chosen
 
 
 def last_touched_before(job, moment):
@@ -95,10 +112,12 @@ def buried_jobs(dead, entries):
 
     `dead` are those of jobs.json, `entries` those of dlq.json whose job is dead or gone there.
     """
-    of_jobs = {job.key: job for job in dead}
     last = {}
     for entry in entries:
-        last.pop(entry.key, None)
-        last[entry.key] = entry._replace(place=0)
-    last.update((key, job) for key, job in of_jobs.items())
-    return list(last.values())
+        key = entry.key
+        if key in last:
+            del last[key]
+        last[key] = entry
+    of_jobs = {job.key: job for job in dead}
+    buried = [of_jobs.get(key) or entry._replace(place=0) for key, entry in last.items()]
+    return buried + [job for key, job in of_jobs.items() if key not in last]

@@ -19,7 +19,7 @@ from helpers import QueueError, encode_json, format_time, parse_time
 from job import (CANCELLED, COMPLETED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, TIMEOUT, InvalidJob, Outcome, after_attempt,
                  claimed, find_cycle, first_run_at, given_back, given_up, job_from_checked, job_from_lines, job_from_record, jobs_meant,
                  new_job_fields, ready_at, retried, time_limit)
-from job_choice import JobNotFound, Selection, buried_jobs, last_touched_before, refuse_missing
+from job_choice import JobNotFound, Selection, buried_jobs, last_touched_before, once_for_each_version, refuse_missing
 from job_format import STATES, CorruptFile, column, encode_line1, encode_line2
 from job_file import JobFile, Replaced, StorageFault, not_confirmed, open_files, storage_fault
 from system import open_private, remove_file, sync, sync_folder, wake
@@ -539,9 +539,10 @@ class JobManager:
         for whole in (False, False, True):
             for selection in selections:
                 selection.look(self._lock)
-            if not choose(*selections):
+            chosen = once_for_each_version(choose, selections)
+            if not chosen():
                 return []
-            done = self._change(partial(_act_now, selections, choose, act, whole), *files)
+            done = self._change(partial(_act_now, selections, chosen, act, whole), *files)
             if done is not None:
                 break
         return done
@@ -861,12 +862,11 @@ class JobManager:
                 file.leave()
 
 
-def _act_now(selections, choose, act, whole):
-    """What `act` gives back for what is chosen now, under the lock; None if a selection cannot be brought up to date."""
+def _act_now(selections, chosen, act, whole):
+    """What `act` gives back for what is `chosen()` now, under the lock; None if a selection cannot be brought up to date."""
     if not all(selection.catch_up(whole) for selection in selections):
         return None
-    chosen = choose(*selections)
-    return act(chosen) if chosen else []
+    return act(chosen()) if chosen() else []
 
 
 def _choose_buried(choice, dead, entries):
