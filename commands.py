@@ -474,7 +474,7 @@ def cmd_wait(args, queue):
     """Wait until jobs have ended: 0 if all completed, 1 if some died, 124 if it took too long."""
     deadline = None if args.timeout is None else time.monotonic() + args.timeout
     since = format_time(time.time())
-    waiting = [job for job_id in args.ids for job in jobs_meant(queue.jobs.find(job_id))]
+    waiting = [job for of_one in queue.jobs.find_all(args.ids) for job in jobs_meant(of_one)]
     if deadline is None:
         _refuse_in_job(queue, "wait" if args.ids else "wait without ids", "name jobs that do not come after it, or give a --timeout",
                        lambda own: not args.ids or not _held_up_by(queue, own).isdisjoint(job.key for job in waiting))
@@ -484,7 +484,7 @@ def cmd_wait(args, queue):
         while True:
             changed, mark = queue.jobs.changed_since(mark)
             if changed and args.ids:
-                now = [queue.jobs.refresh(job) for job in waiting]
+                now = queue.jobs.refresh_all(waiting)
                 died = died or any(job is None or job.state == DEAD for job in now)
                 waiting = [job for job in now if job is not None and job.state not in (COMPLETED, DEAD)]
                 left = len(waiting)

@@ -19,7 +19,7 @@ from helpers import QueueError, encode_json, format_time, parse_time
 from job import (CANCELLED, COMPLETED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, TIMEOUT, InvalidJob, Outcome, after_attempt,
                  claimed, find_cycle, first_run_at, given_back, given_up, job_from_checked, job_from_lines, job_from_record, jobs_meant,
                  new_job_fields, ready_at, retried, time_limit)
-from job_choice import JobNotFound, Selection, buried_jobs, last_touched_before, once_for_each_version, refuse_missing
+from job_choice import Selection, buried_jobs, last_touched_before, once_for_each_version, refuse_missing
 from job_format import STATES, CorruptFile, column, encode_line1, encode_line2
 from job_file import JobFile, Replaced, StorageFault, not_confirmed, open_files, storage_fault
 from system import open_private, remove_file, sync, sync_folder, wake
@@ -29,6 +29,7 @@ DLQ_PATIENCE = 10.0  # seconds that a dying job waits for a dlq.json that is bro
 # What an entry of dlq.json says besides the job itself.
 BURIED = ("failed_at", "output", "timed_out_after", "died_of")
 
+_NO_JOB = "there is no job %r; 'queuectl list' shows all"
 _NO_DEAD_JOB = "there is no dead job %r; 'queuectl dlq list' shows those that there are"
 _BURIED_AT_ONCE = 200  # jobs; others wait for the lock meanwhile
 
@@ -555,7 +556,7 @@ class JobManager:
         ids = list(dict.fromkeys(ids))
 
         def choose(there):
-            refuse_missing(ids, there.jobs, "there is no job %r; 'queuectl list' shows all")
+            refuse_missing(ids, there.jobs, _NO_JOB)
             jobs = [job for job in there.jobs if job.state in (PENDING, PROCESSING)]
             refuse_missing(ids, jobs, "job %r is not waiting or running, and cannot be cancelled")
             turn = {job_id: number for number, job_id in enumerate(ids)}
@@ -678,25 +679,37 @@ class JobManager:
 
     def refresh(self, job):
         """A job as it is now, or None if it is gone; quick while nobody rewrites the file."""
+        return self.refresh_all([job])[0]
+
+    def refresh_all(self, jobs):
+        """Jobs as they are now, None for each that is gone; quick while nobody rewrites the file, and then one look at it for all."""
         with open_files(self._lock, self._jobs):
-            lines = self._jobs.lines(job.place)
-            if lines is not None:
-                now = job_from_lines(lines, job.place)
-                if now.key == job.key:
-                    return now
-            with self._jobs.view(locked=True) as view:
-                for place, record in view.records(containing=job.created_at.encode("ascii")):
-                    if (record["id"], record["created_at"]) == job.key:
-                        return job_from_checked(record, place)
-        return None
+            found = {job.key: self._at_its_place(job) for job in jobs}
+            moved = {job.id for job in jobs if found[job.key] is None}
+            if moved:
+                with self._jobs.view(locked=True) as view:
+                    for place, record in view.records(ids=moved):
+                        now = job_from_checked(record, place)
+                        found[now.key] = now
+        return [found[job.key] for job in jobs]
+
+    def _at_its_place(self, job):
+        lines = self._jobs.lines(job.place)
+        now = job_from_lines(lines, job.place) if lines is not None else None
+        return now if now is not None and now.key == job.key else None
 
     def find(self, job_id):
         """All jobs with that id, the oldest first. Raises JobNotFound."""
+        return self.find_all([job_id])[0]
+
+    def find_all(self, ids):
+        """For each of these ids all jobs that have it, the oldest first, by one look at the file. Raises JobNotFound."""
+        found = {job_id: [] for job_id in ids}
         with self._view(self._jobs) as view:
-            found = [job_from_checked(record, place) for place, record in view.records(ids=(job_id,))]
-        if not found:
-            raise JobNotFound("there is no job %r; 'queuectl list' shows all" % job_id)
-        return found
+            for place, record in view.records(ids=found):
+                found[record["id"]].append(job_from_checked(record, place))
+        refuse_missing(ids, (job for of_one in found.values() for job in of_one), _NO_JOB)
+        return [found[job_id] for job_id in ids]
 
     def dead(self):
         """The dead letter queue: each dead job of jobs.json, with what dlq.json says of its end (`failed_at`, `output` in options),

@@ -1228,6 +1228,24 @@ class MeanwhileTest(ManagerTest):
                 self.assertEqual(len(operation()), 2)
                 self.assertEqual({name: state for name, state in self.states().items() if name != "x"}, left)
 
+    def test_many_jobs_are_found_and_followed_over_a_rewrite_with_as_many_looks_at_the_file_as_one(self):
+        looks = []
+        for some in (["7"], list(map(str, range(300)))):
+            self.jobs.reset()
+            self.add("first", *map(str, range(300)))
+            self.finish(self.claim())
+            self.jobs = self.manager()
+            with patch.object(job_file, "blocks", side_effect=job_file.blocks) as blocks:
+                jobs = [job for found in self.jobs.find_all(some) for job in found]
+                self.jobs.clean(COMPLETED, ALL)
+                self.assertEqual([job.id for job in self.jobs.refresh_all(jobs)], some)
+            looks.append(blocks.call_count)
+        self.assertEqual(looks[0], looks[1])
+        with self.assertRaises(JobNotFound):
+            self.jobs.find_all(["7", "nope"])
+        self.jobs.reset()
+        self.assertEqual(self.jobs.refresh_all(jobs), [None] * 300)
+
     def test_many_ids_take_no_more_looks_at_the_file_than_one(self):
         ids = list(map(str, range(300)))
         looks = []
