@@ -127,12 +127,12 @@ def _held_up_by(queue, own):
     """The keys of the jobs that cannot end before this running one: itself, and those that were added to come after it."""
     keys, ids = {own.key}, {own.id}
     later = [job for job in queue.jobs.jobs((PENDING,), b', "after": ') if job.created_at > own.created_at]
-    found = True
-    while found:
+    while True:
         found = [job for job in later if job.key not in keys and not ids.isdisjoint(job.after)]
+        if not found:
+            return keys
         keys.update(job.key for job in found)
         ids.update(job.id for job in found)
-    return keys
 
 
 # ---------------------------------------------------------------- adding
