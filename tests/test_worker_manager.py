@@ -343,7 +343,9 @@ class TestDrain(WorkerTest):
         self.assertIn("dump, which it comes after, is dead", self.succeed("dlq", "list"))
 
     def test_it_waits_for_retries_but_not_for_scheduled_jobs_which_it_names(self):
-        self.write("jobs.json", json.dumps([{"id": "retry", "command": "exit 0", "attempts": 1, "run_at": "2999-01-01T00:00:00Z"},
+        now = time.time()
+        self.write("jobs.json", json.dumps([{"id": "retry", "command": "exit 0", "attempts": 1, "updated_at": helpers.format_time(now),
+                                             "run_at": helpers.format_time(now + 0.2)},
                                             {"id": "some day", "command": "exit 0", "run_at": "2999-01-01T00:00:00Z"}]))
         self.settings(backoff_max=0.2)
         said = self.drain()
