@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import namedtuple
 
 from helpers import QueueError
-from job import job_from_checked, job_from_lines
+from job import job_from_checked, job_from_lines, jobs_meant
 from job_file import open_files
 from job_format import STATES
 
@@ -104,6 +104,22 @@ def refuse_missing(ids, jobs, message):
     for job_id in ids or ():
         if job_id not in there:
             raise JobNotFound(message % job_id)
+
+
+def needed_jobs(ended, dependents):
+    """Which of these completed jobs must stay since one of these dependents comes after them, as {key: a dependent}. Of a job that has not
+    been looked at, with the same id, it is not known whether it is meant instead: the newest stays."""
+    first: dict = {}
+    for job in dependents:
+        for job_id in job.after:
+            if job_id not in first or job.created_at < first[job_id].created_at:
+                first[job_id] = job  # what later ones mean, it means, too, but for the newest
+    namesakes: dict = {}
+    for job in ended:
+        if job.id in first:
+            namesakes.setdefault(job.id, []).append(job)
+    return {job.key: first[job_id] for job_id, jobs in namesakes.items()
+            for job in jobs_meant(jobs, first[job_id].created_at) + jobs[-1:]}
 
 
 def buried_jobs(dead, entries):

@@ -19,7 +19,7 @@ from helpers import QueueError, encode_json, format_time, parse_time
 from job import (CANCELLED, COMPLETED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, TIMEOUT, InvalidJob, Outcome, after_attempt,
                  claimed, find_cycle, first_run_at, given_back, given_up, job_from_checked, job_from_lines, job_from_record, jobs_meant,
                  new_job_fields, ready_at, retried, time_limit)
-from job_choice import Selection, buried_jobs, last_touched_before, once_for_each_version, refuse_missing
+from job_choice import Selection, buried_jobs, last_touched_before, needed_jobs, once_for_each_version, refuse_missing
 from job_format import STATES, CorruptFile, column, encode_line1, encode_line2
 from job_file import JobFile, Replaced, StorageFault, not_confirmed, open_files, storage_fault
 from system import open_private, remove_file, sync, sync_folder, wake
@@ -797,12 +797,12 @@ class JobManager:
         def choose(ended, dependent):
             jobs = [job for job in ended.jobs if last_touched_before(job, choice.before)]
             refuse_missing(choice.ids, jobs, "there is no %s job %%r" % state)
-            named = {job_id: job for job in dependent.jobs for job_id in job.after}
-            for job_id in choice.ids or ():
-                if job_id in named:
+            needed = needed_jobs(ended.jobs, dependent.jobs)
+            for job in jobs:
+                if choice.ids is not None and job.key in needed:
                     raise JobRefused("job %r cannot be removed: %r, which is %s, comes after it"
-                                     % (job_id, named[job_id].id, named[job_id].state))
-            return [job for job in jobs if job.id not in named]
+                                     % (job.id, needed[job.key].id, needed[job.key].state))
+            return [job for job in jobs if job.key not in needed]
 
         selections = (Selection(self._jobs, (state,), choice.ids),
                       Selection(self._jobs, (PENDING, PROCESSING, DEAD), containing=b', "after": '))

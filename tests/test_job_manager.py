@@ -1024,6 +1024,23 @@ class RemoveTest(ManagerTest):
         self.jobs.purge(Choice(["g"], None))
         self.assertEqual([job.id for job in self.jobs.clean(COMPLETED, Choice(["a"], None))], ["a"])
 
+    def test_of_several_jobs_of_one_id_those_are_kept_that_a_dependent_means(self):
+        self.add("a", "a")
+        for now in (NOW, NOW + 1):
+            self.finish(self.claim(), now=now)
+        self.add("first", after=["a"], now=NOW + 2)  # comes after the second a, the newest
+        self.assertEqual([job.created_at for job in self.jobs.clean(COMPLETED, ALL)], [format_time(NOW)])
+        self.add("a", "a", priority=1, now=NOW + 3)
+        for now in (NOW + 4, NOW + 5):
+            self.finish(self.claim(), now=now)
+        second = format_time(NOW + 0.000001)
+        self.assertEqual([job.created_at for job in self.jobs.clean(COMPLETED, ALL)], [second])  # it comes after those two instead
+        self.finish(self.claim(NOW + 6), now=NOW + 6)
+        self.add("second", after=["a"], now=NOW + 7)
+        self.assertEqual([(job.id, job.created_at) for job in self.jobs.clean(COMPLETED, ALL)],
+                         [("first", format_time(NOW + 2)), ("a", format_time(NOW + 3))])
+        self.assertEqual(self.claimed_ids(NOW + 8), ["second"])
+
     def test_dead_jobs_are_cleaned_as_they_are_purged(self):
         self.mixed()
         self.assertEqual([job.id for job in self.jobs.clean(DEAD, ALL)], ["c", "d"])
