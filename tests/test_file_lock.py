@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import unittest
+from unittest import mock
 
 import file_lock
 from file_lock import RING, FileLock, Hint, LockError
@@ -345,6 +346,24 @@ class NoticeTest(LockTest):
             self.thread(take)
             self.assertTrue(started.wait(DEADLINE))
         self.assertTrue(inside.wait(DEADLINE))
+
+    @unittest.skipIf(os.name == "nt", "no thread is needed there")
+    def test_without_room_for_the_thread_that_would_say_so_the_wait_goes_on(self):
+        refused, inside, waiting = threading.Event(), threading.Event(), self.lock()
+
+        def refuse(timer):
+            refused.set()
+            raise RuntimeError("can't start new thread")
+
+        def take():
+            with waiting:
+                inside.set()
+
+        with mock.patch.object(threading.Timer, "start", refuse):
+            with self.lock():
+                self.thread(take)
+                self.assertTrue(refused.wait(DEADLINE))
+            self.assertTrue(inside.wait(DEADLINE))
 
     def test_user_is_told_after_a_few_seconds(self):
         self.assertTrue(1 <= file_lock.NOTICE_AFTER <= 10)
