@@ -207,10 +207,9 @@ def write_file(path, content):
 def allow_open_files(number):
     """Let this process, and what it starts, have so many files open, unless it may have more already. Gives back how many it may have if
     the system does not allow that, else None."""
-    try:
-        import resource
-    except ImportError:
-        return None  # Windows has no such limit
+    if WINDOWS:
+        return None  # it has no such limit
+    import resource
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= number:
         return None

@@ -70,7 +70,7 @@ class HomeTest(unittest.TestCase):
             signal.signal(signal.SIGALRM, former)
 
     def setUp(self):
-        self.home = tempfile.mkdtemp(prefix="queuectl-test-")
+        self.home = self._folder = tempfile.mkdtemp(prefix="queuectl-test-")
         self.notices = []
         self._processes = []
         self.addCleanup(self._clean_up)
@@ -93,7 +93,7 @@ class HomeTest(unittest.TestCase):
                     stream.close()
         if WINE:
             self._show_vain_starts()
-        shutil.rmtree(self.home, ignore_errors=True)
+        shutil.rmtree(self._folder, ignore_errors=True)  # `home` may have become a folder inside of it
 
     def _show_vain_starts(self):
         """Print what jobs of the test said of programs that Wine did not start, by which tests/wine/run.sh knows such tests."""

@@ -329,7 +329,12 @@ class DependencyTest(unittest.TestCase):
         """How often the rule is asked until a job that comes after all these (id, place, state) runs, as they are completed in turn."""
         asked, rule = [], job_index.jobs_meant
         self.addCleanup(setattr, job_index, "jobs_meant", rule)
-        job_index.jobs_meant = lambda jobs, since: asked.append(1) or rule(jobs, since)
+
+        def count(jobs, since):
+            asked.append(1)
+            return rule(jobs, since)
+
+        job_index.jobs_meant = count
         self.block(10 ** 6, *dict.fromkeys(job_id for job_id, _, _ in jobs), states=jobs)
         for _, place, _ in jobs:
             self.assertEqual(all_of(self.index, NOW), [])
