@@ -82,7 +82,7 @@ class Selection:
 
 def once_for_each_version(choose, selections):
     """A function that gives back what `choose(*selections)` does, and calls it only if a selection has changed since the last time."""
-    known = [None, None]
+    known: list = [None, None]
 
     def chosen():
         versions = [selection.version for selection in selections]

@@ -397,8 +397,8 @@ class TestRoot(HomeTest):
         before = os.stat(self.path("config.json"))
         program = ("import os, sys, system; os.setgroups([]); os.setgid(%d); os.setuid(%d); system.write_file(sys.argv[1], b'{}')"
                    % (self.GROUP, self.USER + 1))
-        done = subprocess.run([sys.executable, "-c", program, self.path("config.json")], cwd=os.path.dirname(MAIN), stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, timeout=60)
+        done = subprocess.run([sys.executable, "-c", program, "./config.json"], cwd=self.home,  # the folders above it may be closed to them
+                              env=self.environ(PYTHONPATH=os.path.dirname(MAIN)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
         self.assertIn(b"it belongs to another user (uid 12345)", done.stderr)
         after = os.stat(self.path("config.json"))
         self.assertEqual((after.st_ino, after.st_mtime_ns, sorted(os.listdir(self.home))),
