@@ -14,6 +14,7 @@ import json
 import os
 import select
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -29,6 +30,7 @@ import worker_manager
 from helpers import DEFAULTS, QueueError
 from job import COMPLETED, DEAD, FAILED, Outcome
 from tests.base import DEADLINE, ROOT, QueueTest
+from tests.test_worker_manager import is_alive
 
 try:
     import fcntl
@@ -81,14 +83,14 @@ class Faults:
 
 
 @unittest.skipUnless(hasattr(os, "fork"), "faults are injected into a forked child")
-class TestLife(QueueTest):
-    """A worker process that drains a queue and takes over what a dead one left."""
+class LifeTest(QueueTest):
+    """A worker process that takes over what a dead one left, and runs JOBS (id: (state in the end, command))."""
 
-    JOBS = {"says": (COMPLETED, "echo word"), "fails": (DEAD, "exit 3"), "quiet": (COMPLETED, ":"), "lost": (COMPLETED, ":"),
-            "quick1": (COMPLETED, ":"), "quick2": (COMPLETED, ":"), "quick3": (COMPLETED, ":"), "waits": (COMPLETED, "sleep 0.1")}
+    JOBS: dict = {}
+    DRAINS = True
 
-    def prepare(self):
-        """A home with jobs, one of which a dead worker has left."""
+    def prepare(self, group=0):
+        """A home with jobs, one of which a dead worker has left, with its process group."""
         for folder, _, names in os.walk(self.home):
             for name in names:
                 os.unlink(os.path.join(folder, name))
@@ -97,20 +99,24 @@ class TestLife(QueueTest):
         job = self.queue.claim(DEAD_TOKEN + "-1", time.time())
         file = worker_manager.WorkerFile(self.path("run"), 1, DEAD_TOKEN)
         attempt = job_runner.Attempt(self.home, job, {}, None, None, DEFAULTS)
+        attempt.pid = group
         file.note(0, attempt)
         os.close(file._descriptor)
         for name, (_, command) in self.JOBS.items():
             if name != "lost":
                 self.add(name, 'echo "$QUEUECTL_JOB_ID" >> ran; ' + command, max_retries=1 if name == "fails" else 5)
 
-    def in_child(self, nth=0, name="EIO", for_good=False):
+    def meanwhile(self):
+        """What this process does, again and again, while the child lives."""
+
+    def in_child(self, nth=0, name="EIO", for_good=False, drains=True):
         """Be a worker process in a child: its exit code, what it said and how many calls it made. `nth` 0: nothing fails."""
         child = os.fork()
         if child == 0:
             code = 99
             try:
                 sys.stdout = sys.stderr = open(self.path("said"), "w", encoding="utf-8", buffering=1)
-                code = self.work(nth, name, for_good)
+                code = self.work(nth, name, for_good, drains)
             except (QueueError, OSError) as error:  # as `main` tells of them
                 sys.stderr.write("refused: %s\n" % error)
                 code = 1
@@ -127,28 +133,49 @@ class TestLife(QueueTest):
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
                 self.fail("it does not end; it said: " + self.text("said"))
+            self.meanwhile()
             time.sleep(0.002)
         self.assertFalse(os.WIFSIGNALED(status))
         return os.WEXITSTATUS(status), self.text("said")
 
-    def work(self, nth, name, for_good):
+    def work(self, nth, name, for_good, drains):
         """A worker's life in this process: its exit code."""
         supervisor._TICK, supervisor.PATIENCE, job_runner.PATIENCE, worker_manager.PATIENCE = 0.02, 0.2, 0.2, 0.2
-        job_file._SETTLED = 0
+        job_file._SETTLED = supervisor._AGAIN = 0
         manager = self.manager(backoff_base=0, poll_interval=0.02, kill_grace=0.2)
         faults = Faults(nth or 1 << 60, name, for_good, self.end_soon if for_good else lambda: None)
         try:
-            return worker_manager.WorkerManager(self.home, self.path("none.json")).start(manager, 2, True, dict(os.environ))
+            return worker_manager.WorkerManager(self.home, self.path("none.json")).start(manager, 2, drains, dict(os.environ))
         finally:
             sys.stderr.write("%d calls\n" % faults.count)
 
     def end_soon(self):
         """Ask this process to stop, as its user would once nothing goes on."""
         def ask():
-            time.sleep(0.1)
-            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(1 if self.DRAINS else 2):
+                time.sleep(0.1)
+                os.kill(os.getpid(), signal.SIGTERM)
 
         threading.Thread(target=ask, daemon=True).start()
+
+    def sweep(self, step):
+        """Try each point where something can fail, or of a sample every one of `step`."""
+        names, tried = FILES, 0
+        points = self.points()
+        for nth in range(1, points + 1, 1 if ALL else step):
+            for for_good in (False, True):
+                for name in names if ALL else [names[tried % len(names)]]:
+                    with self.subTest(nth=nth, name=name, for_good=for_good):
+                        self.check(nth, name, for_good)
+                tried += 1
+        sys.stderr.write("\n%d calls of a worker's life, %d tries\n" % (points, tried * (len(names) if ALL else 1)))
+
+
+class TestDrain(LifeTest):
+    """A worker process that drains a queue."""
+
+    JOBS = {"says": (COMPLETED, "echo word"), "fails": (DEAD, "exit 3"), "quiet": (COMPLETED, ":"), "lost": (COMPLETED, ":"),
+            "quick1": (COMPLETED, ":"), "quick2": (COMPLETED, ":"), "quick3": (COMPLETED, ":"), "waits": (COMPLETED, "sleep 0.1")}
 
     def check(self, nth, name, for_good):
         """One life with a fault, then one without."""
@@ -183,15 +210,56 @@ class TestLife(QueueTest):
         return int(said.split()[-2])
 
     def test_whatever_fails_it_ends_when_asked_to_and_no_job_is_lost_or_runs_uncounted(self):
-        names, tried = FILES, 0
-        points = self.points()
-        for nth in range(1, points + 1, 1 if ALL else SAMPLE):
-            for for_good in (False, True):
-                for name in names if ALL else [names[tried % len(names)]]:
-                    with self.subTest(nth=nth, name=name, for_good=for_good):
-                        self.check(nth, name, for_good)
-                tried += 1
-        sys.stderr.write("\n%d calls of a worker's life, %d tries\n" % (points, tried * (len(names) if ALL else 1)))
+        self.sweep(SAMPLE)
+
+
+class TestStop(LifeTest):
+    """A worker process that is to end at once, with all that it runs and what a dead one left running."""
+
+    LONG = 'echo $$ >> pids; [ -e again ] || exec sleep 300'
+    JOBS = {"long1": (COMPLETED, LONG), "long2": (COMPLETED, LONG), "lost": (COMPLETED, ":"), "quick": (COMPLETED, ":")}
+    DRAINS = False
+
+    def prepare(self, group=0):
+        environ = dict(os.environ, QUEUECTL_HOME=self.home, QUEUECTL_WORKER=DEAD_TOKEN + "-1")
+        self.left = subprocess.Popen(["sleep", "300"], env=environ, start_new_session=True)
+        self._processes.append(self.left)
+        super().prepare(self.left.pid)
+
+    def meanwhile(self):
+        self.left.poll()  # whoever has ended it waits for it to be gone
+        if len(self.text("pids").split()) == 2 and not os.path.exists(self.path("again")):
+            worker_manager.WorkerManager(self.home, None).stop(True, 0)
+
+    def check(self, nth, name, for_good):
+        self.prepare()
+        code, said = self.in_child(nth, name, for_good, drains=False)
+        self.assertIn(code, (0, 1), said)
+        self.assertNotIn("Traceback", said)
+        self.assertLess(len(said.splitlines()), 60, said)
+        if "could not be recorded" not in said:
+            self.assert_nothing_runs(said)
+        self.write("again", "")
+        after = self.in_child()[1]
+        self.assertNotIn("Traceback", after)
+        self.assert_nothing_runs(said + after)
+        self.assertIsNotNone(self.left.poll(), said + after)
+        self.assertEqual({job["id"]: job["state"] for job in self.records()}, dict.fromkeys(self.JOBS, COMPLETED), said + after)
+        self.assertEqual(worker_manager.worker_files(self.path("run")), [])
+
+    def assert_nothing_runs(self, said):
+        """No attempt's process is left."""
+        for pid in self.text("pids").split():
+            self.assertFalse(is_alive(int(pid)), said)
+
+    def points(self):
+        self.prepare()
+        code, said = self.in_child(drains=False)
+        self.assertEqual(code, 0, said)
+        return int(said.split()[-2])
+
+    def test_whatever_fails_all_that_runs_is_ended_once_and_runs_again_later(self):
+        self.sweep(2 * SAMPLE)
 
 
 @unittest.skipIf(os.name == "nt", "FIFOs, and calls that are made to fail in this process")
