@@ -16,7 +16,7 @@ from collections import namedtuple
 import helpers
 from job import FAILED, KILLED, LOST, TIMEOUT, UNSTARTABLE, InvalidJob, Outcome, option_faults, runner_words, time_limit
 from launcher import encode_environ, lacks_room, start_detached
-from process_tree import HAS_PROC, KILL, TERM, group_runs, processes_of, signal_group
+from process_tree import HAS_PROC, KILL, TERM, Tree, is_denied, signal_group
 from system import OPEN_FILES_MOVE, is_held, leave_append_mode, make_folder, open_private, pread, pwrite, remove_file, try_lock, unlock
 
 _OURS = os.O_RDWR | (os.O_APPEND if OPEN_FILES_MOVE else 0)  # how a log is opened that the next attempt may inherit
@@ -179,7 +179,8 @@ class LogFile:
         return open_private(path, flags)
 
     def write(self, text):
-        """Say this in the log of a command that did not start, and so writes nothing itself. Raises OSError."""
+        """Say this in the log of a command, behind what it has written. Raises OSError."""
+        self._size()  # whose position counts once `trim` has been here
         os.write(self._descriptor, text.encode("utf-8", "replace"))
 
     def trim(self, limit):
@@ -270,7 +271,8 @@ def _wait_until(condition, seconds):
 class Attempt:
     """An attempt of a claimed job: `start`, then `wait` in the worker's thread; `end` and `check` from any other one."""
 
-    def __init__(self, home, job, environ, launch, log, settings, young=False):
+    def __init__(self, home, job, environ, launch, log, settings, young=False, say=None):
+        """`say(message)` logs what its owner has to know; it may be called again and again with the same."""
         self.job = job
         self.pid = 0
         self.digest = job.digest
@@ -290,6 +292,7 @@ class Attempt:
         self._log_path = _log_path(home, job.id, self.digest, job.attempts)
         self._environ = environ
         self._own = {name.encode("utf-8"): value.encode("utf-8") for name, value in (options.get("env") or {}).items()}
+        self._own.pop(b"QUEUECTL_HOME", None)  # like those below it is ours to set, since what the attempt starts is known by it
         self._own[b"QUEUECTL_JOB_ID"] = job.id.encode("utf-8")
         self._own[b"QUEUECTL_ATTEMPT"] = b"%d" % job.attempts
         self._own[b"QUEUECTL_WORKER"] = job.worker.encode("ascii")
@@ -299,6 +302,8 @@ class Attempt:
         self._mutex = allocate_lock()  # guards _running: nothing is reaped while it is signalled
         self._deadline = None
         self._kill_at = None
+        self._say = say or (lambda message: None)
+        self._said = False
 
     def start(self, keep_output=True):
         """Start the command. Returns None, or an Outcome if the system refused. Raises OSError if the log cannot be made, or if the system
@@ -335,7 +340,7 @@ class Attempt:
 
     def wait(self, grace):
         """Wait for the end: (an Outcome, the pids of processes that have left the tree of a failed attempt and would not end). What a
-        failed attempt leaves running is ended; a successful one may leave something.
+        failed attempt leaves running is ended, and waited for if that is not allowed; a successful one may leave something.
 
         It raises no OSError: what has run is an attempt, whatever fails afterwards. Such an error is in `fault` then."""
         failed = self._known(lambda: self._launch.wait_without_reaping(self.pid), LOST)
@@ -350,16 +355,20 @@ class Attempt:
                 self._running = False
                 if not failed and not self.ended:
                     return self._outcome(self._reap()), []
-        strays = []
+        strays, tree = [], Tree(self._home, self.job.worker, self.pid)
         if (failed or self.ended) and HAS_PROC:
-            strays = self._end_rest(grace)
+            strays = self._end_rest(tree, grace)
         with self._mutex:
             if failed or self.ended:
                 signal_group(self.pid, TERM)
             code = self._reap()
             self._running = False
-        if (code != 0 or self.ended) and not HAS_PROC:
-            strays = self._end_rest(grace)
+        if code != 0 or self.ended:
+            if not HAS_PROC:
+                strays = self._end_rest(tree, grace)
+            while self._known(tree.is_hidden, False):
+                self._tell_of_rest([])
+                time.sleep(0.5)
         return self._outcome(code), strays
 
     def _reap(self):
@@ -383,25 +392,49 @@ class Attempt:
             self.fault = error
             return otherwise
 
-    def _end_rest(self, grace):
-        """End what is left of the group, and wait a little for processes that have left it; the pids of those that stay. Where the
-        system tells zombies apart, the shell is one until this is done, so that its group cannot be another one by now."""
+    def _end_rest(self, tree, grace):
+        """End what is left of the tree, and wait a little for processes that have left it; the pids of those that stay. Where the
+        system tells zombies apart, the shell is one until this is done, so that its tree cannot be another one by now."""
         signal_group(self.pid, TERM)
-        _wait_until(lambda: not self._group_runs(), grace)
-        if self._group_runs():
-            signal_group(self.pid, KILL)
-            _wait_until(lambda: not self._group_runs(), 1.0)
-        if self.ended != STOPPED:
-            _wait_until(lambda: not self._strays() and not self._known(self.log.is_held, False), PATIENCE)
-        return self._strays()
+        if self._runs(tree) is not False:
+            tree.signal(TERM)
+            _wait_until(lambda: self._runs(tree) is False, grace)
+            self._end_stubborn(tree)
+        if self.ended != STOPPED and self._has_strays(tree):
+            _wait_until(lambda: self._runs(tree) is False and not self._has_strays(tree), PATIENCE)
+        return self._known(tree.strays, [])
 
-    def _group_runs(self):
-        return self._known(lambda: group_runs(self.pid), True)  # one that cannot be seen has its whole grace, and is killed
+    def _runs(self, tree):
+        """Whether anything of the tree runs; None if that cannot be seen now."""
+        return self._known(tree.runs, None)
 
-    def _strays(self):
-        """The pids of its processes that have left the group; none where they cannot be seen."""
-        found = self._known(lambda: processes_of(self._home, self.job.worker, self.pid), ())
-        return [pid for pid, group in found if group != self.pid]
+    def _has_strays(self, tree):
+        return bool(self._known(tree.strays, ()) or self._known(self.log.is_held, False))
+
+    def _end_stubborn(self, tree):
+        """Kill what is left of the tree, and wait until all of it has ended, however long that takes: the next attempt must not run
+        beside it."""
+        patience, runs = time.monotonic() + 1.0, self._runs(tree)
+        while runs is not False:
+            tree.signal(KILL)
+            late = time.monotonic() >= patience
+            if late and (runs is None or not HAS_PROC and not is_denied(-self.pid)):
+                return  # nothing is known, or these are zombies
+            if late:
+                self._tell_of_rest(tree.pids())
+            time.sleep(0.5 if late else 0.02)
+            runs = self._runs(tree)
+
+    def _tell_of_rest(self, pids):
+        """Say that the attempt does not end, in the log and once in its output."""
+        denied = not pids or any(map(is_denied, pids))
+        why = "run as another user and cannot be ended" if denied else "do not end although they were killed"
+        named = " (pid %s)" % ", ".join(map(str, pids)) if pids else ""
+        self._say("%s: processes of its attempt %s%s; it counts as running until they have ended" % (self.job.id, why, named))
+        if self.has_output and not self._said:
+            self._said = True
+            said = "queuectl: processes of this attempt %s%s; it counts as running until they have ended\n" % (why, named)
+            self._known(lambda: self.log.write(said), None)
 
     def end(self, why, grace):
         """Ask the tree to end (TERM); `check` sends KILL once `grace` seconds have passed. The first reason counts."""
@@ -417,8 +450,12 @@ class Attempt:
         if self._deadline is not None and self._running and time.monotonic() >= self._deadline:
             self.end(TIMEOUT, grace)
         with self._mutex:
-            if self._kill_at is not None and self._running and time.monotonic() >= self._kill_at:
-                self._launch.signal(self.pid, KILL)
+            due = self._kill_at is not None and self._running and time.monotonic() >= self._kill_at
+            denied = due and self._launch.signal(self.pid, KILL) is False
+            if due:
+                self._kill_at = time.monotonic() + 1.0  # once more then, if it still runs
+        if denied:
+            self._tell_of_rest([self.pid])
 
     def if_running(self, action):
         """Call `action()` if its command runs; it counts as running until that returns."""

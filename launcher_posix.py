@@ -56,8 +56,8 @@ class Launcher:
         return self._processes.pop(pid).wait()
 
     def signal(self, pid, number):
-        """Signal the group of a command that is not reaped."""
-        signal_group(pid, number)
+        """Signal the group of a command that is not reaped; False if all of it runs as another user."""
+        return signal_group(pid, number)
 
     def close(self):
         """Give back the descriptor."""

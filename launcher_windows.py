@@ -87,6 +87,7 @@ class Launcher:
             process, tree = self._processes[pid]
             self._terminate(tree, 1)
             process.kill()  # in case that it could not be put into its object
+        return True
 
     def close(self):
         """Nothing is kept."""

@@ -1,13 +1,17 @@
 """Process trees: how all that a command has started is found and ended. Nothing here knows of jobs.
 
-The tree of an attempt is its process group. Whose processes are whose: while a shell is not reaped its pid cannot be used again, so its
-group may be signalled. Later, or from another process, a group is signalled only if one of its members carries the attempt's token in its
-environment (Linux), or, where the system does not tell, if the attempt's log is still locked by what inherited it.
+The tree of an attempt is its session, with all groups that `timeout` or a shell made in it; its process group where there is no /proc.
+
+Which processes may be signalled: while a shell is not reaped its pid cannot be used again, so its tree may be. Later, or from another
+process, a tree is signalled only if it is proven to be the attempt's. What proves it: its leader started when the worker noted that it
+did; or its leader is gone, and one of it is as old as what was seen of it before; or one of it carries the attempt's token, and that
+queue's home, in its environment, or has inherited the lock on the attempt's log. Where there is no /proc, that lock is the only proof.
 """
 from __future__ import annotations
 
 import os
 import signal
+from collections import namedtuple
 
 from system import WINDOWS, is_held
 
@@ -15,18 +19,21 @@ TERM = signal.SIGTERM
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 HAS_PROC = not WINDOWS and os.path.isdir("/proc/self")
 
+
 def signal_group(group, number):
-    """Send a signal to a process group that is known to be ours, if it is still there."""
-    if WINDOWS:
-        return
-    try:
-        os.killpg(group, number)
-    except (ProcessLookupError, PermissionError):
-        return  # gone, or all of it runs as another user by now
+    """Send a signal to a process group that is known to be ours, if it is still there; False if all of it runs as another user."""
+    if not WINDOWS:
+        try:
+            os.killpg(group, number)
+        except ProcessLookupError:
+            return True  # it is gone
+        except PermissionError:
+            return False
+    return True
 
 
 def group_runs(group):
-    """Whether a process group has members that run. Zombies do not, though killpg counts them: an init may be slow to reap."""
+    """Whether a process group has members, as far as the system tells without /proc: a zombie is one, and what runs as another user."""
     if WINDOWS:
         return False
     try:
@@ -35,65 +42,209 @@ def group_runs(group):
         return False
     except PermissionError:
         return True
-    return not HAS_PROC or any(_state_and_group(pid) == ("runs", group) for pid in _pids_since(group))
+    return True
 
 
-def _pids_since(first):
-    """The pids of the processes that may have been started since the one with pid `first`, itself included."""
-    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-    with open("/proc/loadavg", "rb") as file:
-        wrapped = int(file.read().split()[-1]) < first  # the last pid given out: they start again from the lowest
-    return pids if wrapped else [pid for pid in pids if pid >= first]
-
-
-def _state_and_group(pid):
+def is_denied(pid):
+    """Whether a process runs, or with a minus a group, that we may not signal."""
     try:
-        with open("/proc/%d/stat" % pid, "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()  # the name before may hold anything
-        return "runs" if fields[0] not in (b"Z", b"X") else "ended", int(fields[2])
-    except (OSError, IndexError):
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
+# ---------------------------------------------------------------- what /proc tells
+
+_NOT_THERE = (FileNotFoundError, ProcessLookupError, PermissionError)  # gone, or another user's
+Process = namedtuple("Process", "pid parent group session start runs")
+Process.__doc__ = """A process as /proc tells of it: `start` is when it was started, in ticks since the boot; a zombie does not run."""
+
+
+def find_process(pid):
+    """The Process with that pid, or None if there is none, or the system does not tell. Raises OSError if it cannot be looked at now."""
+    try:
+        descriptor = os.open("/proc/%d/stat" % pid, os.O_RDONLY)
+    except _NOT_THERE:
+        return None
+    try:
+        state, parent, group, session, *rest = os.read(descriptor, 4096).rpartition(b")")[2].split()  # the name before may hold anything
+        runs = state not in (b"Z", b"X") or int(rest[13]) > 1  # a zombie whose threads go on has only ended its first one
+        return Process(pid, int(parent), int(group), int(session), int(rest[15]), runs)
+    except (ProcessLookupError, ValueError, IndexError):
         return None  # it has just ended
+    finally:
+        os.close(descriptor)
 
 
-def processes_of(home, token, first=0):
-    """The live processes (pid, group) that carry an attempt's token, and the home of its queue, in their environment, wherever they have
-    gone, among those started since the one with pid `first`. [] if the system has no /proc. (A copy of a home has the same tokens.)"""
-    found: list = []
-    if WINDOWS or not HAS_PROC:
-        return found
-    wanted = b"QUEUECTL_WORKER=%s\0" % token.encode("ascii")
-    place = b"QUEUECTL_HOME=%s\0" % home.encode("utf-8", "surrogateescape")
-    for pid in _pids_since(first):
-        try:
-            with open("/proc/%d/environ" % pid, "rb") as file:
-                environ = file.read()
-                if wanted in environ and place in environ:
-                    found.append((pid, os.getpgid(pid)))
-        except OSError:
-            continue  # gone, or another user's
+def all_processes():
+    """All processes that can be seen, as Process records; [] without /proc. Raises OSError.
+
+    All, since a pid tells nothing of a process's age: the numbers start again from the lowest once the highest was given out.
+    """
+    if not HAS_PROC:
+        return []
+    found = [find_process(int(name)) for name in os.listdir("/proc") if name.isdigit()]
+    return [process for process in found if process is not None]
+
+
+def _in_tree(leader, processes):
+    """Those that run in the tree of that leader."""
+    return [process for process in processes if process.runs and leader in (process.session, process.group)]
+
+
+def _signal_groups(processes, number):
+    """Signal the groups of these processes, but for our own."""
+    for group in {process.group for process in processes} - {os.getpgid(0)}:
+        signal_group(group, number)
+
+
+def _carriers(processes, home, token, since=0):
+    """Those that carry an attempt's token, and the home of its queue, in their environment, among those that were started since then."""
+    wanted, found = b"\0QUEUECTL_WORKER=%s\0" % token.encode("ascii"), []
+    for process in processes:
+        if process.runs and process.start >= since:
+            try:
+                with open("/proc/%d/environ" % process.pid, "rb") as file:
+                    environ = b"\0" + file.read()
+            except _NOT_THERE:
+                continue
+            if wanted in environ and _is_home(process.pid, environ.partition(b"\0QUEUECTL_HOME=")[2].partition(b"\0")[0], home):
+                found.append(process)
     return found
 
 
-class LostTree:
-    """What may still run of an attempt whose worker died. `group` is its process group, 0 if that was never noted."""
+def _is_home(pid, place, home):
+    """Whether a folder that a process names is this home, by whatever way it leads there: a copy of a home has the same tokens. One that
+    is no more was renamed, as far as a token is concerned that nobody else can have."""
+    if not place.startswith(b"/"):
+        return False
+    try:
+        return os.path.samestat(os.stat(b"/proc/%d/root%s" % (pid, place)), os.stat(home))  # as that process sees it
+    except (FileNotFoundError, NotADirectoryError):
+        return os.path.isdir("/proc/%d" % pid) and os.path.isdir(home)
+    except OSError:
+        return place == os.fsencode(home)
 
-    def __init__(self, home, token, group, log):
+
+def _holders(processes, path):
+    """Those that have inherited the lock on a file."""
+    try:
+        wanted = os.stat(path)
+    except OSError:
+        return []
+    return [process for process in processes if process.runs and process.pid != os.getpid() and _holds(process.pid, wanted)]
+
+
+def _holds(pid, wanted):
+    try:
+        for name in os.listdir("/proc/%d/fd" % pid):
+            if os.path.samestat(os.stat("/proc/%d/fd/%s" % (pid, name)), wanted):
+                with open("/proc/%d/fdinfo/%s" % (pid, name), "rb") as file:
+                    if b"\nlock:" in file.read():  # whoever has merely opened it has no lock
+                        return True
+    except _NOT_THERE:
+        pass
+    return False
+
+
+# ---------------------------------------------------------------- the trees of attempts
+
+class Tree:
+    """What runs of an attempt of ours whose leader is not reaped, or, where there is no /proc, whose leader has just been."""
+
+    def __init__(self, home, token, leader):
         self._home = home
         self._token = token
-        self._group = group
-        self._log = log
-        self._proven = False  # a member of the group was seen with our token
+        self._leader = leader
+        self._processes = []
+        self._inside = []
+
+    def runs(self):
+        """Look whether anything of it runs; what has left it is not counted."""
+        self._processes = all_processes()
+        self._inside = _in_tree(self._leader, self._processes)
+        return bool(self._inside) if HAS_PROC else group_runs(self._leader)
+
+    def is_hidden(self):
+        """Whether any of it, once its leader is reaped, runs as another user where /proc shows us only our own."""
+        return not signal_group(self._leader, 0) and not any(process.group == self._leader for process in all_processes())
+
+    def strays(self):
+        """The pids of what has left it, at the last look."""
+        since = next((process.start for process in self._processes if process.pid == self._leader), 0)
+        inside = {process.pid for process in self._inside}
+        outside = [process for process in self._processes if process.pid not in inside]
+        return [process.pid for process in _carriers(outside, self._home, self._token, since)]
 
     def signal(self, number):
-        """Signal the attempt's group, if it is provably ours. Gives back whether anything of the attempt still runs, and the pids of
-        those of its processes that have left the group."""
-        processes = processes_of(self._home, self._token) if self._token else []
+        """Signal all of it that was there at the last look, and whatever its group has by now."""
+        signal_group(self._leader, number)
+        _signal_groups([process for process in self._inside if process.group != self._leader], number)
+
+    def pids(self):
+        """The pids of what ran at the last look; the number of the group where the system does not tell them."""
+        return [process.pid for process in self._inside] or [self._leader]
+
+
+Left = namedtuple("Left", "own held unsure")
+Left.__doc__ = """What is left of an attempt: the pids that are provably its own; whether its log is held, by these or by others that
+cannot be seen; the pids of what may be its own, which cannot be proven."""
+
+
+class LostTree:
+    """What may still run of an attempt whose worker died.
+
+    `group` is its group, 0 if that was never noted; `start` when the leader of that was started, 0 if that was not noted or is not to be
+    believed; `seen` when the last one was started that was seen of it.
+    """
+
+    def __init__(self, home, token, log, group=0, start=0, seen=0):
+        self.token = token
+        self.seen = seen
+        self._home = home
+        self._log = log
+        self._group = group
+        self._start = start
+        self._proven = False
+
+    def signal(self, number, away=None, spared=()):
+        """Signal what is provably the attempt's: its tree with `number`, and what has left that with `away`, if not None; the processes
+        whose pids are `spared` are not looked at. Gives back what is Left."""
         held = bool(self._log) and is_held(self._log)
-        groups = {self._group} if self._group else {group for _, group in processes}
-        if self._group in [group for _, group in processes] or (held and not HAS_PROC):
+        if not HAS_PROC:
+            return self._signal_group(number, held)
+        processes = [process for process in all_processes() if process.pid not in spared]
+        inside = _in_tree(self._group, processes) if self._group else []
+        own = _carriers(processes, self._home, self.token) if self.token else []
+        own += _holders(processes, self._log) if held else []
+        proven = {process.pid for process in own}
+        self._prove(processes, inside, proven)
+        if self._proven:
+            self.seen = max([self.seen] + [process.start for process in inside])
+            _signal_groups(inside, number)
+        inside_pids = {process.pid for process in inside}
+        strays = [process for process in own if process.pid not in inside_pids]
+        if away is not None or not self._group:
+            _signal_groups(strays, number if away is None else away)
+        unsure = sorted(inside_pids) if not self._proven else []
+        return Left(sorted(proven | inside_pids if self._proven else proven), held, unsure)
+
+    def _prove(self, processes, inside, proven):
+        """Find out whether the group's tree is the attempt's; what is not loses its members."""
+        leader = next((process for process in processes if process.pid == self._group), None)
+        if self._start and leader is not None:
+            self._proven = leader.start == self._start
+        elif any(process.pid in proven or process.start <= self.seen for process in inside):
             self._proven = True
-        if self._group and not (self._proven and group_runs(self._group)):
-            groups = set()
-        for group in groups:
-            signal_group(group, number)
-        return bool(processes or groups or held), [pid for pid, group in processes if group not in groups]
+        if not self._proven and (not self._start or leader is not None):
+            inside.clear()
+
+    def _signal_group(self, number, held):
+        self._proven = self._proven or held
+        runs = bool(self._group and self._proven and group_runs(self._group))
+        if runs:
+            signal_group(self._group, number)
+        return Left([self._group] if runs else [], held, [])

@@ -463,7 +463,7 @@ class Supervisor:
                 self._guarded("look at %s" % path, self._take_over_if_dead, path)
         self._guarded("look for jobs that nobody runs", self._find_orphans)
         for dead in list(self._dead_workers):
-            if self._guarded("return the jobs of a dead worker", dead.step, self._jobs, self._note_end):
+            if self._guarded("return the jobs of a dead worker", dead.step, self._jobs, self._note_end, self._fault):
                 self._dead_workers.remove(dead)
 
     def _take_over_if_dead(self, path):
@@ -585,7 +585,7 @@ class Supervisor:
     def _run(self, number, job):
         """Run an attempt of a claimed job and record how it ended: (the next one, the job whose retry this worker is to wait for)."""
         attempt = Attempt(self._home, job, self._environ, self._launch, self._logs[number], self._jobs.settings,
-                          HAS_PROC and bool(self._batch))
+                          HAS_PROC and bool(self._batch), self._fault)
         self._attempts[number] = attempt
         started = time.monotonic()
         outcome, strays = self._attempt(number, attempt)
@@ -598,6 +598,8 @@ class Supervisor:
         if outcome is None and not attempt.pid:
             output = None  # it was never started
         counts = None if attempt.ended == STOPPED else outcome
+        if counts is not None and counts.reason is None:
+            self._file.succeeded(number, job.worker)
         after, following = self._finish(Ended(job, counts, time.time(), output, ended - started), ended)
         if outcome is None:
             self._stop.wait(_TICK)

@@ -13,21 +13,26 @@ import signal
 import stat
 import time
 from collections import namedtuple
+from contextlib import suppress
 
 from helpers import QueueError, check_owner, format_time, log
-from job import PENDING
+from job import COMPLETED, LOST, PENDING, Outcome
 from job_runner import PATIENCE, last_lines, log_path, young_log_path
 from launcher import start_detached
-from process_tree import LostTree
-from system import OPEN_FILES_MOVE, allow_open_files, make_folder, open_private, pread, pwrite, remove_file, try_lock, wake
+from process_tree import LostTree, find_process, is_denied
+from system import OPEN_FILES_MOVE, allow_open_files, boot_id, make_folder, open_private, pread, pwrite, remove_file, try_lock, wake
 
-_SLOT = 128  # bytes for what one thread runs; they divide a page, so that no write of one is torn
+_SLOT = 256  # bytes for what one thread runs; they divide a page, so that no write of one is torn
+_LISTED = 64  # the last attempts that a thread lists as successful; few of them are not recorded yet
 _FILES = 64  # that a worker process has open besides those of its workers, some inherited ones and looks at other workers included
 _FILES_A_WORKER = 4  # its log, the same for the job, and a pipe while that is started
 _NO_REQUEST = b"none".ljust(15) + b"\n"
 _LOST_GRACE = 2.0  # seconds between TERM and KILL for the tree of a dead worker; its jobs are to run again within five
 
-WorkerProcess = namedtuple("WorkerProcess", "token pid count started_at running path")
+WorkerProcess = namedtuple("WorkerProcess", "token pid count started_at running path proof done", defaults=(None, frozenset()))
+WorkerProcess.__doc__ = """What a worker file tells. `done` are the numbers of attempts that have ended well. `proof`: whether what it notes
+of processes, and does not note of jobs, is to be believed, since this very file was written under this boot of the system; None if the
+version that wrote it noted too little for that."""
 
 
 class NotAllowed(QueueError):
@@ -46,21 +51,35 @@ class WorkerFile:
         # With room for a request, so that one can be made on a full disk; before this file gets its name, so that who sees it finds that.
         self._requests = open_private(_request_path(self.path), os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         os.write(self._requests, _NO_REQUEST)
-        header = json.dumps({"pid": os.getpid(), "count": count, "started_at": format_time(time.time())})[:-1] + ', "running": ['
         temporary = os.path.join(folder, "new-worker-%s" % self.token) if OPEN_FILES_MOVE else self.path
         self._descriptor = open_private(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        self._succeeded = [(0, 0)] * count  # of each thread, as `note` writes it
         while not try_lock(self._descriptor):  # before it gets its name, or else its content: it would be taken for dead
             time.sleep(0.01)  # someone looks whether it is
         slots = [b"null".ljust(_SLOT - 2) + (b",\n" if number < count - 1 else b"\n ") for number in range(count)]
+        header = json.dumps({"pid": os.getpid(), "count": count, "started_at": format_time(time.time()), "boot": boot_id(),
+                             "file": _identity(self._descriptor)})[:-1] + ', "running": ['
         os.write(self._descriptor, header.encode("ascii").ljust(_SLOT - 1) + b"\n" + b"".join(slots) + b"]}\n")
         if temporary != self.path:
             os.rename(temporary, self.path)
 
+    def succeeded(self, number, token):
+        """The attempt with this token, which ran in thread `number`, has ended well: the next note of that thread says so."""
+        serial, (last, bits) = int(token.rpartition("-")[2]), self._succeeded[number]
+        newest = max(serial, last)
+        self._succeeded[number] = newest, (bits << newest - last | 1 << newest - serial) & ((1 << _LISTED) - 1)
+
     def note(self, number, attempt=None):
-        """Note what thread `number` (from 0) runs, for whoever has to clean up behind this process; the group is 0 while it is not known.
-        Raises OSError."""
-        text = "null" if attempt is None else '{"worker": "%s", "group": %d, "job": "%s"}' % (attempt.job.worker, attempt.pid,
-                                                                                           attempt.digest)
+        """Note what thread `number` (from 0) runs, for whoever has to clean up behind this process, with what has ended well before in it;
+        the group is 0 while it is not known. Raises OSError."""
+        listed = '"done": [%d, %d]' % self._succeeded[number]
+        if attempt is None:
+            text = "{%s}" % listed
+        else:
+            leader = find_process(attempt.pid) if attempt.pid else None
+            start = leader.start if leader else 0
+            text = '{"worker": "%s", "group": %d, "start": %d, "seen": %d, "job": "%s", %s}' % (
+                attempt.job.worker, attempt.pid, start, start, attempt.digest, listed)
         pwrite(self._descriptor, text.encode("ascii").ljust(_SLOT - 2), _SLOT * (number + 1))
 
     def request(self):
@@ -114,22 +133,38 @@ def remove_worker_file(path, descriptor):
 
 
 def read_worker_file(descriptor, path):
-    """The WorkerProcess that a worker file tells of, with what each thread runs, or None; one that does not read right tells nothing but
+    """The WorkerProcess that a worker file tells of, with what each thread notes, or None; one that does not read right tells nothing but
     its token."""
     token = os.path.basename(path)[len("worker-"):-len(".json")]
     try:
-        record = json.loads(pread(descriptor, 1 << 20, 0).decode("utf-8"))
+        record = json.loads(pread(descriptor, 1 << 22, 0).decode("utf-8"))
         running = [slot if _is_slot(slot) else None for slot in record["running"]]
         count = min(int(record["count"]), len(record["running"]))  # there is a slot for each thread
-        return WorkerProcess(token, int(record["pid"]), count, str(record["started_at"]), running, path)
+        proof = None if "boot" not in record else (record["boot"], record.get("file")) == (boot_id(), _identity(descriptor))
+        done = _read_done(record["running"])
+        return WorkerProcess(token, int(record["pid"]), count, str(record["started_at"]), running, path, proof, done)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return WorkerProcess(token, 0, 0, "", [], path)
 
 
+def _identity(descriptor):
+    """What tells a file from any copy of it."""
+    status = os.fstat(descriptor)
+    return [status.st_dev, status.st_ino]
+
+
+def _read_done(slots):
+    """The numbers of the attempts that these slots list as successful: a bit each, from the last one on back."""
+    pairs = [slot["done"] for slot in slots if type(slot) is dict and type(slot.get("done")) is list]
+    return frozenset(last - back for last, bits in pairs for back in range(_LISTED) if bits >> back & 1)
+
+
 def _is_slot(slot):
-    """Whether this is what `note` has written: above all, no number of a group that means something else to the system (1, -1)."""
+    """Whether this is what `note` has written of an attempt: above all, no number of a group that means something else to the system (1,
+    -1)."""
     return (type(slot) is dict and type(slot.get("worker")) is str and slot["worker"].isascii() and type(slot.get("job")) is str
-            and type(slot.get("group")) is int and (slot["group"] > 1 or slot["group"] == 0))
+            and type(slot.get("group")) is int and (slot["group"] > 1 or slot["group"] == 0)
+            and type(slot.get("start", 0)) is int and type(slot.get("seen", 0)) is int)
 
 
 def worker_files(folder):
@@ -204,22 +239,15 @@ class DeadWorker:
         self._left = None  # (job, LostTree) pairs; the job None for a tree whose job was taken away
         self._ran = frozenset()  # the tokens of the attempts that it had noted to run when it died
 
-    def step(self, jobs, ended=None):
+    def step(self, jobs, ended=None, say=log):
         """End what still runs of its attempts, and return its jobs once nothing does; False while there is more to do. `ended(job)` is
-        called for each job that was returned or died."""
+        called for each job that was returned or died, `say(message)` for what has to be known, which may be the same again and again."""
         if self._left is None:
             self._left = self._look(jobs)
         waited = time.monotonic() - self._since
-        still = []
-        for job, tree in self._left:
-            runs, strays = tree.signal(signal.SIGTERM if waited < _LOST_GRACE else getattr(signal, "SIGKILL", signal.SIGTERM))
-            if runs and waited < PATIENCE:
-                still.append((job, tree))
-                continue
-            if runs:
-                log("%s: processes of the attempt that was lost still run%s; it is not waited for them any longer"
-                    % (job.id if job else "a job", " (pid %s)" % ", ".join(map(str, strays)) if strays else ""))
-            if job is not None:
+        still = [(job, tree) for job, tree in self._left if tree is not None and self._holds(job, tree, waited, say)]
+        for job, _ in self._left:
+            if job is not None and job not in [held for held, _ in still]:
                 self._return(jobs, job, ended)
         self._left = still
         if still:
@@ -229,13 +257,56 @@ class DeadWorker:
             remove_worker_file(self.process.path, descriptor)
         return True
 
+    def _holds(self, job, tree, waited, say):
+        """Signal what is left of an attempt; whether its job is to wait for that: as long as something runs that is provably its own, and
+        for some seconds for what may be its own."""
+        spared = [os.getpid()] + [worker.pid for worker in live_workers(os.path.join(self._home, "run"))]
+        left = tree.signal(_urgency(waited), None if waited < PATIENCE else _urgency(waited - PATIENCE), spared)
+        self._note_seen(tree)
+        name, late = job.id if job is not None else "a job", waited >= PATIENCE
+        if left.own or left.held:
+            if late:
+                named = _named(left.own) or " (who has its output open cannot be seen)"
+                say("%s: processes of the attempt that was lost still run%s; they are signalled, and it is not started beside them"
+                    % (name, named))
+            return True
+        if left.unsure and late:
+            say("%s: processes that may be of the attempt that was lost still run%s; it is not waited for them any longer"
+                % (name, _named(left.unsure)))
+        return bool(left.unsure) and not late
+
+    def _note_seen(self, tree):
+        """Note what was seen of a tree while it was proven, for whoever comes if we die, too, before it has ended."""
+        for thread, slot in enumerate(self.process.running):
+            if self._descriptor is not None and slot and slot["worker"] == tree.token and 0 < slot.get("seen", 0) < tree.seen:
+                slot["seen"] = tree.seen
+                with suppress(OSError):
+                    pwrite(self._descriptor, json.dumps(slot).encode("ascii").ljust(_SLOT - 2), _SLOT * (thread + 1))
+
     def _look(self, jobs):
         left = jobs.abandoned(self._runs)
-        groups = {slot["worker"]: slot["group"] for slot in self.process.running if slot}
-        self._ran = frozenset(groups)
+        slots = {slot["worker"]: slot for slot in self.process.running if slot}
+        self._ran = frozenset(slots)
         self._name_logs(left)
-        trees = [(job, LostTree(self._home, job.worker, groups.pop(job.worker, 0), self._log(job))) for job in left]
-        return trees + [(None, LostTree(self._home, worker, group, "")) for worker, group in groups.items()]
+        trees = [(job, self._tree(job.worker, slots.pop(job.worker, None), self._log(job))) for job in left]
+        return trees + [(None, self._tree(worker, slot, "")) for worker, slot in slots.items()]
+
+    def _tree(self, worker, slot, path):
+        """What may run of an attempt; None if it has ended well, since that may leave something, or was never started."""
+        if self._fate(worker) != LOST:
+            return None
+        if not slot or not self.process.proof:
+            return LostTree(self._home, worker, path, slot["group"] if slot else 0)
+        return LostTree(self._home, worker, path, slot["group"], slot.get("start", 0), slot.get("seen", 0))
+
+    def _fate(self, worker):
+        """What became of an attempt that was claimed under a token: COMPLETED, PENDING (it was not started), or LOST without proof."""
+        serial = worker.rpartition("-")[2]
+        if worker in self._ran or not self.process.pid:
+            return LOST
+        if serial.isdigit() and int(serial) in self.process.done:
+            return COMPLETED
+        return LOST if self.process.proof is False else PENDING
 
     def _log(self, job):
         return log_path(self._home, job, job.attempts)
@@ -251,15 +322,32 @@ class DeadWorker:
                 os.replace(young, own)  # also over one from before a retry, as `LogFile.begin` does
 
     def _return(self, jobs, job, ended):
-        if self.process.pid and job.worker not in self._ran:
-            jobs.record(job, None, time.time())  # claimed, and not started, or ended already
+        fate = self._fate(job.worker)
+        if fate == PENDING:
+            jobs.record(job, None, time.time())  # claimed, and not started
             return
-        after = jobs.lose(job, time.time(), last_lines(self._log(job)))
+        if fate == COMPLETED:
+            after, what = jobs.record(job, Outcome(0, None), time.time())[0], "it had completed"
+        else:
+            after = jobs.lose(job, time.time(), last_lines(self._log(job)))
+            what = "it runs again" if after is not None and after.state == PENDING else "moved to the dead letter queue"
         if after is not None:
-            log("%s: its worker%s died; %s" % (job.id, " (pid %d)" % self.process.pid if self.process.pid else "",
-                                               "it runs again" if after.state == PENDING else "moved to the dead letter queue"))
+            log("%s: its worker%s died; %s" % (job.id, " (pid %d)" % self.process.pid if self.process.pid else "", what))
             if ended is not None:
                 ended(after)
+
+
+def _urgency(seconds):
+    """The signal for what was asked to end so many seconds ago."""
+    return signal.SIGTERM if seconds < _LOST_GRACE else getattr(signal, "SIGKILL", signal.SIGTERM)
+
+
+def _named(pids):
+    """Processes by their pids, with what is to be known of them, for a message; "" without any."""
+    if not pids:
+        return ""
+    foreign = " of another user, which must end by themselves" if any(map(is_denied, pids)) else ""
+    return " (pid %s%s)" % (", ".join(map(str, pids)), foreign)
 
 
 # ---------------------------------------------------------------- what commands use
@@ -287,7 +375,8 @@ class WorkerManager:
         descriptor = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             # Known by its token, not by its pid: the Python of a virtual environment, say, may start another one.
-            process = start_detached(command, dict(environ, QUEUECTL_TOKEN=token), descriptor)
+            # And it is no part of an attempt that may have started it.
+            process = start_detached(command, dict(environ, QUEUECTL_TOKEN=token, QUEUECTL_WORKER=""), descriptor)
         finally:
             os.close(descriptor)
         while process.poll() is None:
