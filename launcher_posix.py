@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+from _thread import allocate_lock
+from contextlib import nullcontext, suppress
 
-from process_tree import signal_group
+from process_tree import all_processes, signal_group
 
 assert sys.platform != "win32"  # for mypy, too
 
@@ -24,6 +26,7 @@ class Launcher:
     def __init__(self):
         self._null = os.open(os.devnull, os.O_RDWR)
         self._processes: dict = {}  # pid: its Popen
+        self._starting = allocate_lock() if os.getpid() == 1 else nullcontext()
         for descriptor in range(3, 256):
             try:
                 os.set_inheritable(descriptor, False)
@@ -38,9 +41,10 @@ class Launcher:
         if runner:
             program = _find_program(runner[0], folder, own.get(b"PATH", environ.get(b"PATH")))
             words = [word.encode("utf-8", "surrogateescape") for word in runner] + words
-        process = subprocess.Popen(words, executable=program, cwd=folder, env={**environ, **own}, stdin=self._null, stdout=log,
-                                   stderr=log, close_fds=False, start_new_session=True)
-        self._processes[process.pid] = process
+        with self._starting:
+            process = subprocess.Popen(words, executable=program, cwd=folder, env={**environ, **own}, stdin=self._null, stdout=log,
+                                       stderr=log, close_fds=False, start_new_session=True)
+            self._processes[process.pid] = process
         return process.pid
 
     def wait_without_reaping(self, pid):
@@ -58,6 +62,17 @@ class Launcher:
     def signal(self, pid, number):
         """Signal the group of a command that is not reaped; False if all of it runs as another user."""
         return signal_group(pid, number)
+
+    def reap_orphans(self):
+        """As process 1, of a container say, reap what is no command of ours: whatever has lost its parent is our child then. Raises
+        OSError."""
+        if os.getpid() != 1:
+            return
+        with self._starting:
+            for process in all_processes():
+                if process.parent == 1 and not process.runs and process.pid not in self._processes:
+                    with suppress(ChildProcessError):
+                        os.waitpid(process.pid, os.WNOHANG)
 
     def close(self):
         """Give back the descriptor."""

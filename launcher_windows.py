@@ -89,5 +89,8 @@ class Launcher:
             process.kill()  # in case that it could not be put into its object
         return True
 
+    def reap_orphans(self):
+        """There is nothing to reap here."""
+
     def close(self):
         """Nothing is kept."""

@@ -333,6 +333,7 @@ class Supervisor:
         self._guarded("follow the settings", self._follow_settings)
         self._guarded("look for the file of this process", self._look_for_own_file)
         self._guarded("look for dead workers", self._look_for_dead_workers)
+        self._guarded("reap what has lost its parent", self._launch.reap_orphans)
         self._trim_logs()
         self._guarded("look after on_finish", self._announcer.check)
         self._sync()

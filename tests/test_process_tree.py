@@ -251,6 +251,20 @@ class TestNamespaces(ControlTest):
         self.wait_for_state("x", DEAD)
         worker.kill()
 
+    def test_process_1_reaps_what_has_lost_its_parent(self):
+        for number in range(5):
+            self.add("x%d" % number, "(sh -c 'sleep 0.1; echo >> ended' &)")
+        outer = self.start_inside('exec "$0" "$1" worker start')
+        self.wait_for(lambda: len(self.text("ended").split("\n")) == 6)
+
+        def children(of):
+            return [process.pid for process in process_tree.all_processes() if process.parent == of]
+
+        inner, = self.wait_for(lambda: children(outer.pid))
+        self.wait_for(lambda: not children(inner))
+        self.assertEqual(self.queue.count()[COMPLETED], 5)
+        outer.kill()
+
 
 # ---------------------------------------------------------------- another user's
 
