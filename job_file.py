@@ -258,6 +258,8 @@ class JobFile:
         if self._checked is None or self._checked[0] != key:
             return False
         layout = self._checked[1]
+        if hint.boot == self._lock.boot:
+            self._refuse_cut(layout)
         if layout.records is not None or layout.torn:
             self._foreign = layout
             hint.size, hint.counts = layout.end + len(END), layout.counts
@@ -265,6 +267,26 @@ class JobFile:
             self._adopt(layout.counts, _micros(layout.last_created))
             self._note_state()
         return True
+
+    def _refuse_cut(self, layout):
+        """Raise CorruptFile for a file that ends too early, if no power cut can be why: then it was not we who cut it. A closed array that
+        is shorter than it was is an edit."""
+        before, end, left = sum(self._hint.counts), self.end, sum(layout.counts)
+        tail = pread(self._descriptor, self._seen[1] - layout.end, layout.end) if layout.torn and layout.end < end else b"]"
+        if tail.strip(b"\0\n") != b"]":
+            place = (1 + 2 * left + tail.count(b"\n"), len(tail) - tail.rfind(b"\n"))
+            fault = "the file ends within the array, with %d of the %d jobs that were in it" % (left, before)
+            remedy = "write all of it again, or let 'queuectl doctor --repair' keep what is there"
+        elif layout.blank and before:
+            place = (1, 1)
+            fault = "the file is empty, and %d job%s in it" % (before, " was" if before == 1 else "s were")
+            remedy = "write it again, or write [] to start afresh"
+        else:
+            return
+        error = CorruptFile("%s, line %d, column %d: %s; another program cut it short, and nothing was changed: %s"
+                            % ((self.path,) + place + (fault, remedy)))
+        error.path = self.path
+        raise error
 
     def _open_current(self):
         """Open the file that the path names now, unless it still is open; its key."""
@@ -361,7 +383,8 @@ class JobFile:
                     except CorruptFile:
                         if _key(os.fstat(descriptor)) == key:
                             raise
-                layout = Layout(1, records=_with_created_at(jobs, key[2] // 1000, self._twins), damaged=damaged, faults=faults)
+                layout = Layout(1, records=_with_created_at(jobs, key[2] // 1000, self._twins), damaged=damaged, faults=faults,
+                                blank=not jobs and b"[" not in content)
             return layout if _key(os.fstat(descriptor)) == key else None
 
     def _close(self):

@@ -281,12 +281,13 @@ def read_lines(descriptor, place):
 class Layout:
     """What a check found: `end` is just behind the last whole record; `counts` says how many are in each state; `records` are the parsed
     ones where the layout is another one; `damaged` the ids of those whose line 2 could not be read; `faults` what else was wrong with
-    single jobs, as `decode` tells it."""
+    single jobs, as `decode` tells it. `blank` says that there is nothing at all in the file, not even an empty array."""
 
-    __slots__ = ("end", "counts", "torn", "records", "last_created", "damaged", "faults")
+    __slots__ = ("end", "counts", "torn", "records", "last_created", "damaged", "faults", "blank")
 
-    def __init__(self, end, counts=(0, 0, 0, 0), torn=False, records=None, last_created="", damaged=(), faults=()):
+    def __init__(self, end, counts=(0, 0, 0, 0), torn=False, records=None, last_created="", damaged=(), faults=(), blank=False):
         self.end = end
+        self.blank = blank
         self.counts = counts
         self.damaged = damaged
         self.faults = faults

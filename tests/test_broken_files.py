@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import unittest
+from unittest import mock
 
 import doctor
 import job_file
@@ -169,6 +170,7 @@ class TestCut(BrokenFileTest):
                 (size, chunk) for size in range(len(b"[\n]"), len(content), 7) for chunk in (100, 700)]:
             job_format.CHUNK = chunk
             self.write("jobs.json", content[:size])
+            self.forget_notes()  # or another program has cut it
             whole = sum(end <= size for end in ends)
             self.assertEqual([job.to_dict() for job in self.queue.jobs()], originals[:whole], size)
             self.assertEqual((self.read("jobs.json"), self.notices), (content[:size], []), size)
@@ -183,11 +185,81 @@ class TestCut(BrokenFileTest):
             self.forget_copies()
             self.notices.clear()
 
+    def test_our_own_layout_that_another_program_cut_is_refused_at_every_byte_and_repaired(self):
+        self.queue.enqueue([{"id": str(number), "command": "true"} for number in range(3)], self.home, 1700000000)
+        content = self.read("jobs.json")
+        ends = [match.end() for match in re.finditer(rb'\n "state": [^\n]*?}', content)]
+        for size in range(3, ends[-1]):
+            self.assert_cut_refused(content[:size])
+        for size in (2, 40, ends[0] - 1, ends[0], ends[1], ends[1] + 5):
+            with self.subTest(size):
+                self.write("jobs.json", content[:size])
+                said = {self.assert_refused(words) for words in LOOKS + CHANGES}
+                self.assertEqual(len(said), 1, said)
+                whole = sum(end <= size for end in ends)
+                if size > 2:
+                    self.assertIn("with %d of the 3 jobs that were in it; another program cut it short" % whole, said.pop())
+                code, out, _ = self.run_inside("doctor")
+                self.assertEqual((code, "with %d of the 3 jobs" % whole in out or size == 2), (1, True), out)
+                self.run_inside("doctor", "--repair")
+                self.assertEqual(list(self.beside().values()), [content[:size]])
+                kept = whole + (size == ends[0] - 1)  # one that is known by its first line has not run yet
+                self.assertEqual([record["id"] for record in self.records()], [str(number) for number in range(kept)])
+                self.assertEqual(self.run_inside("doctor")[0], 0)
+                self.forget_copies()
+                self.write("jobs.json", content)
+                self.assertEqual(self.run_inside("status")[::2], (0, ""))
+
+    def test_a_file_with_nothing_in_it_is_refused_where_there_were_jobs(self):
+        for content in (b"", b"\n", b" \r\n\t", b"\xef\xbb\xbf"):
+            with self.subTest(content):
+                self.add()
+                self.write("jobs.json", content)
+                said = {self.assert_refused(words) for words in LOOKS + CHANGES}
+                self.assertEqual(len(said), 1, said)
+                self.assertIn("write [] to start afresh", said.pop())
+                self.write("jobs.json", "[]")
+                self.assertEqual(self.queue.count()[PENDING], 0)
+                self.add()
+                self.assertEqual([record["id"] for record in self.records()], ["new"])
+                self.queue.reset()
+                self.write("jobs.json", content)
+                self.add()  # no job was in it
+                self.assertEqual([record["id"] for record in self.records()], ["new"])
+                self.write("jobs.json", content)
+                self.run_inside("doctor", "--repair")
+                self.assertEqual((self.run_inside("doctor")[0], self.records()), (0, []))
+
+    def test_an_array_that_is_closed_is_an_edit_however_short_it_is(self):
+        for content in (b"[]", b"[\n]\n", b"[\n]", b"[ ]\n", b"{ours}", b"{ours without its last line feed}", b"{ours and zeros}"):
+            with self.subTest(content):
+                self.queue.reset()
+                self.queue.enqueue([{"id": "a", "command": "true"}], self.home, 1700000000)
+                one = self.read("jobs.json")
+                self.queue.enqueue([{"id": "b", "command": "true"}, {"id": "c", "command": "true"}], self.home, 1700000000)
+                left = {b"{ours}": one, b"{ours without its last line feed}": one[:-1], b"{ours and zeros}": one + b"\0\0"}
+                self.write("jobs.json", left.get(content, content))
+                self.assertEqual([job.id for job in self.queue.jobs()], ["a"] if content in left else [])
+                self.add()
+                self.assertEqual([record["id"] for record in self.records()], ["a", "new"] if content in left else ["new"])
+                self.assertEqual((self.beside(), self.notices), ({}, []))
+
+    def test_a_file_that_was_cut_before_the_machine_started_anew_is_what_a_power_cut_leaves(self):
+        self.queue.enqueue([{"id": str(number), "command": "true"} for number in range(3)], self.home, 1700000000)
+        self.write("jobs.json", self.read("jobs.json")[:-100])
+        with mock.patch("file_lock.boot_id", lambda: "another"):
+            self.queue = self.manager(fsync=False)
+            self.assertEqual([job.id for job in self.queue.jobs()], ["0", "1"])
+            self.add()
+        self.assertEqual([record["id"] for record in self.records()], ["0", "1", "new"])
+        self.assertEqual(len(self.beside()), 1)
+
     def test_a_torn_tail_of_megabytes_is_cut_off(self):
         self.queue.enqueue([{"id": str(number), "command": ": " + "x" * 2000} for number in range(2000)], self.home, 1700000000)
         content = self.read("jobs.json")
         self.assertGreater(len(content), 4 * job_format.CHUNK)
         self.write("jobs.json", content[:-100])
+        self.forget_notes()
         self.assertEqual(self.queue.count()[PENDING], 1999)
         self.add()
         self.assertEqual((len(self.records()), len(self.beside())), (2000, 1))
@@ -534,6 +606,7 @@ class TestContents(BrokenFileTest):
                 ("nulls", _with(', "state": null, "attempts": null, "run_at": null, "timeout": null, "created_at": null'), both)):
             with self.subTest(name):
                 self.write("jobs.json", content)
+                self.forget_notes()  # or nothing, where there were jobs, is refused
                 wanted = self.originals if wanted is None else wanted
                 code, shown, err = self.listed()
                 self.assertEqual((code, err, len(shown)), (0, "", len(wanted)))

@@ -607,7 +607,6 @@ class IntentTest(TornFileTest):
         self.append("a", "b", "c")
         first, second, _ = self.places()
         self.edit(self.read("jobs.json")[:second + WIDTH + 1])
-        self.ids()
         self.note(intent=first + WIDTH, intent_end=second + 2000)
         with mock.patch("file_lock.boot_id", lambda: "another"):
             reader = self.job_file()
@@ -618,7 +617,7 @@ class IntentTest(TornFileTest):
         content, start, written = self.torn(rows("b", "c", command="x" * 300))
         for size in list(range(len(END) + 1)) + list(range(19, len(written), 19)):
             self.overwrite(content)
-            self.note(intent=start, intent_end=start + len(written), counts=(1, 0, 0, 0))
+            self.note(size=len(content), intent=start, intent_end=start + len(written), counts=(1, 0, 0, 0))
             self.overwrite(self.cut(content, start, written, size))
             self.assertEqual(self.ids(), ["a"], size)
             if size not in (1, 2):  # part of the separator over a part of the end is cut off by the next change
@@ -692,7 +691,7 @@ class IntentTest(TornFileTest):
                               ("an older append", dict(inode=inode, intent=start, intent_end=second + len(END)))):
             with self.subTest(name):
                 self.overwrite(torn)
-                self.note(**changes)
+                self.note(size=second + len(END), **changes)
                 self.assertEqual(self.ids(), ["a", "b"])
                 self.append("d")
                 self.assertEqual([record["id"] for record in self.assert_canonical()], ["a", "b", "d"])
@@ -1014,8 +1013,19 @@ class EditorTest(JobFileTest):
         self.append("b")
         self.assertEqual([record["id"] for record in self.assert_canonical()], ["b"])
 
-    def test_file_that_was_emptied_is_an_empty_queue(self):
+    def test_file_that_was_emptied_is_refused_until_an_empty_array_is_written(self):
         self.append("a")
+        self.edit("")
+        for operation in (self.ids, lambda: self.append("b")):
+            with self.assertRaisesRegex(CorruptFile, "write \\[\\] to start afresh"):
+                operation()
+        self.assertEqual(self.read("jobs.json"), b"")
+        self.edit("[]")
+        self.assertEqual((self.ids(), self.read("jobs.json")), ([], b"[]"))
+        self.append("b")
+        self.assertEqual([record["id"] for record in self.assert_canonical()], ["b"])
+
+    def test_file_that_is_empty_from_the_start_is_an_empty_queue(self):
         self.edit("")
         self.assertEqual((self.ids(), self.read("jobs.json")), ([], b""))
         self.append("b")
