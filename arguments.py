@@ -146,7 +146,9 @@ def _worker_start(parser):
 
 def _worker_stop(parser):
     parser.add_argument("--now", action="store_true", help="end the running jobs too; they go back to the queue")
-    parser.add_argument("--timeout", type=_duration, metavar="TIME", help="give up waiting after this time, with exit code 124")
+    until = parser.add_mutually_exclusive_group()
+    until.add_argument("--timeout", type=_duration, metavar="TIME", help="give up waiting after this time, with exit code 124")
+    until.add_argument("--no-wait", action="store_true", help="only ask, and do not wait until they have ended")
 
 
 def _logs(parser):

@@ -553,9 +553,16 @@ def _without_job(environ):
 
 def cmd_worker_stop(args, queue):
     """Ask all worker processes to end, and wait until they have."""
-    if not args.now and args.timeout is None:
-        _refuse_in_job(queue, "worker stop", "with --timeout 0 it only asks: the workers end once their jobs have")
-    stopped, left = queue.workers.stop(args.now, args.timeout)
+    if args.timeout is None and not args.no_wait:
+        way_out = "with --no-wait it only asks: the workers end once their jobs have"
+        if not args.now:
+            _refuse_in_job(queue, "worker stop", way_out)
+        if os.environ.get("QUEUECTL_STATE") and _is_same_folder(os.environ.get("QUEUECTL_HOME", ""), queue.home):
+            raise QueueError("worker stop inside of on_finish would wait for the worker that waits for it; %s" % way_out)
+    stopped, left = queue.workers.stop(args.now, 0 if args.no_wait else args.timeout)
+    if args.no_wait and left:
+        print("Asked %s to stop." % _counted(len(stopped) + len(left), "worker process", "es"))
+        return 0
     if left:
         notice("after %g s %s still run%s (pid %s)%s" % (args.timeout, _counted(len(left), "worker process", "es"),
                "s" if len(left) == 1 else "", ", ".join(str(worker.pid) for worker in left),

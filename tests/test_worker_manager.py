@@ -611,7 +611,7 @@ class TestInsideOfAJob(WorkerTest):
     def test_what_would_wait_for_the_job_itself_is_refused_with_a_way_out(self):
         worker = self.worker()
         for number, (command, way_out) in enumerate((
-                ("{} worker stop", "--timeout 0"), ("{} wait", "--timeout"), ("{} wait $QUEUECTL_JOB_ID", "--timeout"),
+                ("{} worker stop", "--no-wait"), ("{} wait", "--timeout"), ("{} wait $QUEUECTL_JOB_ID", "--timeout"),
                 ("{0} enqueue -q --id then --after $QUEUECTL_JOB_ID -- true; {0} enqueue -q --id at-last --after then -- true; {0} wait at-last",
                  "do not come after it"),
                 ("{0} enqueue -q --id later --after $QUEUECTL_JOB_ID -- true; {0} logs -f later", "without -f"),
@@ -630,9 +630,18 @@ class TestInsideOfAJob(WorkerTest):
                 ("{} --home %s worker start --drain" % other, "exit 0"), ("{} logs -f free", "exit 0"))):
             with self.subTest(command):
                 self.assertIn(said, self.says(command, "own%d" % number))
-        said = self.says("{} worker stop --timeout 0", "last")
-        self.assertIn("exit 124", said)
+        self.assertEqual(self.says("{} worker stop --no-wait", "last"), "Asked 1 worker process to stop.\nexit 0\n")
         self.assert_ended(worker)
+
+    def test_on_finish_does_not_wait_for_the_worker_that_waits_for_it_but_may_ask(self):
+        stop = quote_words([sys.executable, MAIN]) + " worker stop"
+        self.settings(on_finish=stop + " || " + stop + " --now || " + stop + " --no-wait")
+        self.add("x", "true")
+        worker = self.worker()
+        self.assert_ended(worker)
+        said = self.text(worker.words)
+        self.assertEqual(said.count("queuectl: error: worker stop inside of on_finish would wait"), 2, said)
+        self.assertIn("\nAsked 1 worker process to stop.\n", said)
 
     def test_what_a_job_has_left_in_the_background_is_no_part_of_it(self):
         worker = self.worker()
