@@ -12,6 +12,7 @@ from collections import Counter
 from unittest.mock import patch
 
 import job_file
+import job_format
 from helpers import JsonError, format_time, parse_time
 from job import COMPLETED, DEAD, FAILED, LOST, PENDING, PROCESSING, InvalidJob, Outcome
 from job_choice import Choice, JobNotFound
@@ -1244,6 +1245,42 @@ class MeanwhileTest(ManagerTest):
                 self.jobs._lock = Between(self.jobs._lock, None, move)
                 self.assertEqual(len(operation()), 2)
                 self.assertEqual({name: state for name, state in self.states().items() if name != "x"}, left)
+
+    def test_no_record_is_parsed_under_the_lock_but_those_that_have_changed(self):
+        parsed, held = [], []
+
+        class Held(Between):
+            def __enter__(self):
+                self._action()
+                held.append(self._lock.__enter__())
+
+            def __exit__(self, *exception):
+                held.pop()
+                return self._lock.__exit__(*exception)
+
+        def parse(*lines):
+            parsed.append(bool(held))
+            return job_format.parse_record(*lines)
+
+        for name, operation in (("clean", lambda: self.jobs.clean(COMPLETED, ALL)), ("purge", lambda: self.jobs.purge(ALL)),
+                                ("retry", lambda: self.jobs.retry(ALL, NOW)),
+                                ("cancel", lambda: self.jobs.cancel(["p%d" % number for number in range(20)], NOW, lambda job: ""))):
+            with self.subTest(name):
+                self.jobs = self.manager()
+                self.jobs.reset()
+                dead = ["d%d" % number for number in range(20)]
+                self.add(*dead)
+                self.kill(*dead)
+                self.add(*["c%d" % number for number in range(20)])
+                self.complete(*range(20))
+                self.add(*["p%d" % number for number in range(20)])
+                other, self.jobs = self.manager(), self.manager()
+                self.jobs._lock = Held(self.jobs._lock, None, lambda: self.add("more", manager=other))
+                del parsed[:]
+                with patch("job_file.parse_record", parse):
+                    self.assertEqual(len(operation()), 20)
+                self.assertGreaterEqual(parsed.count(False), 20)
+                self.assertLessEqual(parsed.count(True), 4)
 
     def test_many_jobs_are_found_and_followed_over_a_rewrite_with_as_many_looks_at_the_file_as_one(self):
         looks = []
