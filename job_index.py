@@ -20,14 +20,15 @@ _OPEN = (PENDING, PROCESSING)
 
 
 class Dependent:
-    """A pending job that comes after others. `lacks` holds the ids that it names and whose jobs are not all completed, `fatal` those of
-    them of which one is dead or gone ({id: which of the two})."""
+    """A job that comes after others and has not ended. `lacks` holds the ids that it names and whose jobs are not all completed, `fatal`
+    those of them of which one is dead or gone ({id: which of the two})."""
 
-    __slots__ = ("after", "since", "priority", "due", "lacks", "fatal")
+    __slots__ = ("after", "since", "priority", "due", "is_pending", "lacks", "fatal")
 
     def __init__(self, after, since, priority, due):
         self.after = tuple(dict.fromkeys(after))
         self.since, self.priority, self.due = since, priority, due
+        self.is_pending = True
         self.lacks = set(after)
         self.fatal = {}
 
@@ -61,7 +62,7 @@ class JobIndex:
         self._late = []  # a heap of places that came back behind the others
         self._ranked = []  # a heap of (-priority, place), for any other priority
         self._waiting = []  # a heap of (due, priority, place)
-        self._dependents = {}  # place: Dependent, for as long as it is pending
+        self._dependents = {}  # place: Dependent
         self._ids = {}  # id: Named
         self._watched = {}  # place of a job with such an id: the id
 
@@ -84,7 +85,9 @@ class JobIndex:
         """A job that may run once the jobs with the ids `after` that are meant by one that was added at `since` are completed."""
         known = self._dependents.get(place)
         if known is not None:  # its line 1 never changes
-            known.due = due
+            known.due, known.is_pending = due, True
+            if known.fatal:
+                self.doomed[place] = None
             if not known.lacks:
                 self.wait(due, place, priority)
             return
@@ -135,8 +138,11 @@ class JobIndex:
 
     def changed(self, place, state, updated_at):
         """A job is in another state now."""
-        if state != PENDING and place in self._dependents:
-            self._forget(place)
+        if place in self._dependents and state != PENDING:
+            self._dependents[place].is_pending = False
+            self.doomed.pop(place, None)
+            if state not in _OPEN:
+                self._forget(place)
         job_id = self._watched.get(place)
         if job_id is None:
             return
@@ -163,19 +169,19 @@ class JobIndex:
         states = {job.state for job in meant}
         if not states or DEAD in states:
             dependent.fatal[job_id] = "dead" if states else "gone"
-            self.doomed[place] = None
+            if dependent.is_pending:
+                self.doomed[place] = None
         elif dependent.fatal.pop(job_id, None) and not dependent.fatal:
-            del self.doomed[place]
+            self.doomed.pop(place, None)
         if states != {COMPLETED}:
             dependent.lacks.add(job_id)
         elif job_id in dependent.lacks:
             dependent.lacks.discard(job_id)
-            if not dependent.lacks:
+            if not dependent.lacks and dependent.is_pending:
                 self.wait(dependent.due, place, dependent.priority)
 
     def _forget(self, place):
-        """A dependent is not pending any more."""
-        self.doomed.pop(place, None)
+        """A dependent has ended."""
         for job_id in self._dependents.pop(place).after:
             named = self._ids[job_id]
             del named.dependents[place]

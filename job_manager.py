@@ -209,8 +209,8 @@ class JobManager:
 
     def _tell_of_dead(self, dead):
         if dead:
-            self._notice("%s: dead, so that what comes after goes to the dead letter queue as well; 'queuectl retry' brings both back"
-                         % ", ".join(map(repr, dead[:5])))
+            self._notice("%s %s dead, so that what comes after goes to the dead letter queue, too; 'queuectl retry' brings both back"
+                         % (", ".join(map(repr, dead[:5])), "is" if len(dead) == 1 else "are"))
 
     def wake_workers(self):
         """Let idle workers look at once."""
@@ -253,7 +253,7 @@ class JobManager:
         """
         for attempt in range(3):
             if self._index is None:
-                self._scan(locked=attempt == 2)
+                self._scan(now, locked=attempt == 2)
             self._bury_doomed(now)
             claim = self._change(lambda: self._claim(token, now, preferred), self._jobs)
             if claim is not None or (self._index is not None and not self._index.doomed):
@@ -302,7 +302,7 @@ class JobManager:
         self._claimed_in[token] = self._jobs.gen
         return job
 
-    def _scan(self, locked):
+    def _scan(self, now, locked):
         """Look at the whole file for pending jobs; without the lock, since what changes meanwhile is known from the ring."""
         from job_index import JobIndex
 
@@ -311,19 +311,18 @@ class JobManager:
             index = JobIndex(self._jobs.mark)
             view = self._jobs.view(locked)
             if locked:
-                self._fill(index, view)
+                self._fill(index, view, now)
             return index, view
 
         index, view = self._change(look, self._jobs)
         if not locked:
-            self._fill(index, view)
+            self._fill(index, view, now)
         self._index = index
         self.scans += 1
 
-    def _fill(self, index, view):
-        from time import time
+    def _fill(self, index, view, now):
         with view:
-            self._expect_all(index, view.pending(), time())
+            self._expect_all(index, view.pending(), now)
             if index.unknown:
                 index.learn(view.find_ids(index.unknown))
 
@@ -453,7 +452,7 @@ class JobManager:
         """The jobs that come next, one for each of these tokens if there are so many."""
         following = []
         try:
-            for token in tokens if self._index is not None and not self.paused() else ():
+            for token in tokens if self._index is not None and not self._index.unknown and not self.paused() else ():
                 job = self._next(token, now)
                 if job is None:
                     break

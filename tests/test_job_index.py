@@ -204,25 +204,45 @@ class DependencyTest(unittest.TestCase):
         """A job is in another state."""
         self.index.changed(place, state, updated_at)
 
-    def claim_all(self):
-        """All places that are given at one time, each of whose jobs is taken."""
+    def run_all(self):
+        """All places that are given at one time, each of whose jobs is taken and completed."""
         given = all_of(self.index, NOW)
         for place in given:
             self.assertTrue(self.index.may_run(place))
             self.change(place, PROCESSING)
+            self.change(place, COMPLETED)
         return given
+
+    def test_job_that_comes_back_is_given_again_without_another_look(self):
+        self.block(50, "a", states=[("a", 10, COMPLETED)])
+        self.assertEqual(all_of(self.index, NOW), [50])
+        self.change(50, PROCESSING)
+        self.index.appeared("a", named(60, DEAD))
+        self.assertEqual(self.index.doomed, {})
+        self.change(60, COMPLETED)
+        self.change(50, PENDING)
+        self.index.block(50, ["a"], "")
+        self.assertEqual((self.index.unknown, all_of(self.index, NOW)), (set(), [50]))
+
+    def test_job_that_comes_back_when_what_it_comes_after_has_died_is_doomed(self):
+        self.block(50, "a", states=[("a", 10, COMPLETED)])
+        self.change(50, PROCESSING)
+        self.index.appeared("a", named(60, DEAD))
+        self.change(50, PENDING)
+        self.index.block(50, ["a"], "")
+        self.assertEqual(list(self.index.doomed), [50])
 
     def test_blocked_job_is_given_when_all_it_names_are_completed(self):
         self.block(50, "a", "b", states=[("a", 10, PROCESSING), ("b", 20, PENDING), ("b", 30, PROCESSING)])
         for place, given in ((10, []), (30, []), (20, [50])):
             self.assertEqual((self.index.may_run(50), sorted(self.index.named.values())), (False, ["a", "b"]))
             self.change(place, COMPLETED)
-            self.assertEqual(self.claim_all(), given)
+            self.assertEqual(self.run_all(), given)
         self.assertEqual((self.index.named, self.index.doomed), ({}, {}))
 
     def test_job_whose_predecessors_are_completed_already_is_given_at_once(self):
         self.block(50, "a", states=[("a", 10, COMPLETED)])
-        self.assertEqual((self.claim_all(), self.index.named), ([50], {}))
+        self.assertEqual((self.run_all(), self.index.named), ([50], {}))
 
     def test_ids_that_are_named_must_be_looked_up_once(self):
         self.index.block(50, ["a", "b"], "")
@@ -250,7 +270,7 @@ class DependencyTest(unittest.TestCase):
         self.assertEqual(self.index.doomed, {})
         self.change(60, COMPLETED)
         self.change(10, COMPLETED)
-        self.assertEqual(self.claim_all(), [50])
+        self.assertEqual(self.run_all(), [50])
 
     def test_twin_that_appears_later_is_waited_for_too(self):
         self.block(50, "a", states=[("a", 10, PROCESSING)])
@@ -259,14 +279,14 @@ class DependencyTest(unittest.TestCase):
         self.change(10, COMPLETED)
         self.assertEqual(all_of(self.index, NOW), [])
         self.change(60, COMPLETED)
-        self.assertEqual(self.claim_all(), [50])
+        self.assertEqual(self.run_all(), [50])
 
     def test_twin_that_appears_before_the_job_is_taken_is_waited_for_too(self):
         self.block(50, "a", states=[("a", 10, COMPLETED)])
         self.index.appeared("a", named(60, PROCESSING))
         self.assertEqual((self.index.may_run(50), all_of(self.index, NOW)), (False, [50]))
         self.change(60, COMPLETED)
-        self.assertEqual(self.claim_all(), [50])
+        self.assertEqual(self.run_all(), [50])
 
     def test_what_had_ended_when_a_job_was_added_counts_only_where_it_is_the_newest(self):
         for states, expected in (([("a", 10, DEAD, "1", "2"), ("a", 20, COMPLETED, "3", "4")], [50]),
@@ -277,7 +297,7 @@ class DependencyTest(unittest.TestCase):
             with self.subTest(states):
                 self.setUp()
                 self.block(50, "a", since="5", states=states)
-                self.assertEqual((self.claim_all(), list(self.index.doomed)), (expected, [50] * (not expected)))
+                self.assertEqual((self.run_all(), list(self.index.doomed)), (expected, [50] * (not expected)))
 
     def test_job_that_runs_again_is_waited_for_again(self):
         self.block(50, "a", "b", states=[("a", 10, COMPLETED), ("b", 20, PROCESSING)])
@@ -285,7 +305,7 @@ class DependencyTest(unittest.TestCase):
         self.change(20, COMPLETED)
         self.assertEqual(all_of(self.index, NOW), [])
         self.change(10, COMPLETED)
-        self.assertEqual(self.claim_all(), [50])
+        self.assertEqual(self.run_all(), [50])
 
     def test_unblocked_job_keeps_its_priority_and_its_time(self):
         self.block(50, "a", states=[("a", 10, PROCESSING)], priority=3)
@@ -305,7 +325,7 @@ class DependencyTest(unittest.TestCase):
     def test_id_that_is_named_twice_counts_once(self):
         self.block(50, "a", "a", states=[("a", 10, PROCESSING)])
         self.change(10, COMPLETED)
-        self.assertEqual((self.claim_all(), self.index.named), ([50], {}))
+        self.assertEqual((self.run_all(), self.index.named), ([50], {}))
 
     def test_states_of_jobs_that_nobody_waits_for_are_of_no_interest(self):
         self.change(10, COMPLETED)
@@ -339,7 +359,7 @@ class DependencyTest(unittest.TestCase):
         for _, place, _ in jobs:
             self.assertEqual(all_of(self.index, NOW), [])
             self.change(place, COMPLETED)
-        self.assertEqual(self.claim_all(), [10 ** 6])
+        self.assertEqual(self.run_all(), [10 ** 6])
         return len(asked)
 
     def test_job_after_many_others_costs_one_look_at_each_of_them(self):

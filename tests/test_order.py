@@ -136,6 +136,13 @@ class OrderTest(HomeTest):
         self.manager().retry(Choice(None, None), NOW)
         self.assertEqual([record for record in self.records() if "died_of" in record], [])
 
+    def test_many_that_die_with_one_keep_others_waiting_for_a_part_of_them_only(self):
+        manager, told = self.manager(max_retries=0, fsync=False), []
+        manager.buried = lambda jobs: told.append(len(jobs))
+        self.add(job("a"), *[job("b%d" % number, after=["a"]) for number in range(450)], manager=manager)
+        self.assertEqual(self.order(manager, outcome=FAIL), ["a"])
+        self.assertEqual(told, [200, 200, 50])
+
     def test_a_dependent_is_buried_by_a_worker_that_only_looks_too(self):
         manager = self.manager(max_retries=0)
         self.add(job("a"), job("b", after=["a"]))
@@ -230,7 +237,7 @@ class OrderTest(HomeTest):
         self.add(job("dump"), job("upload", after=["dump"]))
         self.assertEqual(self.notices, [])
         self.add(job("upload", after=["other", "dump"]))
-        self.assertEqual(self.notices, ["'other': dead, so that what comes after goes to the dead letter queue as well; 'queuectl retry' "
+        self.assertEqual(self.notices, ["'other' is dead, so that what comes after goes to the dead letter queue, too; 'queuectl retry' "
                                         "brings both back"])
 
     def test_a_job_that_has_failed_can_be_put_off(self):
