@@ -427,6 +427,11 @@ class JobFile:
         """The generation: another one once places may have moved."""
         return self._hint.gen
 
+    @property
+    def has_changes(self):
+        """Whether `put` was asked for changes that are not made yet."""
+        return bool(self._changed)
+
     def mark_behind(self, mark):
         """That mark, which was the mark when the file was opened, behind the changes that were made since with `put`."""
         return (mark[0], self._hint.ring_no, mark[2])

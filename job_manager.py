@@ -99,10 +99,9 @@ class JobManager:
             if self._index is not None:
                 self._index.mark = self._jobs.mark_behind(self._index.mark)
             return result
-        except CorruptFile:
-            raise  # of a record that the index knows no more
-        except BaseException:
-            self._index = None  # which knows of changes that were not made, and not of jobs that were to be claimed
+        except BaseException as error:
+            if self._jobs.has_changes or not isinstance(error, CorruptFile):  # which is of a record that the index knows no more
+                self._index = None  # which knows of changes that were not made, and not of jobs that were to be claimed
             raise
 
     def _change_dying(self, operation):
@@ -379,7 +378,7 @@ class JobManager:
         they come after counts for nothing: under this lock the index was brought up to date."""
         buried: list = []
         while self._index is not None and self._index.doomed and len(buried) < _BURIED_AT_ONCE:
-            found = [self._doomed_at(place, now) for place in islice(self._index.doomed, _BURIED_AT_ONCE)]
+            found = [self._doomed_at(place, now) for place in list(islice(self._index.doomed, _BURIED_AT_ONCE))]
             if None in found:
                 self._index = None  # it is wrong, and the file is right
                 break
@@ -391,6 +390,7 @@ class JobManager:
 
     def _doomed_at(self, place, now):
         """The job at a place as it is once it is buried; None if it is not pending, or if what it is said to die of is not dead."""
+        del self._index.doomed[place]  # before a record that does not read right is in the way of the others for ever
         job_id, fate, killer = self._index.died_of(place)
         if not (self._is_in(place, PENDING) and (not killer or self._is_in(killer, DEAD))):
             return None
