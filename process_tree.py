@@ -97,8 +97,9 @@ def _in_tree(leader, processes):
 
 def _signal_groups(processes, number):
     """Signal the groups of these processes, but for our own."""
-    for group in {process.group for process in processes} - {os.getpgid(0)}:
-        signal_group(group, number)
+    if not WINDOWS:
+        for group in {process.group for process in processes} - {os.getpgid(0)}:
+            signal_group(group, number)
 
 
 def _carriers(processes, home, token, since=0):
