@@ -69,7 +69,10 @@ class TestShells(WorkerTest):
             job = self.job(job_id)
             self.assertEqual((job_id, job.state, job.exit_code), (job_id, state, code))
             if output is not None:
-                self.assertEqual((job_id, self.run_program("logs", job_id).stdout), (job_id, output))
+                said = self.run_program("logs", job_id).stdout
+                if job_id == "hangs" and os.path.basename(shell) == "mksh":
+                    said = said.replace("Terminated \n", "")  # what it says itself of the TERM that ended its child
+                self.assertEqual((job_id, said), (job_id, output))
         self.assertFalse(is_alive(int(self.text("hangs.pid"))))
         behind = int(self.text("behind.pid"))
         self.assertTrue(is_alive(behind))
