@@ -9,9 +9,10 @@ import sys
 import time
 
 from benchmarks.figures import READ, manager
-from benchmarks.measure import NOTHING, RATE, ROOT, Home, Row, Target, environ, in_turn, most_memory, peak, run, seconds
+from benchmarks.measure import MAIN, NOTHING, RATE, ROOT, Home, Row, Target, environ, in_turn, most_memory, peak, run, seconds
 from helpers import DEFAULTS
 from job import FAILED, Outcome
+from job_choice import Choice
 
 
 def large(scale):
@@ -194,4 +195,54 @@ def _die(jobs, count, first):
         jobs.record(jobs.claim("bench-%d" % number, time.time()), failed, time.time(), "the last line")
 
 
-FIGURES = {"large": large, "latency": latency, "idle": idle, "outage": outage}
+# ---------------------------------------------------------------- many jobs in one command
+
+def tidy(scale):
+    """cancel and retry of many ids against few, and what others wait for while completed jobs are removed."""
+    few, many = scale.few, 4 * scale.few
+    cancel = Row("tidy", f"cancel of {many:,} ids, each", f"of {few:,} ids, each", "us", Target("ratio", 1.3))
+    retry = Row("tidy", f"retry of {many:,} ids, each", f"of {few:,} ids, each", "us", Target("ratio", 1.3))
+    with Home() as home:
+        home.fill(10 * few)
+        jobs = manager(home.path)
+        for _ in range(scale.rounds):
+            values = [_cancel_and_retry(jobs, ["job%d" % number for number in range(count)]) for count in (many, few)]
+            cancel.add(*[value[0] for value in values])
+            retry.add(*[value[1] for value in values])
+    return [cancel, retry, _clean_row(scale)]
+
+
+def _cancel_and_retry(jobs, ids):
+    """How long it takes to cancel these jobs, and to bring them back, in microseconds a job."""
+    to_cancel = seconds(lambda: jobs.cancel(ids, time.time(), lambda job: ""))
+    to_retry = seconds(lambda: jobs.retry(Choice(ids, None), time.time()))
+    return 1e6 * to_cancel / len(ids), 1e6 * to_retry / len(ids)
+
+
+def _clean_row(scale):
+    """The longest time that another process waits for the lock while most jobs of a large file are removed."""
+    gone = scale.many - scale.many // 40
+    row = Row("tidy", f"the longest wait for clean of {gone:,} of {scale.many:,} jobs", "clean itself", "ms", Target("ours", 300))
+    for _ in range(2):
+        with Home() as home:
+            home.fill(scale.many)
+            with open(home.file("jobs.json"), "r+b") as file:
+                content = file.read()
+                file.seek(0)
+                file.write(content.replace(b'"pending"   ', b'"completed" ', gone))
+            jobs, waits = manager(home.path), [0.0]
+            jobs.count()  # the file is checked once
+            started = time.perf_counter()
+            lock, command = jobs.locked(), [sys.executable, MAIN, "clean"]
+            with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environ(QUEUECTL_HOME=home.path)) as clean:
+                while clean.poll() is None:
+                    waits.append(seconds(lock.__enter__))
+                    lock.__exit__()
+                    time.sleep(0.002)
+            row.add(1000 * max(waits), 1000 * (time.perf_counter() - started))
+            if jobs.count()["completed"]:
+                raise RuntimeError("not every job was removed")
+    return row
+
+
+FIGURES = {"large": large, "latency": latency, "idle": idle, "outage": outage, "tidy": tidy}
