@@ -10,6 +10,7 @@ from helpers import (DEFAULTS, SETTINGS, JsonError, QueueError, UsageError, chec
                      save_setting, setting_named, settings_from, skip_whitespace, split_words)
 from job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, InvalidJob, given_up, jobs_meant
 from job_choice import Choice
+from job_file import NotConfirmed, StorageFault, remove_quietly
 from job_format import STATES, CorruptFile
 from job_manager import JobManager, JobRefused
 from system import EDITOR, quote_words
@@ -614,10 +615,13 @@ def cmd_edit(args, queue):
         else:
             queue.jobs.edit(job, edited, time.time())
             print("Job '%s' changed." % printable(job.id))
+    except (StorageFault, NotConfirmed) as error:  # it says itself what was changed
+        error.args = ("%s; your text is in %s" % (error.args[0], path),)
+        raise
     except QueueError as error:
         error.args = ("%s; nothing was changed, your text is in %s" % (error, path),)
         raise
-    os.unlink(path)
+    remove_quietly(path)
     return 0
 
 
@@ -715,8 +719,11 @@ def _remove_output(queue, jobs):
 
 
 def _removed(queue, jobs):
-    _remove_output(queue, jobs)
     print("Removed %s." % _counted(len(jobs), "job"))
+    try:
+        _remove_output(queue, jobs)
+    except OSError as error:
+        raise QueueError("the jobs are removed, but not all of their output: %s: %s" % (error.filename, error.strerror)) from None
     return 0
 
 

@@ -33,6 +33,7 @@ from system import (OPEN_FILES_MOVE, has_exact_times, keep_owner, open_private, 
 _SETTLED = 0.2  # seconds that a strange file must have held still; an editor that truncates first shows an empty one for a moment
 _MISSING = (0, 0, 0)
 _AHEAD = 1 << 13  # bytes that are read at once where one record is asked for: a worker asks for its neighbours next
+NOTHING, PART, ALL = range(3)  # how much of a change is in the file: see `JobFile.stored`
 _COMPARED = 3 if OPEN_FILES_MOVE else 2  # parts of a file's key that its open descriptor tells: Windows may be late with the time
 _GAP = 4096  # bytes between two changed records at the most that are written together
 _ADVICE = {errno.ENOSPC: "; free some space and try again", errno.EDQUOT: "; free some space and try again",
@@ -43,10 +44,16 @@ _ADVICE = {errno.ENOSPC: "; free some space and try again", errno.EDQUOT: "; fre
 
 
 class StorageFault(QueueError):
-    """The disk refused a read or a write; nothing was changed. `path` is the file's."""
+    """The disk refused a read or a write. `path` is the file's; `standing` says what has become of what was asked for, and is put right by
+    whoever has looked; `besides` is added to that. `lacks_space` says that the disk is full."""
 
     path = None
-    lacks_space = False  # whether the disk is full
+    lacks_space = False
+    standing = "nothing was changed"
+    besides = ""
+
+    def __str__(self):
+        return "%s; %s%s" % (self.args[0], self.standing, self.besides)
 
 
 class NotConfirmed(QueueError):
@@ -59,7 +66,7 @@ class Replaced(Exception):
 
 def storage_fault(action, path, error):
     """A StorageFault for an OSError, with what can be done about it."""
-    fault = StorageFault("cannot %s %s: %s%s; nothing was changed" % (action, path, error.strerror, _ADVICE.get(error.errno, "")))
+    fault = StorageFault("cannot %s %s: %s%s" % (action, path, error.strerror, _ADVICE.get(error.errno, "")))
     fault.path = path
     fault.lacks_space = error.errno in (errno.ENOSPC, errno.EDQUOT)
     return fault
@@ -235,6 +242,8 @@ class JobFile:
         self._step = None
         self._new = {}  # place: the line 2 that `commit` is to write there
         self._changed = []  # places changed since it was opened
+        self.stored = NOTHING  # of the changes that were asked for since it was opened
+        self.unconfirmed = None  # the OSError of a folder that could not be synced behind a rewrite
 
     def __del__(self):
         self._close()
@@ -246,6 +255,7 @@ class JobFile:
         self._hint = hint = self._lock.read_hint(self._slot)
         self._foreign = None
         self._window, self._new, self._changed = b"", {}, []
+        self.stored = NOTHING
         key = self._open_current()
         # A power cut may leave older bytes under the inode, the size and the time of newer ones.
         believed = hint.boot == self._lock.boot or key == _MISSING
@@ -602,6 +612,7 @@ class JobFile:
         except OSError as error:
             self._undo_append(start)
             raise storage_fault("write", self.path, error) from None
+        self.stored = ALL
         hint.intent = 0
         hint.counts = counts
         hint.last_created = max(hint.last_created, last_created)
@@ -640,13 +651,24 @@ class JobFile:
                 _write_all(self._descriptor, new, start)
         except OSError as error:
             self._changed = []
-            try:
-                for start, old, _ in written:
-                    pwrite(self._descriptor, old, start)
-            except OSError:
-                pass  # the first error is the one to tell
+            self.stored = self._restore(written)
             raise storage_fault("change", self.path, error) from None
+        self.stored = ALL
         self._hint.counts = recounted(self._hint.counts, before, after)
+
+    def _restore(self, written):
+        """Undo a change in place, or as much of it as can be: how much of it is left. `written` has (offset, old bytes, new bytes)."""
+        try:
+            for start, old, _ in written:
+                pwrite(self._descriptor, old, start)
+            return NOTHING
+        except OSError:
+            pass  # the first error is the one to tell
+        try:
+            new = [pread(self._descriptor, len(after), start) == after for start, _, after in written]
+        except OSError:
+            return PART  # or not: nobody can tell
+        return ALL if all(new) else PART if any(new) else NOTHING
 
     def _undo_append(self, start):
         """Back to what was there; if even that fails, the note of the intent stays for whoever comes next."""
@@ -657,7 +679,15 @@ class JobFile:
             self._note_change()
             self._lock.sync()  # lest a power cut bring the note back, and what is added next is taken for a torn append
         except (OSError, Replaced):
-            return
+            self.stored = ALL if self._has_append() else NOTHING
+
+    def _has_append(self):
+        """Whether an append that could not be undone is whole nonetheless, so that whoever comes next lets it stand."""
+        try:
+            size = os.fstat(self._descriptor).st_size
+            return size >= self._hint.intent_end and pread(self._descriptor, len(END), size - len(END)) == END
+        except OSError:
+            return False
 
     def rewrite(self, rows, last_created=0):
         """Replace the whole file by these records (rows as `lay_out` takes them): all or nothing. Raises Replaced, StorageFault."""
@@ -677,18 +707,26 @@ class JobFile:
                 raise Replaced  # an editor has saved meanwhile, perhaps in place
             self._close()  # Windows replaces no open file
             replace(temporary, self.path)
-            if self.durable:
-                sync_folder(os.path.dirname(self.path))
+            self.stored = ALL
+            self._sync_name()
             self._open_current()
             if self._inode != inode:
                 raise Replaced
         except OSError as error:
             raise storage_fault("rewrite", self.path, error) from None
         finally:
-            remove_file(temporary)
+            remove_quietly(temporary)
         self._foreign = None
         self._adopt(counts, last_created)
         self._note_change()
+
+    def _sync_name(self):
+        """Sync the folder once the name means another file. If that fails all is stored, and whoever confirms it tells."""
+        try:
+            if self.durable:
+                sync_folder(os.path.dirname(self.path))
+        except OSError as error:
+            self.unconfirmed = error
 
     def clear(self):
         """Remove all records; on a full disk in place. A crash in the middle of that leaves a file that is refused, with all records in it.
@@ -698,14 +736,18 @@ class JobFile:
         except StorageFault as fault:
             if not fault.lacks_space or self._descriptor is None:
                 raise
+            before = pread(self._descriptor, len(EMPTY), 0)
             try:
                 _write_all(self._descriptor, EMPTY, 0)
                 os.ftruncate(self._descriptor, len(EMPTY))
             except OSError as error:
+                self.stored = self._restore([(0, before, EMPTY)])
                 raise storage_fault("empty", self.path, error) from None
+            self.stored = ALL
             self._foreign = None
             self._window = b""
             self._adopt([0] * len(STATES), 0)
+            self._note_change()
 
     @property
     def is_open(self):
@@ -785,6 +827,14 @@ class JobFile:
             self._step = -1
 
 
+def remove_quietly(path):
+    """Remove a file that nobody needs any more; the next one who makes it removes it first."""
+    try:
+        remove_file(path)
+    except OSError:
+        return
+
+
 def _behind(mark):
     """Where the first record begins that was added since a mark, if any was."""
     return mark[2] + (1 if mark[2] == 1 else 2)
@@ -841,6 +891,18 @@ def _neighbours(places):
     yield group
 
 
+def what_is_stored(files):
+    """What has become of a change of these job files that a fault has ended, as a sentence; by what each of them holds."""
+    names = {amount: [os.path.basename(file.path) for file in files if file.stored == amount] for amount in (NOTHING, PART, ALL)}
+    if names[PART]:
+        return "%s may be changed in part; 'queuectl list' shows how far" % " and ".join(names[PART])
+    if not names[ALL]:
+        return "nothing was changed"
+    if not names[NOTHING]:
+        return "it is stored, but not confirmed on disk"
+    return "it is stored in %s, but not in %s" % (" and ".join(names[ALL]), " and ".join(names[NOTHING]))
+
+
 class open_files:
     """The lock, with job files open and sound inside: `with open_files(lock, jobs, dlq): …`.
 
@@ -862,6 +924,7 @@ class open_files:
                     if self._change:
                         for file in self._files:
                             file.make_ours()
+                            file.stored = NOTHING
                     return self
             except Replaced:
                 strange = None

@@ -21,7 +21,7 @@ from job import (CANCELLED, COMPLETED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSI
                  new_job_fields, ready_at, retried, time_limit)
 from job_choice import Selection, buried_jobs, last_touched_before, needed_jobs, once_for_each_version, refuse_missing
 from job_format import STATES, CorruptFile, column, encode_line1, encode_line2
-from job_file import JobFile, Replaced, StorageFault, not_confirmed, open_files, storage_fault
+from job_file import JobFile, Replaced, StorageFault, not_confirmed, open_files, storage_fault, what_is_stored
 from system import open_private, remove_file, sync, sync_folder, wake
 
 DLQ_PATIENCE = 10.0  # seconds that a dying job waits for a dlq.json that is broken or cannot be written
@@ -83,11 +83,23 @@ class JobManager:
         for file in files:
             file.durable = self.settings.fsync
         while True:
+            began = []
             try:
                 with open_files(self._lock, *files, change=True):
+                    began += files  # bringing a file into our layout changes no job
                     return self._do(operation, files)
             except Replaced:
                 continue
+            except StorageFault as fault:
+                fault.standing = what_is_stored(began)
+                raise
+
+    def _confirm(self, *files):
+        """Raise NotConfirmed if the name of one of these files, which were rewritten, may not be on the disk."""
+        for file in files:
+            error, file.unconfirmed = file.unconfirmed, None
+            if error is not None:
+                raise not_confirmed(file.path, error)
 
     def _do(self, operation, files):
         try:
@@ -135,7 +147,7 @@ class JobManager:
 
     def _tell_unburied(self, jobs, fault):
         for job in jobs:
-            self._notice("%s; that %s is dead is noted in jobs.json alone" % (fault, job.id))
+            self._notice("%s; that %s is dead is noted in jobs.json alone" % (fault.args[0], job.id))
 
     # ------------------------------------------------------------ adding
 
@@ -230,6 +242,7 @@ class JobManager:
         try:
             if always or self.settings.fsync:
                 sync(descriptor)
+            self._confirm(self._jobs)
             return self._jobs.is_current(descriptor)
         except OSError as error:
             raise not_confirmed(self._jobs.path, error) from None
@@ -511,7 +524,8 @@ class JobManager:
             try:
                 os.close(open_private(self._paused, os.O_WRONLY | os.O_CREAT))
             except OSError as error:
-                raise storage_fault("make", self._paused, error) from None
+                if not self.paused():
+                    raise storage_fault("make", self._paused, error) from None
         self._sync_name(self._paused)
 
     def resume(self):
@@ -545,6 +559,7 @@ class JobManager:
             done = self._change(partial(_act_now, selections, chosen, act, whole), *files)
             if done is not None:
                 break
+        self._confirm(*files)
         return done
 
     def cancel(self, ids, now, output):
@@ -647,7 +662,9 @@ class JobManager:
                 self._jobs.rewrite(row if at == place else old for at, old in view.rows())
             return dead
 
-        self._tell_of_dead(self._change(replace, self._jobs))
+        dead = self._change(replace, self._jobs)
+        self._confirm(self._jobs)
+        self._tell_of_dead(dead)
         self.wake_workers()
         return changed
 
@@ -851,7 +868,7 @@ class JobManager:
             try:
                 rewrite() if keeps_some() else file.clear()
             except StorageFault as again:
-                again.args = ("%s, except that the output of these jobs was removed to make room" % again,)
+                again.besides = ", except that the output of these jobs was removed to make room"
                 raise
 
     def reset(self):
@@ -861,6 +878,7 @@ class JobManager:
             self._dlq.clear()
 
         self._change(clear, self._jobs, self._dlq)
+        self._confirm(self._jobs, self._dlq)
 
     def replace_broken(self, name, jobs, content):
         """Replace the job file of that name, whose broken bytes are `content`, by these jobs."""

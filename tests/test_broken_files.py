@@ -499,6 +499,7 @@ FAULTY = (
     '"attempts": true', '"attempts": 10000000', '"exit_code": "0"', '"exit_code": 1e3', '"exit_code": 99999999999', '"reason": 5',
     '"reason": "Two Words"', '"reason": "' + "x" * 99 + '"', '"worker": {}', '"worker": "\\u001b"', '"run_at": 5', '"run_at": "soon"',
     '"run_at": "2026-13-45T00:00:00.000000Z"', '"run_at": "2026-02-30T00:00:00.000000Z"', '"run_at": "2026-01-01T25:00:00.000000Z"',
+    '"run_at": "\u0662026-11-24T02:09:06.123456Z"',
     '"created_at": "2026-13-45T00:00:00.000000Z"', '"created_at": "0000-01-01T00:00:00.000000Z"',
     '"created_at": "9999-12-31T23:59:59.999999Z"',
     '"started_at": false', '"updated_at": "2026-01-01"', '"timeout": "1"', '"timeout": 0', '"cwd": 1', '"cwd": ""', '"env": []',

@@ -882,7 +882,7 @@ class BrokenDlqTest(ManagerTest):
         with patch.object(self.jobs._dlq, "append", side_effect=storage_fault("write", "dlq.json", OSError(28, "full"))):
             self.kill("b")
         self.assertEqual(self.states(), {"a": DEAD, "b": DEAD})
-        self.assertIn("full; free some space and try again; nothing was changed; that b is dead is noted in jobs.json alone", self.notices[0])
+        self.assertIn("full; free some space and try again; that b is dead is noted in jobs.json alone", self.notices[0])
         self.assertEqual(self.dead_ids(), ["a", "b"])
 
     def test_a_job_dies_with_one_before_it_although_dlq_json_is_broken(self):
