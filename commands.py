@@ -125,9 +125,10 @@ def _refuse_in_job(queue, what, way_out, waits_for=lambda job: True):
 
 
 def _held_up_by(queue, own):
-    """The keys of the jobs that cannot end before this running one: itself, and those that were added to come after it."""
+    """The keys of the jobs that cannot end before this running one: itself, and those that come after it. While it runs it is meant by
+    all that name its id (`jobs_meant`), also by those that were added before it."""
     keys, ids = {own.key}, {own.id}
-    later = [job for job in queue.jobs.jobs((PENDING,), b', "after": ') if job.created_at > own.created_at]
+    later = list(queue.jobs.jobs((PENDING,), b', "after": '))
     while True:
         found = [job for job in later if job.key not in keys and not ids.isdisjoint(job.after)]
         if not found:

@@ -621,6 +621,13 @@ class TestInsideOfAJob(WorkerTest):
                 self.assertRegex(said, "(?m)^queuectl: error: .* inside of a job, here 'own%d', .*%s.*\nexit 1\n\\Z" % (number, way_out))
         self.stop(worker)
 
+    def test_what_was_added_before_another_job_of_the_id_that_it_names_waits_for_that_one_too(self):
+        self.add("own", "true", delay=3600)
+        self.add("early", "true", after=["own"])
+        worker = self.worker()
+        self.assertIn("inside of a job, here 'own',", self.says("{} wait early"))
+        self.stop(worker)
+
     def test_what_ends_is_done(self):
         worker = self.worker("--count", "2")
         other = self.path("other")
