@@ -351,10 +351,12 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
     def is_held(path):
-        """Whether a process still has, or has inherited, a descriptor of a file that is locked."""
+        """Whether a process still has, or has inherited, a descriptor of a file that is locked. Raises OSError if that cannot be known now."""
         try:
             descriptor = open_private(path, os.O_RDONLY)
         except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO):
+                raise
             return error.errno in (errno.EACCES, errno.EPERM)
         try:
             return not try_lock(descriptor)

@@ -2,7 +2,8 @@
 
 A worker process is a file `run/worker-TOKEN.json`, locked for as long as the process lives. The held lock, not the pid in it, says that
 it is alive; one that is not locked is a crash left behind, and whoever finds it first returns its jobs. The token is random, since a
-restarted container has the same pids. Beside it lie `.stop`, a request to stop, and `.wake`, a FIFO that ends the wait for the next look.
+restarted container has the same pids. Beside it lie `.stop`, which is made with it and has room for a request to stop, and `.wake`, a FIFO
+that ends the wait for the next look.
 """
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ import time
 from collections import namedtuple
 from contextlib import suppress
 
-from helpers import QueueError, check_owner, format_time, log
+from helpers import QueueError, check_owner, fault_text, format_time, log
 from job import COMPLETED, LOST, PENDING, Outcome
 from job_runner import PATIENCE, last_lines, log_path, young_log_path
 from launcher import start_detached
@@ -400,9 +401,15 @@ class WorkerManager:
     def stop(self, now, timeout):
         """Ask all worker processes to stop, and wait until they have. Gives back those that stopped, and those that still run after
         `timeout` seconds (None: however long it takes). With `now` their jobs are ended and go back to the queue."""
-        asked = self.running()
+        asked, faults = self.running(), []
         for worker in asked:
-            ask_to_stop(worker.path, now)
+            try:
+                ask_to_stop(worker.path, now)
+            except OSError as error:
+                faults.append("cannot ask worker process %d to stop: %s; it also stops with: kill %d"
+                              % (worker.pid, fault_text(error), worker.pid))
+        if faults:  # once all others are asked
+            raise NotAllowed("; ".join(faults))
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             tokens = {worker.token for worker in self.running()}

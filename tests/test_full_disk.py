@@ -14,6 +14,7 @@ import traceback
 import unittest
 
 import main
+import worker_manager
 from job import CANCELLED, COMPLETED, PENDING, PROCESSING
 from tests.base import ROOT, WINDOWS
 from tests.test_worker_manager import GATE, WorkerTest
@@ -138,6 +139,18 @@ class TestFullDisk(WorkerTest):
         worker.send_signal(signal.SIGCONT)
         self.assert_ended(worker)
         self.assertEqual((self.job("runs").state, self.job("runs").attempts), (PENDING, 0))
+
+    def test_one_that_cannot_be_asked_to_stop_is_named_with_another_way_and_all_others_are_asked(self):
+        first, second = self.worker(), self.worker()
+        paths = {worker.pid: worker.path for worker in worker_manager.live_workers(self.path("run"))}
+        request = worker_manager._request_path(paths[first.pid])
+        os.unlink(request)
+        os.mkdir(request)
+        said = self.refuse("worker", "stop", code=1)
+        self.assertIn("it also stops with: kill %d" % first.pid, said)
+        self.assert_ended(second)
+        os.rmdir(request)
+        self.stop(first)
 
     def test_finished_jobs_are_removed_with_their_output_first(self):
         self.end(*["job%d" % number for number in range(40)], command="seq 200")
