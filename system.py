@@ -351,7 +351,8 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
     def is_held(path):
-        """Whether a process still has, or has inherited, a descriptor of a file that is locked. Raises OSError if that cannot be known now."""
+        """Whether a process still has, or has inherited, a descriptor of a file that is locked. Raises OSError if it cannot be looked at
+        now."""
         try:
             descriptor = open_private(path, os.O_RDONLY)
         except OSError as error:
