@@ -103,6 +103,7 @@ def keep_beside(path, kind, content):
         file.write(content)
         file.flush()
         sync(file.fileno())
+    sync_folder(os.path.dirname(beside))
     return beside
 
 
@@ -562,6 +563,7 @@ class JobFile:
     def replace_broken(self, jobs, content):
         """Replace a file that was refused, and whose bytes are `content`, by these jobs. Raises Replaced if it has changed meanwhile."""
         self._hint = self._lock.read_hint(self._slot)
+        self.stored = NOTHING
         self._open_current()
         if self._descriptor is None or pread(self._descriptor, len(content) + 1, 0) != content:
             raise Replaced

@@ -682,7 +682,9 @@ class JobManager:
 
     def tidy(self, name):
         """Bring the job file of that name into our layout, as the next change would."""
-        self._change(lambda: None, self._file_named(name))
+        file = self._file_named(name)
+        self._change(lambda: None, file)
+        self._confirm(file)
 
     def _file_named(self, name):
         return self._jobs if name == "jobs.json" else self._dlq
@@ -888,8 +890,12 @@ class JobManager:
                 file.replace_broken(jobs, content)
             except Replaced:
                 raise QueueError("%s has changed meanwhile; try again" % file.path) from None
+            except StorageFault as fault:
+                fault.standing = what_is_stored([file])
+                raise
             finally:
                 file.leave()
+        self._confirm(file)
 
 
 def _act_now(selections, chosen, act, whole):
