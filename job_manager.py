@@ -199,13 +199,13 @@ class JobManager:
         """Raise JobRefused if a new job names an id that is not there, or if jobs would wait for each other in a circle. Gives back (the
         ids of dead jobs that new ones come after, when the last job with a named id ended, in seconds since the epoch; 0 if none has).
 
-        By that time, and not by the clock alone, a new job is younger than what ended before it was added."""
-        named = set().union(*dependent.values())
-        there: dict = {job_id: [] for job_id in named}
+        By that time, and not by the clock alone, a new job is younger than what ended before it was added. Ids that are added along with it
+        are not looked up: those jobs have not ended, and so they are meant."""
+        there: dict = {job_id: [] for job_id in set().union(*dependent.values()) - new}
         with self._jobs.view(locked=True) as view:
-            for job_id, job in view.find_ids(named):
+            for job_id, job in view.find_ids(there) if there else ():
                 there[job_id].append(job)
-            missing = [job_id for job_id in named - new if not there[job_id]]
+            missing = [job_id for job_id, jobs in there.items() if not jobs]
             if missing:
                 raise JobRefused("\"after\" names %s, and there is no such job" % encode_json(min(missing)))
             edges = {job_id: set(after) for job_id, after in dependent.items()}
@@ -214,7 +214,7 @@ class JobManager:
         circle = find_cycle(edges)
         if circle:
             raise JobRefused("\"after\" makes jobs wait for each other in a circle: %s" % " after ".join(circle))
-        dead = [job_id for job_id in sorted(named - new) if any(job.state == DEAD for job in jobs_meant(there[job_id]))]
+        dead = [job_id for job_id in sorted(there) if any(job.state == DEAD for job in jobs_meant(there[job_id]))]
         ends = [job.updated_at for jobs in there.values() for job in jobs if job.state in (COMPLETED, DEAD) and job.updated_at]
         return dead, parse_time(max(ends)) if ends else 0.0
 
