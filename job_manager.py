@@ -522,10 +522,13 @@ class JobManager:
         """Let workers take no new jobs; none is taken once this returns, nor after a power cut. Raises StorageFault, NotConfirmed."""
         with self._lock:
             try:
-                os.close(open_private(self._paused, os.O_WRONLY | os.O_CREAT))
+                descriptor = open_private(self._paused, os.O_WRONLY | os.O_CREAT)
             except OSError as error:
-                if not self.paused():
-                    raise storage_fault("make", self._paused, error) from None
+                raise storage_fault("make", self._paused, error) from None
+            try:
+                os.close(descriptor)
+            except OSError:
+                pass  # it is there all the same
         self._sync_name(self._paused)
 
     def resume(self):
