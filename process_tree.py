@@ -70,7 +70,7 @@ def find_process(pid):
     except _NOT_THERE:
         return None
     try:
-        state, parent, group, session, *rest = os.read(descriptor, 4096).rpartition(b")")[2].split()  # the name before may hold anything
+        state, parent, group, session, *rest = os.read(descriptor, 4096).rpartition(b")")[2].split(None, 20)  # the name may hold anything
         runs = state not in (b"Z", b"X") or int(rest[13]) > 1  # a zombie whose threads go on has only ended its first one
         return Process(pid, int(parent), int(group), int(session), int(rest[15]), runs)
     except (ProcessLookupError, ValueError, IndexError):
@@ -102,9 +102,9 @@ def _signal_groups(processes, number):
             signal_group(group, number)
 
 
-def _carriers(processes, home, token, since=0):
-    """Those that carry an attempt's token, and the home of its queue, in their environment, among those that were started since then."""
-    wanted, found = b"\0QUEUECTL_WORKER=%s\0" % token.encode("ascii"), []
+def _carriers(processes, home, since=0):
+    """token: those that carry it, and the home of its queue, in their environment, among those that were started since then."""
+    found: dict = {}
     for process in processes:
         if process.runs and process.start >= since:
             try:
@@ -112,8 +112,9 @@ def _carriers(processes, home, token, since=0):
                     environ = b"\0" + file.read()
             except _NOT_THERE:
                 continue
-            if wanted in environ and _is_home(process.pid, environ.partition(b"\0QUEUECTL_HOME=")[2].partition(b"\0")[0], home):
-                found.append(process)
+            token, place = [environ.partition(b"\0QUEUECTL_%s=" % name)[2].partition(b"\0")[0] for name in (b"WORKER", b"HOME")]
+            if token and _is_home(process.pid, place, home):
+                found.setdefault(token.decode("ascii", "replace"), []).append(process)
     return found
 
 
@@ -178,7 +179,7 @@ class Tree:
         since = next((process.start for process in self._processes if process.pid == self._leader), 0)
         inside = {process.pid for process in self._inside}
         outside = [process for process in self._processes if process.pid not in inside]
-        return [process.pid for process in _carriers(outside, self._home, self._token, since)]
+        return [process.pid for process in _carriers(outside, self._home, since).get(self._token, ())]
 
     def signal(self, number):
         """Signal all of it that was there at the last look, and whatever its group has by now."""
@@ -188,6 +189,15 @@ class Tree:
     def pids(self):
         """The pids of what ran at the last look; the number of the group where the system does not tell them."""
         return [process.pid for process in self._inside] or [self._leader]
+
+
+class Sight:
+    """What can be seen of all processes at one moment, to look for several trees of one home; without those whose pids are `spared`.
+    Raises OSError."""
+
+    def __init__(self, home, spared=()):
+        self.processes = [process for process in all_processes() if process.pid not in spared]
+        self.carriers = _carriers(self.processes, home)
 
 
 Left = namedtuple("Left", "own held unsure")
@@ -202,25 +212,24 @@ class LostTree:
     believed; `seen` when the last one was started that was seen of it.
     """
 
-    def __init__(self, home, token, log, group=0, start=0, seen=0):
+    def __init__(self, token, log, group=0, start=0, seen=0):
         self.token = token
         self.seen = seen
-        self._home = home
         self._log = log
         self._group = group
         self._start = start
         self._proven = False
 
-    def signal(self, number, away=None, spared=()):
-        """Signal what is provably the attempt's: its tree with `number`, and what has left that with `away`, if not None; the processes
-        whose pids are `spared` are not looked at. Gives back what is Left."""
+    def signal(self, sight, number, away=None):
+        """Signal what is provably the attempt's: its tree with `number`, and what has left that with `away`, if not None. Gives back what
+        is Left of it in that Sight."""
         held = bool(self._log) and is_held(self._log)
         if not HAS_PROC:
             return self._signal_group(number, held)
-        processes = [process for process in all_processes() if process.pid not in spared]
+        processes = sight.processes
         inside = _in_tree(self._group, processes) if self._group else []
-        own = _carriers(processes, self._home, self.token) if self.token else []
-        own += _holders(processes, self._log) if held else []
+        own = sight.carriers.get(self.token, []) if self.token else []
+        own = own + (_holders(processes, self._log) if held else [])
         proven = {process.pid for process in own}
         self._prove(processes, inside, proven)
         if self._proven:

@@ -20,7 +20,7 @@ from helpers import QueueError, check_owner, fault_text, format_time, log
 from job import COMPLETED, LOST, PENDING, Outcome
 from job_runner import PATIENCE, last_lines, log_path, young_log_path
 from launcher import start_detached
-from process_tree import LostTree, find_process, is_denied
+from process_tree import LostTree, Sight, find_process, is_denied
 from system import OPEN_FILES_MOVE, allow_open_files, boot_id, make_folder, open_private, pread, pwrite, remove_file, try_lock, wake
 
 _SLOT = 256  # bytes for what one thread runs; they divide a page, so that no write of one is torn
@@ -246,7 +246,8 @@ class DeadWorker:
         if self._left is None:
             self._left = self._look(jobs)
         waited = time.monotonic() - self._since
-        still = [(job, tree) for job, tree in self._left if tree is not None and self._holds(job, tree, waited, say)]
+        sight = Sight(self._home, self._spared()) if any(tree is not None for _, tree in self._left) else None
+        still = [(job, tree) for job, tree in self._left if tree is not None and self._holds(job, tree, sight, waited, say)]
         for job, _ in self._left:
             if job is not None and job not in [held for held, _ in still]:
                 self._return(jobs, job, ended)
@@ -258,18 +259,20 @@ class DeadWorker:
             remove_worker_file(self.process.path, descriptor)
         return True
 
-    def _holds(self, job, tree, waited, say):
+    def _spared(self):
+        """The pids of worker processes, which the attempt may have started."""
+        return {os.getpid()}.union(worker.pid for worker in live_workers(os.path.join(self._home, "run")))
+
+    def _holds(self, job, tree, sight, waited, say):
         """Signal what is left of an attempt; whether its job is to wait for that: as long as something runs that is provably its own, and
         for some seconds for what may be its own."""
-        spared = [os.getpid()] + [worker.pid for worker in live_workers(os.path.join(self._home, "run"))]
-        left = tree.signal(_urgency(waited), None if waited < PATIENCE else _urgency(waited - PATIENCE), spared)
+        left = tree.signal(sight, _urgency(waited), None if waited < PATIENCE else _urgency(waited - PATIENCE))
         self._note_seen(tree)
         name, late = job.id if job is not None else "a job", waited >= PATIENCE
         if left.own or left.held:
             if late:
                 named = _named(left.own) or " (who has its output open cannot be seen)"
-                say("%s: processes of the attempt that was lost still run%s; they are signalled, and it is not started beside them"
-                    % (name, named))
+                say("%s: processes of the attempt that was lost still run%s; it is not started beside them" % (name, named))
             return True
         if left.unsure and late:
             say("%s: processes that may be of the attempt that was lost still run%s; it is not waited for them any longer"
@@ -297,8 +300,8 @@ class DeadWorker:
         if self._fate(worker) != LOST:
             return None
         if not slot or not self.process.proof:
-            return LostTree(self._home, worker, path, slot["group"] if slot else 0)
-        return LostTree(self._home, worker, path, slot["group"], slot.get("start", 0), slot.get("seen", 0))
+            return LostTree(worker, path, slot["group"] if slot else 0)
+        return LostTree(worker, path, slot["group"], slot.get("start", 0), slot.get("seen", 0))
 
     def _fate(self, worker):
         """What became of an attempt that was claimed under a token: COMPLETED, PENDING (it was not started), or LOST without proof."""

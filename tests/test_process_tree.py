@@ -147,8 +147,8 @@ class TestLostTrees(LostTest):
         said = []
         self.wait_for(lambda: dead.step(self.queue, say=said.append) or len(said) > 3)
         self.assertEqual(self.job("x").state, PROCESSING)
-        self.assertEqual(set(said), {"x: processes of the attempt that was lost still run (pid %d); they are signalled, and it is not started"
-                                     " beside them" % attempt.pid})
+        self.assertEqual(set(said), {"x: processes of the attempt that was lost still run (pid %d); it is not started beside them"
+                                     % attempt.pid})
         os.kill(attempt.pid, signal.SIGKILL)
         self.recover(dead)
         self.assert_ended()

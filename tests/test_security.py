@@ -12,6 +12,8 @@ import sys
 import time
 import unittest
 
+import process_tree
+import system
 from job import FAILED, Outcome
 from job_runner import log_path
 from tests.base import MAIN, HomeTest, as_command
@@ -460,6 +462,15 @@ class TestInnocents(WorkerTest):
         innocent = self.innocent()
         self.forge(self.worker_file(worker="dead-1", group=innocent.pid, job="0" * 16, pid=innocent.pid))
         self.assert_innocents_live(innocent)
+
+    def test_a_group_that_started_when_ours_did_before_the_boot_or_in_the_home_that_this_is_a_copy_of_is_left_alone(self):
+        innocent = self.innocent()
+        started = process_tree.find_process(innocent.pid).start
+        for boot, inode in (("another", 0), (system.boot_id(), 0)):
+            with self.subTest(boot=boot):
+                text = self.worker_file(worker="dead-1", group=innocent.pid, start=started, seen=started, job="0" * 16)
+                self.forge(text.replace('"pid"', '"boot": "%s", "file": [%d, %d], "pid"' % (boot, os.stat(self.home).st_dev, inode)))
+                self.assert_innocents_live(innocent)
 
     def test_a_group_in_which_another_attempt_runs_is_left_alone(self):
         innocent = self.innocent(QUEUECTL_WORKER="dead-11", QUEUECTL_JOB_ID="lost", QUEUECTL_ATTEMPT="1", QUEUECTL_HOME=self.home)
