@@ -211,6 +211,26 @@ class TestDrain(LifeTest):
     def test_whatever_fails_it_ends_when_asked_to_and_no_job_is_lost_or_runs_uncounted(self):
         self.sweep(SAMPLE)
 
+    @unittest.skipUnless(hasattr(os, "waitid"), "the call that is to raise something odd")
+    def test_a_thread_that_ends_by_a_bug_stops_its_process_whose_file_stays_for_the_next_one(self):
+        self.prepare()
+
+        def waitid(*arguments):
+            os.waitid = original
+            raise ZeroDivisionError
+
+        original, os.waitid = os.waitid, waitid  # in the child, as it is forked with it
+        try:
+            code, said = self.in_child()
+        finally:
+            os.waitid = original
+        self.assertEqual((code, "ZeroDivisionError" in said), (3, True), said)
+        self.assertEqual(len(worker_manager.worker_files(self.path("run"))), 1)
+        after = self.in_child()[1]
+        self.assertIn("died; it runs again", after)
+        self.assert_all_ended(said + after)
+        self.assertEqual(worker_manager.worker_files(self.path("run")), [])
+
 
 class TestStop(LifeTest):
     """A worker process that is to end at once, with all that it runs and what a dead one left running."""
