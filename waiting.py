@@ -41,7 +41,7 @@ class Waker:
     def _wait_without_fifo(self, deadline):
         woken = False
         while not woken:
-            size, self._size = self._size, os.stat(self._path).st_size if os.path.exists(self._path) else 0
+            size, self._size = self._size, self._size_now()
             if self._size > size:
                 return True
             left = deadline - time.monotonic()
@@ -50,6 +50,12 @@ class Waker:
             woken = self._event.wait(min(left, 0.1))
         self._event.clear()
         return False
+
+    def _size_now(self):
+        try:
+            return os.stat(self._path).st_size
+        except OSError:
+            return 0  # it is gone, or cannot be looked at
 
     def wake(self):
         """End the sleep, from inside: the queue itself has not changed."""
