@@ -5,12 +5,14 @@ The tree of an attempt is its session, with all groups that `timeout` or a shell
 Which processes may be signalled: while a shell is not reaped its pid cannot be used again, so its tree may be. Later, or from another
 process, a tree is signalled only if it is proven to be the attempt's. What proves it: its leader started when the worker noted that it
 did; or its leader is gone, and one of it is as old as what was seen of it before; or one of it carries the attempt's token, and that
-queue's home, in its environment, or has inherited the lock on the attempt's log. Where there is no /proc, that lock is the only proof.
+queue's home, in its environment, or has inherited the lock on the attempt's log. Where there is no /proc, it is that lock, or the start
+of the leader as ps(1) tells it.
 """
 from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import namedtuple
 
 from system import WINDOWS, is_held
@@ -58,6 +60,7 @@ def is_denied(pid):
 
 # ---------------------------------------------------------------- what /proc tells
 
+_PS_SECONDS = 2  # by which the start of a process, as ps tells it, may differ from the time at which we noted it
 _NOT_THERE = (FileNotFoundError, ProcessLookupError, PermissionError)  # gone, or another user's
 Process = namedtuple("Process", "pid parent group session start runs")
 Process.__doc__ = """A process as /proc tells of it: `start` is when it was started, in ticks since the boot; a zombie does not run."""
@@ -77,6 +80,26 @@ def find_process(pid):
         return None  # it has just ended
     finally:
         os.close(descriptor)
+
+
+def start_of(pid):
+    """When a process was started that has just been: in ticks since the boot, or, without /proc, in seconds since the epoch; 0 if it is
+    gone. Raises OSError."""
+    if not HAS_PROC:
+        return int(time.time())
+    process = find_process(pid)
+    return process.start if process is not None else 0
+
+
+def _start_by_ps(pid):
+    """When a process was started, in seconds since the epoch, as ps(1) tells; 0 if it does not."""
+    import subprocess
+    try:
+        told = subprocess.run(["ps", "-o", "lstart=", "-p", "%d" % pid], env=dict(os.environ, LC_ALL="C"), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout
+        return time.mktime(time.strptime(told.decode("ascii", "replace").strip(), "%a %b %d %H:%M:%S %Y"))
+    except (OSError, ValueError, OverflowError):
+        return 0
 
 
 def all_processes():
@@ -253,8 +276,11 @@ class LostTree:
             inside.clear()
 
     def _signal_group(self, number, held):
+        known = self._group and group_runs(self._group)
+        if known and self._start and not self._proven:
+            self._proven = abs(_start_by_ps(self._group) - self._start) <= _PS_SECONDS
         self._proven = self._proven or held
-        runs = bool(self._group and self._proven and group_runs(self._group))
+        runs = bool(known and self._proven)
         if runs:
             signal_group(self._group, number)
         return Left([self._group] if runs else [], held, [])

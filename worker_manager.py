@@ -20,7 +20,7 @@ from helpers import QueueError, check_owner, fault_text, format_time, log
 from job import COMPLETED, LOST, PENDING, Outcome
 from job_runner import PATIENCE, last_lines, log_path, young_log_path
 from launcher import start_detached
-from process_tree import LostTree, Sight, find_process, is_denied
+from process_tree import LostTree, Sight, is_denied, start_of
 from system import OPEN_FILES_MOVE, allow_open_files, boot_id, make_folder, open_private, pread, pwrite, remove_file, try_lock, wake
 
 _SLOT = 256  # bytes for what one thread runs; they divide a page, so that no write of one is torn
@@ -77,8 +77,7 @@ class WorkerFile:
         if attempt is None:
             text = "{%s}" % listed
         else:
-            leader = find_process(attempt.pid) if attempt.pid else None
-            start = leader.start if leader else 0
+            start = start_of(attempt.pid) if attempt.pid else 0
             text = '{"worker": "%s", "group": %d, "start": %d, "seen": %d, "job": "%s", %s}' % (
                 attempt.job.worker, attempt.pid, start, start, attempt.digest, listed)
         pwrite(self._descriptor, text.encode("ascii").ljust(_SLOT - 2), _SLOT * (number + 1))

@@ -250,5 +250,18 @@ class TestWithoutProc(WorkerTest):
         self.assertEqual(self.work().returncode, 0)
         self.assertEqual((self.job("lost").state, self.job("lost").attempts, is_alive(pid)), ("completed", 2, False))
 
+    @unittest.skipUnless(shutil.which("ps"), "there is no ps")
+    def test_a_lost_job_whose_output_goes_elsewhere_is_known_by_the_start_of_its_process(self):
+        self.add("lost", "if [ $QUEUECTL_ATTEMPT = 1 ]; then echo $$ > pid.new; mv pid.new pid; exec sleep 300 > /dev/null 2>&1; fi")
+        worker = subprocess.Popen([sys.executable, "-c", self.PROGRAM % ROOT, "worker", "start"], env=self.environ(),
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        pid = int(self.wait_for_file("pid"))
+        self.wait_for(lambda: '"group": %d' % pid in self.worker_files())
+        worker.kill()
+        worker.wait()
+        self.assertTrue(is_alive(pid))
+        self.assertEqual(self.work().returncode, 0)
+        self.assertEqual((self.job("lost").state, self.job("lost").attempts, is_alive(pid)), ("completed", 2, False))
+
     def test_the_module_says_what_the_system_has(self):
         self.assertEqual(process_tree.HAS_PROC, os.path.isdir("/proc/self"))
