@@ -31,6 +31,7 @@ from system import (OPEN_FILES_MOVE, has_exact_times, keep_owner, open_private, 
                     sync_folder)
 
 _SETTLED = 0.2  # seconds that a strange file must have held still; an editor that truncates first shows an empty one for a moment
+_PATIENCE = 5.0  # seconds that one that is empty or torn must have held still before it is changed: who writes it may be slow
 _MISSING = (0, 0, 0)
 _AHEAD = 1 << 13  # bytes that are read at once where one record is asked for: a worker asks for its neighbours next
 NOTHING, PART, ALL = range(3)  # how much of a change is in the file: see `JobFile.stored`
@@ -235,8 +236,10 @@ class JobFile:
         self._inode = 0
         self._seen = _MISSING  # the file's key when it was opened, or last changed by us
         self._hint = None
-        self._checked = None  # (key, Layout) of the last check of a file that someone else wrote
+        self._checked = None  # (key, Layout, seconds it had held still) of the last check of a file that someone else wrote
+        self._patient = False  # whether `settle` is to wait longer, since the file is to be changed
         self._foreign = None  # the Layout of the open file where it is not ours
+        self._cause = ""  # why that one is torn, as far as it is known
         self._window, self._window_at = b"", 0  # bytes that were read since it was opened, and where they start
         # How far back the mark of a change sets the file's time, in nanoseconds; 0 where times are exact and none is needed, -1 where it
         # cannot be set, None before it was tried.
@@ -251,8 +254,10 @@ class JobFile:
 
     # -- opening
 
-    def open(self):
-        """Open the file; False if it is not what the last change left: call `settle` without the lock, then try again."""
+    def open(self, changes=None):
+        """Open the file; False if it is not what the last change left: call `settle` without the lock, then try again.
+
+        With `changes`, a file that someone else wrote is brought into our layout if `changes(self)` says so."""
         self._hint = hint = self._lock.read_hint(self._slot)
         self._foreign = None
         self._window, self._new, self._changed = b"", {}, []
@@ -271,12 +276,17 @@ class JobFile:
         layout = self._checked[1]
         if hint.boot == self._lock.boot:
             self._refuse_cut(layout)
-        if layout.records is not None or layout.torn:
-            self._foreign = layout
-            hint.size, hint.counts = layout.end + len(END), layout.counts
-        else:
+        if layout.records is None and not layout.torn:
             self._adopt(layout.counts, _micros(layout.last_created))
             self._note_state()
+            return True
+        self._foreign, self._cause = layout, self._why_torn(layout)
+        hint.size, hint.counts = layout.end + len(END), layout.counts
+        if changes is not None and changes(self):
+            if layout.unfinished and self._checked[2] < _PATIENCE:
+                self._patient = True
+                return False
+            self._make_ours()
         return True
 
     def _refuse_cut(self, layout):
@@ -298,6 +308,27 @@ class JobFile:
                             % ((self.path,) + place + (fault, remedy)))
         error.path = self.path
         raise error
+
+    def _why_torn(self, layout):
+        """How the end of a torn file came about, as far as the notes tell."""
+        hint = self._hint
+        if not hint.size:
+            return "as a crash leaves it while jobs are added"
+        if hint.boot == self._lock.boot:
+            return "as another program left it" if hint.boot else "as a crash or another program leaves it"
+        known = self.durable and layout.end >= self.end
+        return "as a power cut leaves it while jobs are added" + " (they were never said to be added)" * known
+
+    @property
+    def is_ours(self):
+        """Whether the open file is in our layout, so that there are places in it."""
+        return self._foreign is None
+
+    def has_pending(self, wanted):
+        """Whether a file that someone else wrote has a pending job for which `wanted(job)` holds. One that is torn may have it, too."""
+        if self._foreign.records is None:
+            return bool(self._foreign.counts[0])
+        return any(job.state == STATES[0] and wanted(job) for job in self._foreign.records)
 
     def _open_current(self):
         """Open the file that the path names now, unless it still is open; its key."""
@@ -331,7 +362,8 @@ class JobFile:
         if inode != hint.inode or size < start or size >= hint.intent_end:
             return key
         seen = pread(self._descriptor, 4, start - 1)
-        if not (b"},\n{".startswith(seen) or b"[\n{".startswith(seen[:3])) or pread(self._descriptor, 3, max(0, size - 3)) == END:
+        undone = any((before + END[:-1]).startswith(seen) for before in (b"}", b"["))  # a part of the end, which undoing it writes
+        if not (b"},\n{".startswith(seen) or b"[\n{".startswith(seen[:3]) or undone) or pread(self._descriptor, 3, max(0, size - 3)) == END:
             return key
         try:
             os.ftruncate(self._descriptor, start)
@@ -342,21 +374,37 @@ class JobFile:
         return self._seen
 
     def settle(self):
-        """Wait until the file has held still for 200 ms, then check it whole. Raises CorruptFile. Call without the lock.
+        """Wait until the file has held still for 200 ms, or for some seconds before an empty or a torn one is changed, then check it whole.
+        Raises CorruptFile. Call without the lock.
 
-        A time of its own that is older stands for having held still, but not for an empty file: its size may change before its time."""
-        key, since = None, time.monotonic()
+        A time of its own that is older stands for having held still. For an empty file that is so after 200 ms: its size may change before
+        its time. A time in whole seconds may have been two seconds old when it was written."""
+        wanted, self._patient = _PATIENCE if self._patient else _SETTLED, False
+        key, since, told = None, time.monotonic(), False
         while True:
             now, age = self._look()
             if now != key:
                 key, since = now, time.monotonic()
-            if (age > _SETTLED and key[1]) or time.monotonic() - since >= _SETTLED:
-                break
+            still = time.monotonic() - since
+            if key[1] or still >= _SETTLED:
+                still = max(still, age - (2 if key[2] % 10 ** 9 == 0 else 0))
+            if still >= _SETTLED:
+                layout = self._checked_layout(key, still)
+                if layout is None or still >= wanted or not layout.unfinished:
+                    return
+                if not told:
+                    told = True
+                    self._warn("waiting for %s, which is empty or ends too early, as while someone saves it: it is changed once it has "
+                               "held still for %g seconds" % (self.path, _PATIENCE))
             time.sleep(0.02)
-        if self._checked is None or self._checked[0] != key:
-            layout = self._check(key)
-            if layout is not None:
-                self._checked = (key, layout)
+
+    def _checked_layout(self, key, still):
+        """The Layout of the file with that key, which has held still for so long; None if it has changed."""
+        known = self._checked[1] if self._checked is not None and self._checked[0] == key else None
+        layout = known or self._check(key)
+        if layout is not None:
+            self._checked = (key, layout, still)
+        return layout
 
     def _look(self):
         """The file's key, and how long ago it was last written by the wall clock, in seconds."""
@@ -432,6 +480,11 @@ class JobFile:
     def mark(self):
         """What `changes_since` needs to know later: generation, number of changes, end."""
         return (self._hint.gen, self._hint.ring_no + len(self._changed), self.end)
+
+    @property
+    def version(self):
+        """Another value once the open file is another one or was changed, whoever did it."""
+        return self.mark + (() if self.is_ours else self._seen)
 
     @property
     def gen(self):
@@ -532,11 +585,12 @@ class JobFile:
 
     # -- changing
 
-    def make_ours(self):
+    def _make_ours(self):
         """Bring the file into our layout before it is changed: drop a torn tail, or rewrite what an editor left."""
         foreign = self._foreign
-        if foreign is None or self._descriptor is None:
-            return  # it is ours, or not there: `append` makes it
+        if self._descriptor is None:
+            self._foreign = None
+            return  # it is not there: `append` makes it
         if foreign.torn:
             self._cut_tail(foreign)
             return
@@ -575,8 +629,8 @@ class JobFile:
         tail = pread(self._descriptor, os.fstat(self._descriptor).st_size - layout.end, layout.end)
         try:
             if tail.strip(b"\0\n,]"):
-                self._warn("%s ended in the middle of a record, as a crash leaves it while jobs are added (they were never said to be "
-                           "added); its last %d bytes are in %s now" % (self.path, len(tail), keep_beside(self.path, "torn", tail)))
+                self._warn("%s ended in the middle of a record, %s; its last %d bytes are in %s now"
+                           % (self.path, self._cause, len(tail), keep_beside(self.path, "torn", tail)))
             os.ftruncate(self._descriptor, layout.end)
             _write_all(self._descriptor, END, layout.end)
             sync(self._descriptor)
@@ -908,25 +962,24 @@ def what_is_stored(files):
 class open_files:
     """The lock, with job files open and sound inside: `with open_files(lock, jobs, dlq): …`.
 
-    With `change=True` each is in our layout then. Raises CorruptFile, StorageFault, LockError.
+    With `change=True` each is in our layout then; `change(file)` is asked for one that someone else wrote whether it is to be. Raises
+    CorruptFile, StorageFault, LockError.
     """
 
     def __init__(self, lock, *files, change=False):
         self._lock = lock
         self._files = files
-        self._change = change
+        self._changes = (lambda file: True) if change is True else change or None
 
     def __enter__(self):
         while True:
             self._lock.__enter__()
             strange = None
             try:
-                strange = next((file for file in self._files if not file.open()), None)
+                strange = next((file for file in self._files if not file.open(self._changes)), None)
                 if strange is None:
-                    if self._change:
-                        for file in self._files:
-                            file.make_ours()
-                            file.stored = NOTHING
+                    for file in self._files if self._changes else ():
+                        file.stored = NOTHING  # to bring a file into our layout changes no job
                     return self
             except Replaced:
                 strange = None

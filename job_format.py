@@ -295,6 +295,11 @@ class Layout:
         self.records = records
         self.last_created = last_created
 
+    @property
+    def unfinished(self):
+        """Whether it looks like a file that is still being written."""
+        return self.torn or self.blank
+
 
 def _looks_torn(tail, first):
     """Whether bytes behind the last whole record are what an append leaves that was cut short: the separator, then the start of one

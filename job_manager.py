@@ -59,6 +59,7 @@ class JobManager:
         self.settings = settings
         self.busy = None
         self.buried = None
+        self._left_alone = None  # what jobs.json was when it was last left as someone else wrote it
         self.scans = 0  # how often the whole file was looked at: at the start, and when someone else wrote it
         self._notice = notice
         self._lock = FileLock(os.path.join(home, "run", "lock"), self._waiting)
@@ -78,14 +79,18 @@ class JobManager:
         """The queue's lock, for `with`: for what must not happen while the queue changes."""
         return self._lock
 
-    def _change(self, operation, *files):
-        """The result of `operation()`, done under the lock with the files open; done again if an editor replaced one meanwhile."""
+    def _change(self, operation, *files, changes=True):
+        """The result of `operation()`, done under the lock with the files open; done again if an editor replaced one meanwhile. Where
+        `changes` (see `open_files`) lets a file be as someone else wrote it, nothing is done, and it is None."""
         for file in files:
             file.durable = self.settings.fsync
         while True:
             began = []
             try:
-                with open_files(self._lock, *files, change=True):
+                with open_files(self._lock, *files, change=changes):
+                    if not all(file.is_ours for file in files):
+                        self._leave_alone()
+                        return None
                     began += files  # bringing a file into our layout changes no job
                     return self._do(operation, files)
             except Replaced:
@@ -100,6 +105,13 @@ class JobManager:
             error, file.unconfirmed = file.unconfirmed, None
             if error is not None:
                 raise not_confirmed(file.path, error)
+
+    def _leave_alone(self):
+        """Do nothing about jobs.json as someone else wrote it, but to have looked at it."""
+        self._index = None
+        if self._left_alone != self._jobs.version:
+            self._left_alone = self._jobs.version
+            self.scans += 1
 
     def _do(self, operation, files):
         try:
@@ -261,13 +273,17 @@ class JobManager:
     def claim(self, token, now, preferred=None):
         """The job that comes next, marked as running under `token`, or None if none may run now.
 
-        `preferred` is a job that is taken before any other, if it may run. A job whose last attempt still runs is left alone.
+        `preferred` is a job that is taken before any other, if it may run. A job whose last attempt still runs is left alone. A file that
+        someone else wrote is left as it is while none of its jobs may run.
         """
+        def changes(file):
+            return not self.paused() and file.has_pending(lambda job: ready_at(job, self.settings, now) <= now)
+
         for attempt in range(3):
-            if self._index is None:
-                self._scan(now, locked=attempt == 2)
+            if self._index is None and not self._scan(changes, now, locked=attempt == 2):
+                return None
             self._bury_doomed(now)
-            claim = self._change(lambda: self._claim(token, now, preferred), self._jobs)
+            claim = self._change(lambda: self._claim(token, now, preferred), self._jobs, changes=changes)
             if claim is not None or (self._index is not None and not self._index.doomed):
                 return claim
         return claim
@@ -314,8 +330,9 @@ class JobManager:
         self._claimed_in[token] = self._jobs.gen
         return job
 
-    def _scan(self, now, locked):
-        """Look at the whole file for pending jobs; without the lock, since what changes meanwhile is known from the ring."""
+    def _scan(self, changes, now, locked):
+        """Look at the whole file for pending jobs; without the lock, since what changes meanwhile is known from the ring. False if it is
+        left alone (see `_change`)."""
         from job_index import JobIndex
 
         def look():
@@ -326,11 +343,15 @@ class JobManager:
                 self._fill(index, view, now)
             return index, view
 
-        index, view = self._change(look, self._jobs)
+        found = self._change(look, self._jobs, changes=changes)
+        if found is None:
+            return False
+        index, view = found
         if not locked:
             self._fill(index, view, now)
         self._index = index
         self.scans += 1
+        return True
 
     def _fill(self, index, view, now):
         with view:
@@ -506,12 +527,17 @@ class JobManager:
 
     def taken_away(self, jobs):
         """Those of these running jobs whose token is gone from the file: they were cancelled, cleared, or set back by an editor."""
-        return self._change(lambda: [job for job in jobs if self._find(job)[1] is None], self._jobs)
+        with open_files(self._lock, self._jobs):
+            if self._jobs.is_ours:
+                return [job for job in jobs if self._find(job)[1] is None]
+            with self._jobs.view(locked=True) as view:
+                there = {(record["id"], record["created_at"], record["worker"]) for _, record in view.records((PROCESSING,))}
+        return [job for job in jobs if (job.id, job.created_at, job.worker) not in there]
 
     def changed_since(self, mark):
         """(whether the job file has changed since that mark, the mark of now). Begin with None."""
         with open_files(self._lock, self._jobs):
-            now = self._jobs.mark
+            now = self._jobs.version
         return mark != now, now
 
     def paused(self):

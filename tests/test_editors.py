@@ -204,6 +204,61 @@ class TestSaves(EditorTest):
         self.stop(worker)
 
 
+class TestLooks(EditorTest):
+    """Who only looks writes nothing."""
+
+    def test_a_worker_with_nothing_to_run_leaves_what_someone_else_wrote_as_it_is(self):
+        job = {"id": "a", "command": "true"}
+        for name, jobs, paused in (("an empty array", [], False), ("none that is pending", [dict(job, state="completed")], False),
+                                   ("none that is due", [dict(job, run_at="2999-01-01T00:00:00.000000Z")], False),
+                                   ("a pause", [job], True), ("nothing at all", None, False)):
+            with self.subTest(name):
+                self.queue.reset()
+                self.save_by_renaming(b"" if jobs is None else json.dumps(jobs).encode("ascii"))
+                os.utime(self.path("jobs.json"), (1700000000, 1700000000))
+                if paused:
+                    self.queue.pause()
+                before = os.stat(self.path("jobs.json"))
+                for manager in (self.queue, self.manager(fsync=False)):
+                    for number in range(3):
+                        self.assertIsNone(manager.claim("worker-%d" % number, time.time()))
+                    self.assertEqual(manager.taken_away([]), [])
+                after = os.stat(self.path("jobs.json"))
+                self.assertEqual((after.st_ino, after.st_mtime_ns, after.st_size), (before.st_ino, before.st_mtime_ns, before.st_size))
+                self.queue.resume()
+        self.save_by_renaming(json.dumps([job]).encode("ascii"))
+        self.assertEqual(self.queue.claim("worker-9", time.time()).id, "a")
+
+    def test_a_save_in_place_that_stands_still_while_workers_look_loses_no_job(self):
+        self.add("held", "exit 0", delay=3600)
+        self.add("later", "exit 0", delay=3600)
+        backup = self.read("jobs.json")
+        worker = self.worker("--count", "2")
+        self.add("first", "exit 0")
+        self.wait_for_state("first", "completed")
+        for stop in (0, len(backup) - 150):
+            self.queue.reset()
+            with self.subTest(stop), open(self.path("jobs.json"), "wb", buffering=0) as file:
+                file.write(backup[:stop])
+                looks = self.manager(fsync=False)
+                end = time.monotonic() + 0.7
+                while time.monotonic() < end:
+                    looks.count()
+                    time.sleep(0.05)
+                file.write(backup[stop:])
+            self.wait_for(lambda: [job.id for job in self.queue.jobs()] == ["held", "later"])
+            self.assertEqual(self.read("jobs.json"), backup)
+            self.assert_well(worker)
+        self.stop(worker)
+
+    def test_running_jobs_of_nobody_in_a_file_without_pending_ones_are_given_back(self):
+        worker = self.worker()
+        for save in (self.save_by_renaming, self.save_in_place):
+            save(json.dumps([{"id": "a", "command": "true", "state": "processing", "attempts": 1, "worker": "gone-0"}]).encode("ascii"))
+            self.wait_for_state("a", "completed")
+        self.stop(worker)
+
+
 class TestHistoryUndone(EditorTest):
     """Saves of what was there some time ago, or of what never was."""
 

@@ -1,6 +1,7 @@
 """A job file under the lock: changed in place, whole after every kind of accident, and kept from harm whoever else writes it."""
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -612,6 +613,27 @@ class IntentTest(TornFileTest):
             reader = self.job_file()
         self.assertEqual(self.change(lambda file: file.view().count()["pending"], reader), 2)
 
+    def test_why_a_file_is_torn_is_told_as_far_as_it_is_known(self):
+        for name, boot, durable, told in (("another boot", "another", True, "as a power cut leaves it while jobs are added (they were never"),
+                                          ("without fsync", "another", False, "as a power cut leaves it while jobs are added; its last"),
+                                          ("no notes", None, True, "as a crash leaves it while jobs are added; its last"),
+                                          ("this boot", "", True, "as another program left it; its last")):
+            with self.subTest(name):
+                self.change(lambda file: file.rewrite(rows("a")))
+                content, start, written = self.torn(rows("b"))
+                if boot is None:
+                    self.forget()
+                self.edit(content[:start] + written[:60])
+                with mock.patch("file_lock.boot_id", lambda: boot) if boot else contextlib.nullcontext():
+                    file = self.job_file()
+                file.durable = durable
+                self.notices.clear()
+                self.append("c", file=file)
+                self.assertEqual(len(self.notices), 1)
+                if boot != "" or self.locks[file].boot:
+                    self.assertIn(told, self.notices[0])
+                self.assertEqual([record["id"] for record in self.assert_canonical()], ["a", "c"])
+
     def test_append_that_was_killed_is_taken_back_wherever_it_stopped(self):
         self.append("a")
         content, start, written = self.torn(rows("b", "c", command="x" * 300))
@@ -1048,6 +1070,50 @@ class EditorTest(JobFileTest):
                                      "open(file.path, 'wb').close()\n" + operation +
                                      "print(time.sleep is sleep, *[record['id'] for _, record in view.records()])\n")
                 self.assertEqual(printed, "True a b")
+
+    SLOW = """
+import time
+content, sleep, left = open(file.path, 'rb').read(), time.sleep, [30]
+def write_late(seconds):
+    sleep(seconds)
+    left[0] -= 1
+    if not left[0]:
+        open(file.path, 'r+b').write(content)
+time.sleep = write_late
+with open(file.path, 'r+b') as cut:
+    cut.truncate(int(sys.argv[2]))
+while True:
+    try:
+        with open_files(lock, file, change=True):
+            file.append(rows(['new']))
+        break
+    except Replaced:
+        continue
+"""
+
+    def test_file_that_stands_still_empty_or_torn_is_changed_only_once_it_has_done_so_for_seconds(self):
+        """Someone saves it in place and is slow: here the rest comes after 0.6 s."""
+        self.append("a", "b")
+        content = self.read("jobs.json")
+        for size in (0, len(content) - 100):
+            with self.subTest(size):
+                self.overwrite(content)
+                self.forget()
+                self.assertIn("waiting for %s" % self.path("jobs.json"), self.child(self.SLOW, str(size)))
+                self.assertEqual([record["id"] for record in self.assert_canonical()], ["a", "b", "new"])
+                self.assertEqual([name for name in os.listdir(self.home) if ".torn-" in name], [])
+
+    def test_file_that_stands_still_empty_or_torn_for_seconds_is_changed(self):
+        self.append("a", "b")
+        content = self.read("jobs.json")
+        with mock.patch.object(job_file, "_PATIENCE", 0.3):
+            for size, left in ((0, []), (len(content) - 100, ["a"])):
+                with self.subTest(size):
+                    self.overwrite(content)
+                    self.forget()
+                    os.truncate(self.path("jobs.json"), size)
+                    self.append("new")
+                    self.assertEqual([record["id"] for record in self.assert_canonical()], left + ["new"])
 
     def test_file_that_is_half_written_for_a_moment_is_not_refused(self):
         self.append("a", "b")
