@@ -240,6 +240,7 @@ class JobFile:
         self._patient = False  # whether `settle` is to wait longer, since the file is to be changed
         self._foreign = None  # the Layout of the open file where it is not ours
         self._cause = ""  # why that one is torn, as far as it is known
+        self._held = 0  # how many jobs were in it before, as far as it is known
         self._window, self._window_at = b"", 0  # bytes that were read since it was opened, and where they start
         # How far back the mark of a change sets the file's time, in nanoseconds; 0 where times are exact and none is needed, -1 where it
         # cannot be set, None before it was tried.
@@ -280,7 +281,7 @@ class JobFile:
             self._adopt(layout.counts, _micros(layout.last_created))
             self._note_state()
             return True
-        self._foreign, self._cause = layout, self._why_torn(layout)
+        self._foreign, self._cause, self._held = layout, self._why_torn(layout), sum(hint.counts)
         hint.size, hint.counts = layout.end + len(END), layout.counts
         if changes is not None and changes(self):
             if layout.unfinished and self._checked[2] < _PATIENCE:
@@ -594,6 +595,9 @@ class JobFile:
         if foreign.torn:
             self._cut_tail(foreign)
             return
+        if foreign.blank and self._held:
+            self._warn("%s is empty, and %d job%s in it before the machine was started anew"
+                       % (self.path, self._held, " was" if self._held == 1 else "s were"))
         jobs = foreign.records
         self._tell_faults(foreign)
         self.rewrite([(encode_line1(job.fields()), encode_line2(job.standing())) for job in jobs],

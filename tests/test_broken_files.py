@@ -254,6 +254,16 @@ class TestCut(BrokenFileTest):
         self.assertEqual([record["id"] for record in self.records()], ["0", "1", "new"])
         self.assertEqual(len(self.beside()), 1)
 
+    def test_a_file_that_is_empty_once_the_machine_was_started_anew_is_told_of(self):
+        self.add()
+        self.write("jobs.json", b"")
+        with mock.patch("file_lock.boot_id", lambda: "another"):
+            self.queue = self.manager(fsync=False)
+            self.assertEqual((sum(self.queue.count().values()), self.read("jobs.json"), self.notices), (0, b"", []))
+            self.add()
+        self.assertEqual(self.notices, ["%s is empty, and 1 job was in it before the machine was started anew" % self.path("jobs.json")])
+        self.assertEqual(len(self.records()), 1)
+
     def test_a_torn_tail_of_megabytes_is_cut_off(self):
         self.queue.enqueue([{"id": str(number), "command": ": " + "x" * 2000} for number in range(2000)], self.home, 1700000000)
         content = self.read("jobs.json")
