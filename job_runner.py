@@ -397,7 +397,7 @@ class Attempt:
         system tells zombies apart, the shell is one until this is done, so that its tree cannot be another one by now."""
         signal_group(self.pid, TERM)
         if self._runs(tree) is not False:
-            tree.signal(TERM)
+            self._known(lambda: tree.signal(TERM), None)
             _wait_until(lambda: self._runs(tree) is False, grace)
             self._end_stubborn(tree)
         if self.ended != STOPPED and self._has_strays(tree):
@@ -416,7 +416,7 @@ class Attempt:
         beside it."""
         patience, runs = time.monotonic() + 1.0, self._runs(tree)
         while runs is not False:
-            tree.signal(KILL)
+            self._known(lambda: tree.signal(KILL), None)
             late = time.monotonic() >= patience
             if late and (runs is None or not HAS_PROC and not is_denied(-self.pid)):
                 return  # nothing is known, or these are zombies

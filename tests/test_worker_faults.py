@@ -39,6 +39,7 @@ except ImportError:  # Windows, where nothing here is tried
 
 ALL = os.environ.get("QUEUECTL_FAULTS") == "all"
 SAMPLE = 20  # points that are tried, each with another error
+LOOKS = 30  # looks into /proc that are points
 FILES, NAMES = ("EIO", "EACCES", "EMFILE", "ENOSPC", "EROFS"), ("EIO", "EACCES", "EROFS", "ENOSPC")
 # What each call can fail with.
 CALLS = {(os, "open"): FILES, (builtins, "open"): ("EIO", "EACCES", "EMFILE"), (os, "dup"): ("EMFILE",), (os, "listdir"): FILES[:3],
@@ -58,6 +59,7 @@ class Faults:
         self.count = 0
         self._nth, self._name, self._for_good, self._failed = nth, name, for_good, failed
         self._has_failed = False
+        self._looks = 0
         for (module, call), errors in CALLS.items():
             original = getattr(module, call)
             patched = self._patch(call, original, name in errors)
@@ -69,6 +71,8 @@ class Faults:
         def operation(*arguments, **options):
             if call == "write" and arguments[0] <= 2:
                 return original(*arguments)
+            if self._is_one_process_more(arguments[0] if arguments else None):
+                return original(*arguments, **options)
             self.count += 1
             if self.count < self._nth or not can_fail or (self._has_failed and not self._for_good):
                 return original(*arguments, **options)
@@ -80,6 +84,16 @@ class Faults:
             raise OSError(number, os.strerror(number), path)
 
         return operation
+
+
+    def _is_one_process_more(self, place):
+        """Whether a call looks at one of the machine's processes, of which the first ones are enough."""
+        try:
+            path = os.readlink("/proc/self/fd/%d" % place) if type(place) is int else str(place)
+        except OSError:
+            return False
+        self._looks += path.startswith("/proc/")
+        return path.startswith("/proc/") and self._looks > LOOKS
 
 
 @unittest.skipUnless(hasattr(os, "fork"), "faults are injected into a forked child")
@@ -160,15 +174,14 @@ class LifeTest(QueueTest):
 
     def sweep(self, sample):
         """Try each point where something can fail, or so many of them."""
-        names, tried = FILES, 0
-        points = self.points()
+        tried, points = 0, self.points()
         for nth in range(1, points + 1, 1 if ALL else points // sample + 1):
             for for_good in (False, True):
-                for name in names if ALL else [names[tried % len(names)]]:
-                    with self.subTest(nth=nth, name=name, for_good=for_good):
-                        self.check(nth, name, for_good)
+                name = FILES[tried % len(FILES)]
+                with self.subTest(nth=nth, name=name, for_good=for_good):
+                    self.check(nth, name, for_good)
                 tried += 1
-        sys.stderr.write("\n%d calls of a worker's life, %d tries\n" % (points, tried * (len(names) if ALL else 1)))
+        sys.stderr.write("\n%d calls of a worker's life, %d tries\n" % (points, tried))
 
 
 class TestDrain(LifeTest):
@@ -343,16 +356,26 @@ class TestPlaces(QueueTest):
                 mended()
                 self.assertIsNone(log._descriptor)
 
-    def test_an_attempt_of_which_nothing_can_be_seen_any_more_has_failed_all_the_same(self):
-        self.add("a", "exit 3", max_retries=0)
+    def attempt(self, command):
+        """An attempt of a job that has been started."""
+        self.add("a", command, max_retries=0)
         job = self.queue.claim("worker-1", time.time())
         launch = supervisor.Launcher()
         self.addCleanup(launch.close)
         log = job_runner.LogFile(self.path("logs", "young.log"))
         attempt = job_runner.Attempt(self.home, job, {b"PATH": os.fsencode(os.defpath)}, launch, log, DEFAULTS)
         self.assertIsNone(attempt.start())
+        return attempt
+
+    def test_an_attempt_of_which_nothing_can_be_seen_any_more_has_failed_all_the_same(self):
+        attempt = self.attempt("exit 3")
         self.refuse(os, "listdir", errno.ENOENT, when=lambda path=".": path == "/proc")
         self.assertEqual(attempt.wait(0.05)[0], Outcome(3, FAILED))
+
+    def test_an_attempt_whose_tree_cannot_be_signalled_has_failed_all_the_same(self):
+        attempt = self.attempt("sleep 0.2 & exit 3")
+        self.refuse(os, "getpgid", errno.EACCES)
+        self.assertEqual(attempt.wait(0.5)[0], Outcome(3, FAILED))
 
     def test_a_file_of_a_worker_that_cannot_be_looked_at_makes_no_job_of_it_an_orphan(self):
         path = self.dead_worker()
