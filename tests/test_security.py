@@ -58,6 +58,9 @@ class TestModes(WorkerTest):
                 self.wait_for(lambda: not is_alive(worker))
                 with open(os.path.join(home, "jobs.json"), "r+b") as file:
                     file.truncate(os.path.getsize(file.name) - 100)
+                shutil.rmtree(os.path.join(home, "run"))  # as after a power cut: within one boot it would be refused
+                past = time.time() - 60  # it has held still
+                os.utime(os.path.join(home, "jobs.json"), (past, past))
                 self.run_program("enqueue", "--id", "new", "--", "true", **options)
                 with open(os.path.join(home, "dlq.json"), "wb") as file:
                     file.write(b'[{"id": "a", "command": "b"}, oops]')
