@@ -14,15 +14,19 @@ from collections import namedtuple
 from functools import partial
 from itertools import islice
 
-from file_lock import FileLock
-from helpers import QueueError, encode_json, format_time, parse_time
-from job import (CANCELLED, COMPLETED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, TIMEOUT, InvalidJob, Outcome, after_attempt,
-                 claimed, find_cycle, first_run_at, given_back, given_up, job_from_checked, job_from_lines, job_from_record, jobs_meant,
-                 new_job_fields, ready_at, retried, time_limit)
-from job_choice import Selection, buried_jobs, last_touched_before, needed_jobs, once_for_each_version, refuse_missing
-from job_format import STATES, CorruptFile, column, encode_line1, encode_line2
-from job_file import JobFile, Replaced, StorageFault, not_confirmed, open_files, storage_fault, what_is_stored
-from system import open_private, remove_file, sync, sync_folder, wake
+from core.errors import CorruptFile, InvalidJob, JobChanged, JobRefused, QueueError, StorageFault, not_confirmed, storage_error
+from core.job import (CANCELLED, COMPLETED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, STATES, TIMEOUT, Outcome, first_run_at,
+                      job_from_checked, job_from_record, new_job_fields)
+from core.order import find_cycle, jobs_meant
+from core.rules import after_attempt, claimed, given_back, given_up, ready_at, retried, time_limit
+from core.strict_json import encode_json
+from core.system import open_private, remove_file, sync, sync_folder, wake
+from core.times import format_time, parse_time
+from storage.file_lock import FileLock
+from storage.job_file import JobFile, Replaced
+from storage.layout import column, encode_line1, encode_line2, job_from_lines
+from storage.selection import Selection, buried_jobs, last_touched_before, needed_jobs, once_for_each_version, refuse_missing
+from storage.store import OpenFiles, what_is_stored
 
 DLQ_PATIENCE = 10.0  # seconds that a dying job waits for a dlq.json that is broken or cannot be written
 
@@ -36,14 +40,6 @@ _BURIED_AT_ONCE = 200  # jobs; others wait for the lock meanwhile
 # How a claimed job ended at `now` (seconds since the epoch) after so many seconds (0: not known): its Outcome, or None if it goes back and
 # that attempt is not counted, and its last lines, which go into dlq.json if it dies.
 Ended = namedtuple("Ended", "job outcome now output seconds")
-
-
-class JobRefused(QueueError):
-    """What is asked for was understood, but cannot be done with the jobs that there are."""
-
-
-class JobChanged(QueueError):
-    """A job is not what it was when it was read."""
 
 
 class JobManager:
@@ -81,13 +77,13 @@ class JobManager:
 
     def _change(self, operation, *files, changes=True):
         """The result of `operation()`, done under the lock with the files open; done again if an editor replaced one meanwhile. Where
-        `changes` (see `open_files`) lets a file be as someone else wrote it, nothing is done, and it is None."""
+        `changes` (see `OpenFiles`) lets a file be as someone else wrote it, nothing is done, and it is None."""
         for file in files:
             file.durable = self.settings.fsync
         while True:
             began = []
             try:
-                with open_files(self._lock, *files, change=changes):
+                with OpenFiles(self._lock, *files, change=changes):
                     if not all(file.is_ours for file in files):
                         self._leave_alone()
                         return None
@@ -333,7 +329,7 @@ class JobManager:
     def _scan(self, changes, now, locked):
         """Look at the whole file for pending jobs; without the lock, since what changes meanwhile is known from the ring. False if it is
         left alone (see `_change`)."""
-        from job_index import JobIndex
+        from core.order import JobIndex
 
         def look():
             self._busy = self.busy() if self.busy else frozenset()
@@ -527,7 +523,7 @@ class JobManager:
 
     def taken_away(self, jobs):
         """Those of these running jobs whose token is gone from the file: they were cancelled, cleared, or set back by an editor."""
-        with open_files(self._lock, self._jobs):
+        with OpenFiles(self._lock, self._jobs):
             if self._jobs.is_ours:
                 return [job for job in jobs if self._find(job)[1] is None]
             with self._jobs.view(locked=True) as view:
@@ -536,7 +532,7 @@ class JobManager:
 
     def changed_since(self, mark):
         """(whether the job file has changed since that mark, the mark of now). Begin with None."""
-        with open_files(self._lock, self._jobs):
+        with OpenFiles(self._lock, self._jobs):
             now = self._jobs.version
         return mark != now, now
 
@@ -550,7 +546,7 @@ class JobManager:
             try:
                 descriptor = open_private(self._paused, os.O_WRONLY | os.O_CREAT)
             except OSError as error:
-                raise storage_fault("make", self._paused, error) from None
+                raise storage_error("make", self._paused, error) from None
             try:
                 os.close(descriptor)
             except OSError:
@@ -562,7 +558,7 @@ class JobManager:
         try:
             remove_file(self._paused)
         except OSError as error:
-            raise storage_fault("remove", self._paused, error) from None
+            raise storage_error("remove", self._paused, error) from None
         self._sync_name(self._paused)
 
     def _sync_name(self, path):
@@ -629,7 +625,7 @@ class JobManager:
             return
         self._unsynced = False
         for file in (self._dlq, self._jobs):
-            with open_files(self._lock, file):
+            with OpenFiles(self._lock, file):
                 descriptor = file.keep()
             if descriptor is not None:
                 try:
@@ -644,7 +640,7 @@ class JobManager:
     # ------------------------------------------------------------ looking
 
     def _view(self, file):
-        with open_files(self._lock, file):
+        with OpenFiles(self._lock, file):
             return file.view()
 
     def count(self):
@@ -654,7 +650,7 @@ class JobManager:
 
     def running(self):
         """The jobs in state processing, in the order of the file: from the last changes if all of them are there."""
-        with open_files(self._lock, self._jobs):
+        with OpenFiles(self._lock, self._jobs):
             with self._jobs.view() as view:
                 wanted = view.count()[PROCESSING]
             lines = [(place, self._jobs.lines(place)) for place in self._jobs.last_changed()] if wanted else ()
@@ -664,7 +660,7 @@ class JobManager:
     def ended_lately(self, now, seconds=60.0):
         """(how many jobs ended in the last `seconds`, over how many of them that is known): from the last changes, without a look at
         all jobs."""
-        with open_files(self._lock, self._jobs):
+        with OpenFiles(self._lock, self._jobs):
             places = self._jobs.last_changed()
             lines = [self._jobs.line2(place) for place in places]
         times = [column(line2, "updated_at") for line2 in lines if line2 is not None and column(line2, "state") in (COMPLETED, DEAD)]
@@ -701,7 +697,7 @@ class JobManager:
         """(how many records the job file of that name holds, each of which is read; what is wrong with it that the next change mends, or
         None). Raises CorruptFile, StorageFault."""
         file = self._file_named(name)
-        with open_files(self._lock, file):
+        with OpenFiles(self._lock, file):
             damage, view = file.damage, file.view()
             if damage is None and not file.counts_agree():
                 file.distrust()
@@ -730,7 +726,7 @@ class JobManager:
 
     def refresh_all(self, jobs):
         """Jobs as they are now, None for each that is gone; quick while nobody rewrites the file, and then one look at it for all."""
-        with open_files(self._lock, self._jobs):
+        with OpenFiles(self._lock, self._jobs):
             found = {job.key: self._at_its_place(job) for job in jobs}
             moved = {job.id for job in jobs if found[job.key] is None}
             if moved:
@@ -761,7 +757,7 @@ class JobManager:
     def dead(self):
         """The dead letter queue: each dead job of jobs.json, with what dlq.json says of its end (`failed_at`, `output` in options),
         and each job that only dlq.json still has. In the order in which they died."""
-        with open_files(self._lock, self._jobs, self._dlq):
+        with OpenFiles(self._lock, self._jobs, self._dlq):
             jobs, dlq = self._jobs.view(), self._dlq.view()
         with jobs, dlq:
             dead = {hash((record["id"], record["created_at"])) for _, record in jobs.records((DEAD,))}

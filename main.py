@@ -14,9 +14,11 @@ if __package__ or getattr(sys.flags, "safe_path", False):
     # PYTHONPATH or in site-packages, would be taken for ours (a `helpers.py`, the package `supervisor`).
     sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-import arguments
-import commands
-from helpers import QueueError, fault_text, find_home, printable
+from cli import arguments
+from cli.context import Home
+from core.errors import QueueError, fault_text
+from core.home import find_home
+from helpers import printable
 
 gc.enable()
 
@@ -32,7 +34,9 @@ def _run(argv):
     if command == "--version":
         print("queuectl %s" % VERSION)
         return 0
-    return getattr(commands, command)(args, commands.Queue(find_home(args.home, os.environ, __file__)))
+    module, _, function = command.partition(".")
+    run_command = getattr(__import__("cli." + module, fromlist=[function]), function)  # its own module alone: a start is paid for each time
+    return run_command(args, Home(find_home(args.home, os.environ, __file__)))
 
 
 def _prepare_process():

@@ -10,8 +10,8 @@ import time
 from datetime import datetime
 
 from benchmarks.measure import MAIN, NOTHING, RATE, ROOT, Home, Row, Target, environ, in_turn, job_lines, peak, read_records, run, seconds
-from helpers import DEFAULTS
-from job import Outcome
+from core.settings import DEFAULTS
+from core.job import Outcome
 from job_manager import JobManager
 
 # ---------------------------------------------------------------- running jobs
@@ -45,7 +45,7 @@ def loop(thread):
 _FLOOR_LOOP = _LOOP_ARGUMENTS + """
 import fcntl, os, tempfile
 sys.path.insert(0, sys.argv[4])
-from launcher import Launcher, encode_environ
+from execution.launcher import Launcher, encode_environ
 launch, environ, mutex, home = Launcher(), encode_environ(os.environ), threading.Lock(), tempfile.mkdtemp()
 def make(name, size):
     descriptor = os.open(os.path.join(home, name), os.O_RDWR | os.O_CREAT)

@@ -10,9 +10,9 @@ import time
 
 from benchmarks.figures import READ, manager
 from benchmarks.measure import MAIN, NOTHING, RATE, ROOT, Home, Row, Target, environ, in_turn, most_memory, peak, run, seconds
-from helpers import DEFAULTS
-from job import FAILED, Outcome
-from job_choice import Choice
+from core.settings import DEFAULTS
+from core.job import FAILED, Outcome
+from storage.selection import Choice
 
 
 def large(scale):

@@ -6,5 +6,5 @@ import os
 
 def load_tests(loader, tests, pattern):
     """All tests, for several processes: what unittest calls when it looks for tests."""
-    from tests.spread import ROOT, Spread
+    from tests.support.spread import ROOT, Spread
     return Spread([loader.discover(os.path.dirname(__file__), pattern or "test*.py", ROOT)])

@@ -8,9 +8,9 @@ import signal
 import subprocess
 import unittest
 
-from job import COMPLETED, DEAD, PENDING, PROCESSING, TIMEOUT
-from tests.engine_recipes import ON_SLURM
-from tests.test_control import ControlTest
+from core.job import COMPLETED, DEAD, PENDING, PROCESSING, TIMEOUT
+from tests.support.engine_recipes import ON_SLURM
+from tests.support.control import ControlTest
 
 PLAIN = "srun -n1 --quiet"
 

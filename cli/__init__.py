@@ -1,0 +1,2 @@
+"""What people type and see."""
+from __future__ import annotations

@@ -1,0 +1,187 @@
+"""`enqueue`: what was asked for becomes jobs."""
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from cli.context import notice
+from cli.terminal import Progress, counted
+from core.errors import InvalidJob, JobRefused, JsonError, QueueError, UsageError
+from core.home import check_owner
+from core.job import COMPLETED, DEAD
+from core.strict_json import decode_json, decode_json_at, decode_utf8, skip_whitespace
+from core.system import quote_words
+from helpers import printable
+
+_EXAMPLE = "queuectl enqueue '{\"id\": \"job1\", \"command\": \"echo Hello\"}', or: queuectl enqueue --id job1 -- echo Hello"
+
+
+class JobStream:
+    """The jobs in a text: a JSON array of them, or one after another (JSON Lines, or spread over lines). Iterate once."""
+
+    def __init__(self, text, source, progress=None):
+        self._text = text
+        self._source = source
+        self._at = 0
+        self._progress = progress
+
+    @property
+    def is_array(self):
+        """Whether it is an array, as a job file is."""
+        return self._text.startswith("[", skip_whitespace(self._text, 0))
+
+    def __iter__(self):
+        text, array = self._text, self.is_array
+        at = skip_whitespace(text, 0)
+        at = skip_whitespace(text, at + 1) if array else at
+        number = 0
+        while at < len(text) and not (array and text[at] == "]"):
+            self._at = at
+            record, at = decode_json_at(text, at)
+            yield record
+            number += 1
+            if self._progress is not None and not number % 20000:
+                self._progress.say("%d jobs read" % number)
+            at = skip_whitespace(text, at)
+            if array and text[at:at + 1] == ",":
+                at = skip_whitespace(text, at + 1)
+            elif array and text[at:at + 1] != "]":
+                raise JsonError("expected ',' or ']'", text, at)
+        if array and text[at:].strip() != "]":
+            raise JsonError("extra text after the closing ]" if at < len(text) else "the closing ] is missing", text,
+                            min(at + 1, len(text)))
+
+    def fault(self, error):
+        """An error about the record at hand, with its place."""
+        if isinstance(error, JsonError):
+            return UsageError("%s, %s; nothing was added" % (self._source, error))
+        return UsageError("%s, %s; nothing was added" % (self._source, JsonError(str(error), self._text, self._at)))
+
+
+def cmd_enqueue(args, queue):
+    """Add one job or many."""
+    check_owner([queue.home, queue.path("jobs.json")])
+    progress = Progress()
+    records, source = _requested(args, progress)
+    single = source is None
+    ended: list = []
+    if source is not None and source.is_array:
+        records = _without_ended(records, ended)
+    try:
+        ids = queue.jobs.enqueue(_with_options(records, _options(args)), _current_folder(), time.time(), args.unique)
+    except (InvalidJob, JsonError) as error:
+        if source is None:
+            raise
+        raise source.fault(error) from None
+    except JobRefused as error:
+        raise JobRefused("%s; nothing was added" % error) from None
+    finally:
+        progress.clear()
+    if ended:
+        notice("%s that had ended %s left out; 'queuectl retry' brings dead ones of this queue back"
+               % (counted(len(ended), "job"), "was" if len(ended) == 1 else "were"))
+    if args.quiet:
+        for job_id in ids:
+            print(printable(job_id))
+    elif single:
+        print("Job '%s' added to the queue." % printable(ids[0]))
+    else:
+        print("%s added to the queue." % counted(len(ids), "job"))
+    return 0
+
+
+def _requested(args, progress):
+    """The records to add, and the JobStream they come from, if any."""
+    ways = [args.job is not None, args.file is not None, args.words is not None]
+    if sum(ways) != 1:
+        raise UsageError("say what to add in one way: %s; or a file: queuectl enqueue --file JOBS" % _EXAMPLE)
+    if args.words is not None:
+        if not args.words:
+            raise UsageError("there is no command after --; write for example: queuectl enqueue --id job1 -- echo Hello")
+        return [_from_words(args)], None
+    if args.id is not None:
+        raise UsageError("--id goes with a command after --, as in: queuectl enqueue --id job1 -- echo Hello")
+    if args.job is not None and args.job != "-":
+        return _from_json(args.job)
+    path = args.file if args.job is None else "-"
+    try:
+        if path == "-":
+            source, content = "standard input", sys.stdin.buffer.read()
+        else:
+            source = path
+            with open(path, "rb") as file:
+                content = file.read()
+    except OSError as error:
+        raise UsageError("cannot read %s: %s" % (path, error.strerror)) from None
+    try:
+        records = JobStream(decode_utf8(content), source, progress)
+    except JsonError as error:
+        raise UsageError("%s, %s; nothing was added" % (source, error)) from None
+    return records, records
+
+
+def _from_words(args):
+    command = args.words[0]
+    if len(args.words) > 1:
+        command = quote_words(args.words)
+    return {"id": os.urandom(4).hex() if args.id is None else args.id, "command": command}
+
+
+def _options(args):
+    """The fields that options ask for; they hold for the jobs that do not name them themselves."""
+    fields = {"priority": args.priority, "timeout": args.timeout, "run_at": args.at, "delay": args.delay, "after": args.after,
+              "max_retries": args.max_retries, "backoff_base": args.backoff_base, "backoff_max": args.backoff_max, "cwd": args.cwd,
+              "runner": args.runner}
+    if args.cwd is not None:
+        fields["cwd"] = os.path.abspath(args.cwd)
+    if args.env:
+        fields["env"] = dict(_env_pair(text) for text in args.env)
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _env_pair(text):
+    name, equals, value = text.partition("=")
+    if not equals and name not in os.environ:
+        raise UsageError("--env %s: there is no such variable to copy; write --env %s=VALUE" % (name, name))
+    return name, value if equals else os.environ[name]
+
+
+def _without_ended(records, ended):
+    """The records of a job file but for those of jobs that have ended, whose ids go to the list `ended`."""
+    for record in records:
+        if type(record) is dict and record.get("state") in (COMPLETED, DEAD):
+            ended.append(record.get("id"))
+        else:
+            yield record
+
+
+def _with_options(records, options):
+    for record in records:
+        yield dict(options, **record) if options and type(record) is dict else record
+
+
+def _from_json(text):
+    try:
+        value = decode_json(text)
+    except JsonError as error:
+        raise UsageError("this is not JSON (%s); write %s" % (error, _EXAMPLE)) from None
+    if type(value) is not list:
+        return [value], None
+    records = JobStream(text, "the list of jobs")
+    return records, records
+
+
+def _current_folder():
+    try:
+        return os.getcwd()
+    except OSError:
+        raise QueueError("the current folder is gone; change to another one") from None
+
+
+def tell_of_nothing(job, kept):
+    """Say that there is no output, where there are only these Logs."""
+    since = " since it was brought back" if any(log.life is not None for log in kept) else ""
+    unrun = "" if job.attempts else "; it has not run yet" if not since else "; it has not run since"
+    others = "; 'queuectl logs %s --all' prints what other attempts wrote" % quote_words([job.id]) if kept else ""
+    notice("%r has written nothing%s%s%s" % (job.id, since, unrun, others))

@@ -1,0 +1,87 @@
+"""What a command needs of one home."""
+from __future__ import annotations
+
+import os
+import sys
+
+from core.errors import QueueError
+from core.settings import DEFAULTS, settings_from
+from core.strict_json import encode_json
+from helpers import printable, read_config
+from job_manager import JobManager
+
+
+class Home:
+    """One home, and what the commands need of it; each part is made when it is first asked for."""
+
+    def __init__(self, home):
+        self.home = home
+        self.config_path = os.path.join(home, "config.json")
+        self._jobs = None
+
+    def path(self, name):
+        """A path in the home."""
+        return os.path.join(self.home, name)
+
+    @property
+    def settings(self):
+        """The settings as config.json has them now. Keys that are none are kept, with a warning."""
+        record = read_config(self.config_path)
+        for key in record:
+            if key not in DEFAULTS._fields:
+                notice("%s: there is no setting %s; it is ignored" % (self.config_path, encode_json(key)))
+        return settings_from(record, self.config_path)
+
+    @property
+    def jobs(self):
+        """The JobManager of this home."""
+        if self._jobs is None:
+            self._refuse_links()
+            self._jobs = JobManager(self.home, self.settings, notice)
+        return self._jobs
+
+    @property
+    def workers(self):
+        """The WorkerManager of this home."""
+        from worker_manager import WorkerManager
+        self._refuse_links()
+        return WorkerManager(self.home, self.config_path)
+
+    def _refuse_links(self):
+        """Raise QueueError if a folder of ours is a link: root, who has more rights than those who can write the home, would change files
+        elsewhere for them."""
+        for name in ("run", "logs"):
+            if os.path.islink(self.path(name)):
+                raise QueueError("%s is a link, and must be a folder of its own: move it away (the home itself may be a link)"
+                                 % self.path(name))
+
+
+def notice(message):
+    """A remark for the user that is no error."""
+    sys.stderr.write("queuectl: %s\n" % printable(message))
+    sys.stderr.flush()
+
+
+def _own_job(queue):
+    """The job of this queue that this command is a part of, or None. Its variables alone do not tell: what a job has left in the background
+    keeps them, so that the job must still run under their token."""
+    token, home = os.environ.get("QUEUECTL_WORKER"), os.environ.get("QUEUECTL_HOME")
+    if not token or not home or not os.environ.get("QUEUECTL_JOB_ID") or not is_same_folder(home, queue.home):
+        return None
+    jobs = JobManager(queue.home, DEFAULTS, notice)  # config.json may be broken, which keeps nobody from stopping workers
+    return next((job for job in jobs.running() if job.worker == token), None)
+
+
+def is_same_folder(one, other):
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False
+
+
+def refuse_in_job(queue, what, way_out, waits_for=lambda job: True):
+    """Raise QueueError if this command is a part of a job of this queue, and `waits_for(job)`: it would never end. `way_out` says what
+    helps instead."""
+    job = _own_job(queue)
+    if job is not None and waits_for(job):
+        raise QueueError("%s inside of a job, here %r, would wait for ever for that job itself; %s" % (what, job.id, way_out))

@@ -1,0 +1,197 @@
+"""Looks over every file of a home and, when asked to, saves what can be saved of a broken job file.
+
+Nothing is ever dropped: before a file is repaired a byte copy is kept beside it, and what could not be read is named.
+"""
+from __future__ import annotations
+
+import os
+import re
+from collections import namedtuple
+
+from core.errors import QueueError
+from core.job import job_from_record
+from core.strict_json import decode_json, decode_json_at
+from core.system import remote_file_system
+from helpers import load_settings
+from storage.foreign import keep_beside
+from storage.layout import encode_line1
+
+# What was found about one file: its name, whether it is sound, a sentence, and whether `repair` can do something about it.
+Finding = namedtuple("Finding", "name sound text repairable")
+
+
+def examine(home, jobs, workers):
+    """Findings about config.json, jobs.json, dlq.json, logs and run, in that order. `jobs` and `workers` are the managers of the home."""
+    findings = [_examine_config(home), _examine_jobs(home, "jobs.json", jobs), _examine_jobs(home, "dlq.json", jobs),
+                _examine_folder(home, "logs", ".log", "%d logs"), _examine_run(home, workers)]
+    return [_examine_owner(home, finding.name) or finding for finding in findings]
+
+
+def _examine_owner(home, name):
+    """A Finding if a file, or one in a folder, belongs to another user than the home does, or, where that is root's, to another than this
+    user: it cannot be opened then by whom it should belong to. None if all is well, or the system knows no owners as numbers."""
+    path = os.path.join(home, name)
+    if not hasattr(os, "geteuid") or os.path.islink(path) or not os.path.exists(path):
+        return None
+    belongs = os.stat(home)
+    users = {belongs.st_uid} if belongs.st_uid else {0, os.geteuid()}
+    inside = [os.path.join(path, entry) for entry in os.listdir(path)] if os.path.isdir(path) and os.access(path, os.R_OK) else []
+    for strange in [path] + inside:
+        try:
+            stat = os.lstat(strange)
+        except OSError:
+            continue  # removed meanwhile
+        if stat.st_uid not in users and not (name == "config.json" and stat.st_mode & 0o004):  # an administrator's, for all to read
+            from shlex import quote
+            return Finding(name, False, "%s belongs to another user (uid %d) than the home; as root: chown -hR %d:%d %s"
+                           % (strange, stat.st_uid, belongs.st_uid, belongs.st_gid, quote(path)), False)
+    return None
+
+
+def _examine_config(home):
+    path = os.path.join(home, "config.json")
+    if not os.path.lexists(path):
+        return Finding("config.json", True, "is not there; the defaults hold", False)
+    try:
+        load_settings(path)
+    except QueueError as error:
+        return Finding("config.json", False, str(error), False)
+    return Finding("config.json", True, "is sound", False)
+
+
+def _examine_jobs(home, name, jobs):
+    path = os.path.join(home, name)
+    if not os.path.lexists(path):
+        return Finding(name, True, "is not there; it is made when it is needed", False)
+    try:
+        number, damage = jobs.examine(name)
+    except (QueueError, OSError) as error:
+        return Finding(name, False, str(error), os.path.isfile(path) and not os.path.islink(path))
+    if damage:
+        return Finding(name, False, damage, True)
+    return Finding(name, True, "is sound: %d job%s" % (number, "" if number == 1 else "s"), False)
+
+
+def _examine_folder(home, name, ending, text):
+    path = os.path.join(home, name)
+    if not os.path.lexists(path):
+        return Finding(name, True, "is not there; it is made when it is needed", False)
+    if os.path.islink(path) or not os.path.isdir(path):
+        return Finding(name, False, "%s must be a folder of its own: move away what is there" % path, False)
+    try:
+        names = [entry for entry in os.listdir(path) if entry.endswith(ending)]
+    except OSError as error:
+        return Finding(name, False, "%s cannot be read: %s" % (path, error.strerror), False)
+    for entry in names:
+        inside = os.path.join(path, entry)
+        if os.path.islink(inside) or (os.path.exists(inside) and not os.path.isfile(inside)):
+            return Finding(name, False, "%s is no file of ours: move it away" % inside, False)
+    return Finding(name, True, "is sound: " + text % len(names), False)
+
+
+def _examine_run(home, workers):
+    finding = _examine_folder(home, "run", ".json", "%d worker files")
+    remote = remote_file_system(home)
+    if finding.sound and remote:
+        return Finding("run", True, "is on a file system of another machine (%s), where locks may not hold; use the queue from one machine "
+                       "alone" % remote, False)
+    dead = len(workers.left_behind()) if finding.sound else 0
+    if dead:
+        return Finding("run", True, "holds %d file%s of worker processes that died; the next 'queuectl worker start' returns their jobs"
+                       % (dead, "" if dead == 1 else "s"), False)
+    return finding
+
+
+_TOKEN = re.compile(r'"(?:[^"\\\n]|\\.)*"|[{}]')
+_FAR = 1 << 20  # characters behind the start of a broken record in which its end is looked for
+
+
+def salvage(content):
+    """(the jobs that can be read in the bytes of a broken job file, what could not be read). The latter as sentences with lines."""
+    text = content.decode("utf-8", "surrogateescape")
+    saved, lost = [], []
+    end = 0
+    while True:
+        start = text.find("{", end)
+        _note_lost(text, end, len(text) if start < 0 else start, lost)
+        if start < 0:
+            return saved, _with_lines(text, lost)
+        following = _next_record(text, start)
+        job, length, faults = _job_in(text[start:following])
+        lost += [(start, fault.text) for fault in faults]
+        if job is None:
+            end = _end_of_broken(text, start, following)
+            _note_lost(text, start, end, lost)
+        else:
+            saved.append(job)
+            end = start + length
+
+
+def _next_record(text, start):
+    """Where the next record starts if each starts a line, as far in as the one at `start`; the end of the text if none does."""
+    line = text.rfind("\n", 0, start) + 1
+    before = text[line:start]
+    if before.strip(" \t"):
+        return len(text)  # it stands within a line
+    at = text.find("\n%s{" % before, start)
+    return len(text) if at < 0 else at + 1 + len(before)
+
+
+def _job_in(text):
+    """The job whose record a text starts with, how long that is, and what is wrong with the job; (None, 0, ()) if there is none. If only
+    line 1 of a record in our own layout can be read, it is a job that has not yet run."""
+    line1, newline, rest = text.partition("\n")
+    line2 = rest.partition("\n")[0]
+    for readable in (lambda: decode_json_at(text, 0),
+                     lambda: (decode_json(line1.rstrip(" ").rstrip(",") + "}"),
+                              len(line1) + len(newline) + (len(line2) if line2.startswith(" ") else 0))):
+        try:
+            record, length = readable()
+            faults: list = []
+            job = job_from_record(record, faults=faults)
+            encode_line1(job.fields())  # fails for bytes that are no text
+            return job, length, faults
+        except (QueueError, UnicodeEncodeError, AttributeError):
+            continue
+    return None, 0, ()
+
+
+def _end_of_broken(text, start, following):
+    """Where a record ends that cannot be read: at the brace that closes it, or where the next one starts a line."""
+    depth = 0
+    for token in _TOKEN.finditer(text, start, min(following, start + _FAR)):
+        depth += {"{": 1, "}": -1}.get(token.group(), 0)
+        if depth == 0:
+            return token.end()
+    if following < len(text):
+        return following
+    again = re.compile(r"\}\s*,\s*(?=\{)").search(text, start)
+    return again.end() if again else len(text)
+
+
+def _note_lost(text, start, end, lost):
+    left = text[start:end].strip(" \t\r\n,[]\0\ufeff")
+    if left:
+        lost.append((text.index(left, start), left))
+
+
+def _with_lines(text, lost):
+    """Sentences that name what was lost by its lines."""
+    sentences, line, position = [], 1, 0
+    for start, left in lost:
+        line += text.count("\n", position, start)
+        position = start
+        last = line + left.count("\n")
+        sentences.append("line%s: %s" % (" %d" % line if line == last else "s %d to %d" % (line, last), left[:120]))
+    return sentences
+
+
+def repair(path, jobs):
+    """Save what can be read of a broken job file: (the path of the byte copy of the original, how many jobs were saved, what was not).
+    Raises OSError, QueueError with the file as it was."""
+    with open(path, "rb") as file:
+        content = file.read()
+    copy = keep_beside(path, "broken", content)
+    saved, lost = salvage(content)
+    jobs.replace_broken(os.path.basename(path), saved, content)
+    return copy, len(saved), lost

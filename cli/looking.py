@@ -1,0 +1,251 @@
+"""Commands that look: list, show, status, stats, logs, wait, dlq list."""
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from cli.adding import tell_of_nothing
+from cli.context import notice, refuse_in_job
+from cli.terminal import (Follower, Progress, bar, bars, copy_to_stdout, counted, display_width, fit, get_width, is_terminal,
+                          knows_unicode, length, paint_state, print_json, print_json_array, showable, table, use_color, watch, when)
+from core.errors import QueueError, UsageError
+from core.job import COMPLETED, DEAD, PENDING, STATES
+from core.order import jobs_meant
+from core.strict_json import encode_json
+from core.times import format_time, parse_time
+from helpers import printable, printable_json
+
+_LOOK_AGAIN = 0.1  # seconds between two looks at a job that is waited for
+
+
+def _held_up_by(queue, own):
+    """The keys of the jobs that cannot end before this running one: itself, and those that come after it. While it runs it is meant by
+    all that name its id (`jobs_meant`), also by those that were added before it."""
+    keys, ids = {own.key}, {own.id}
+    later = list(queue.jobs.jobs((PENDING,), b', "after": '))
+    while True:
+        found = [job for job in later if job.key not in keys and not ids.isdisjoint(job.after)]
+        if not found:
+            return keys
+        keys.update(job.key for job in found)
+        ids.update(job.id for job in found)
+
+
+def cmd_list(args, queue):
+    """Show the jobs, or those that were asked for."""
+    jobs = queue.jobs.jobs(args.state)
+    if args.search is not None:
+        jobs = (job for job in jobs if args.search in job.command or args.search in job.id)
+    if args.sort is not None:
+        jobs = sorted(jobs, key=lambda job: (getattr(job, args.sort) is not None, getattr(job, args.sort)), reverse=args.reverse)
+    elif args.reverse:
+        jobs = reversed(list(jobs))
+    if args.limit is not None:
+        from itertools import islice
+        jobs = islice(jobs, args.limit)
+    if args.json:
+        print_json_array(job.to_dict() for job in jobs)
+    elif args.jsonl:
+        for job in jobs:
+            print(printable_json(encode_json(job.to_dict()), not knows_unicode()))
+    elif args.quiet:
+        for job in jobs:
+            print(printable(job.id))
+    else:
+        table(("ID", "STATE", "ATTEMPTS", "UPDATED", "COMMAND"),
+              ((job.id, job.state, str(job.attempts), when(job.updated_at, args.utc), job.command) for job in jobs),
+              use_color(os.environ, args.color))
+    return 0
+
+
+def cmd_show(args, queue):
+    """Print all of a job as JSON."""
+    found = queue.jobs.find(args.id)
+    if len(found) > 1:
+        notice("%d jobs have the id %r; this is the newest" % (len(found), args.id))
+    print_json(dict(found[-1].to_dict(), duration=found[-1].duration))
+    return 0
+
+
+def cmd_status(args, queue):
+    """Count the jobs in each state, and the workers."""
+    if args.json:
+        facts = _status(queue)
+        del facts["running_jobs"]
+        print_json(facts)
+    elif args.watch is not None:
+        watch(lambda: _status_lines(queue, args), args.watch)
+    else:
+        for line in _status_lines(queue, args):
+            print(line)
+    return 0
+
+
+def _status(queue):
+    """What `status` tells, as an object; `running_jobs` are Jobs."""
+    counts = queue.jobs.count()
+    running = queue.workers.running()
+    now = time.time()
+    ended, over = queue.jobs.ended_lately(now) if running else (0, 60.0)
+    rate = 60.0 * ended / over if ended else 0.0
+    left = counts["pending"] + counts["processing"]
+    return dict(counts, total=sum(counts.values()), workers=sum(worker.count for worker in running),
+                worker_processes=[worker.pid for worker in running], paused=queue.jobs.paused(), jobs_per_minute=round(rate, 1),
+                seconds_left=round(60.0 * left / rate) if rate and left else None, home=queue.home,
+                running_jobs=queue.jobs.running() if counts["processing"] else [])
+
+
+def _status_lines(queue, args):
+    """What `status` prints."""
+    facts = _status(queue)
+    color, window = use_color(os.environ, args.color), get_width() if is_terminal(sys.stdout) else 0
+    width = len(str(facts["total"]))
+    lines = []
+    for name in STATES + ("total",):
+        start = "%-10s  %*d" % (name, width, facts[name])
+        room = min(20, window - len(start) - 2)
+        bars_shown = "  " + bar(facts[name], facts["total"], room) if room > 0 and name != "total" else ""
+        lines.append(paint_state(_cut(start + bars_shown, window), name, color))
+    told = ["%-10s  %*d%s" % ("workers", width, facts["workers"], "  (pid %s)" % ", ".join(map(str, facts["worker_processes"]))
+                              if facts["workers"] else "")]
+    for job in facts["running_jobs"][:10]:
+        since = length(time.time() - parse_time(job.started_at or job.updated_at))
+        told.append("running     %s, for %s: %s" % (job.id, since, job.command))
+    if len(facts["running_jobs"]) > 10:
+        told.append("            and %d more" % (len(facts["running_jobs"]) - 10))
+    if facts["jobs_per_minute"]:
+        left = ", %s left at this rate" % length(facts["seconds_left"]) if facts["seconds_left"] else ""
+        told.append("speed       %g jobs a minute%s" % (facts["jobs_per_minute"], left))
+    if facts["paused"]:
+        told.append("paused      yes; 'queuectl resume' lets workers take jobs again")
+    told.append("home        %s" % queue.home)
+    return lines + [_cut(showable(line), window) for line in told]
+
+
+def _cut(line, window):
+    return fit(line, window).rstrip() if window and display_width(line) > window else line
+
+
+def cmd_stats(args, queue):
+    """Figures about the jobs that have ended."""
+    from cli.stats import figures
+    facts = figures(queue.jobs.jobs((COMPLETED, DEAD)), time.time())
+    if args.json:
+        print_json(facts)
+        return 0
+    if not facts["completed"] + facts["dead"]:
+        print("No job has ended yet.")
+        return 0
+    print("%-13s %.1f %%  (%d completed, %d dead)" % ("success", 100 * facts["success_rate"], facts["completed"], facts["dead"]))
+    print("%-13s %.2f a job" % ("attempts", facts["attempts_per_job"]))
+    for name, title in (("run_time", "run time"), ("waiting_time", "waiting time")):
+        if facts[name]["max"] is not None:
+            print("%-13s %s" % (title, "  ".join("%s %.2f s" % pair for pair in facts[name].items())))
+    most = max(facts["per_minute"])
+    if most:
+        print("ended in each of the last %d minutes, %d at the most:" % (len(facts["per_minute"]), most))
+        print("  " + bars(facts["per_minute"]))
+    return 0
+
+
+def cmd_logs(args, queue):
+    """Print what a job wrote, byte for byte."""
+    from storage.output import logs_of
+    job = queue.jobs.find(args.id)[-1] if args.id is not None else _latest(queue.jobs)
+    if args.follow and (args.attempt is not None or args.all):
+        raise UsageError("-f follows from the newest attempt on; it goes with neither --attempt nor --all")
+    if args.follow:
+        refuse_in_job(queue, "logs -f", "without -f it prints what there is so far", lambda own: job.key in _held_up_by(queue, own))
+        return _follow(args, queue, job)
+    logs = kept = logs_of(queue.home, job)
+    if not args.all:
+        wanted = job.attempts if args.attempt is None else args.attempt
+        logs = [log for log in kept if log.life is None and log.attempt == wanted]
+    if not logs:
+        tell_of_nothing(job, kept)
+    for log in logs:
+        if args.all:
+            life = "" if log.life is None else " before retry %d" % log.life
+            print("==> %s, attempt %d%s <==" % (printable(job.id), log.attempt, life))
+        copy_to_stdout(log.path, args.lines)
+    return 0
+
+
+def _follow(args, queue, job):
+    """Print what a job writes until it has ended: 0 if it completed, 1 if it died or is gone."""
+    from storage.output import log_path
+    attempt, lines, follower = 0, args.lines, None
+    while True:
+        now = queue.jobs.refresh(job)
+        for number in range(attempt or job.attempts, (now or job).attempts + 1):  # also those that began and ended meanwhile
+            if number and number != attempt:
+                if follower is not None:
+                    follower.copy()
+                    follower.close()
+                attempt, follower = number, Follower(log_path(queue.home, job, number))
+        if follower is not None:
+            follower.copy(lines)
+            lines = None
+        if now is None or now.state in (COMPLETED, DEAD):
+            return 0 if now is not None and now.state == COMPLETED else 1
+        job = now
+        time.sleep(_LOOK_AGAIN)
+
+
+def cmd_wait(args, queue):
+    """Wait until jobs have ended: 0 if all completed, 1 if some died, 124 if it took too long."""
+    deadline = None if args.timeout is None else time.monotonic() + args.timeout
+    since = format_time(time.time())
+    waiting = [job for of_one in queue.jobs.find_all(args.ids) for job in jobs_meant(of_one)]
+    if deadline is None:
+        refuse_in_job(queue, "wait" if args.ids else "wait without ids", "name jobs that do not come after it, or give a --timeout",
+                       lambda own: not args.ids or not _held_up_by(queue, own).isdisjoint(job.key for job in waiting))
+    _remind_of_workers(queue)
+    died, mark, left = False, None, 1
+    with Progress() as progress:
+        while True:
+            changed, mark = queue.jobs.changed_since(mark)
+            if changed and args.ids:
+                now = queue.jobs.refresh_all(waiting)
+                died = died or any(job is None or job.state == DEAD for job in now)
+                waiting = [job for job in now if job is not None and job.state not in (COMPLETED, DEAD)]
+                left = len(waiting)
+            elif changed:
+                counts = queue.jobs.count()
+                left = counts["pending"] + counts["processing"]
+            if not left:
+                break
+            progress.show(left)
+            if deadline is not None and time.monotonic() >= deadline:
+                progress.clear()
+                notice("%s still unfinished after %g s" % (counted(left, "job"), args.timeout))
+                return 124
+            time.sleep(_LOOK_AGAIN)
+    if not args.ids:
+        died = any(job.updated_at >= since for job in queue.jobs.jobs((DEAD,)) if job.updated_at)
+    return 1 if died else 0
+
+
+def _remind_of_workers(queue):
+    if is_terminal(sys.stderr) and not queue.workers.running():
+        notice("no worker is running; 'queuectl worker start' runs what is in the queue")
+
+
+def _latest(jobs):
+    latest = max((job for job in jobs.jobs() if job.started_at), key=lambda job: job.started_at, default=None)
+    if latest is None:
+        raise QueueError("no job has run yet; 'queuectl worker start' runs those in the queue")
+    return latest
+
+
+def cmd_dlq_list(args, queue):
+    """Show the dead jobs, and why they died."""
+    jobs = queue.jobs.dead()
+    if args.json:
+        print_json_array(job.to_dict() for job in jobs)
+        return 0
+    table(("ID", "ATTEMPTS", "FAILED", "REASON", "COMMAND"),
+          ((job.id, str(job.attempts), when(job.options.get("failed_at") or job.updated_at, args.utc), job.ending, job.command)
+           for job in jobs))
+    return 0

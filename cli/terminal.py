@@ -1,0 +1,318 @@
+"""Everything a person looks at: tables, colours, times as people say them. A pipe gets the same facts plain: tab-separated, nothing
+shortened, no colour. No text of a user's reaches either with its control characters raw.
+"""
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+from core.strict_json import encode_json
+from core.system import open_private, takes_escapes
+from core.times import parse_time
+from helpers import printable, printable_json
+
+_COLORS = {"pending": "33", "processing": "36", "completed": "32", "dead": "31"}
+_MEASURED_ROWS = 200  # rows looked at before the first is shown; the widths are theirs
+
+
+def get_width():
+    """Columns of the window."""
+    from shutil import get_terminal_size
+    return get_terminal_size().columns
+
+
+def bars(values):
+    """A small bar chart in one line, a column a value; in ASCII where stdout knows no other characters."""
+    steps = " ▁▂▃▄▅▆▇█" if knows_unicode() else " .:-=+*#@"
+    most = max(values) or 1
+    return "".join(steps[-(-value * 8 // most)] for value in values)
+
+
+def knows_unicode():
+    """Whether stdout can show all characters."""
+    return (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")
+
+
+def showable(text):
+    """A text without control characters, as stdout can show it: its width is known then."""
+    text = printable(text)
+    if knows_unicode() or text.isascii():
+        return text
+    return text.encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding)
+
+
+def is_terminal(stream):
+    """Whether a stream is a terminal. A closed one is none."""
+    try:
+        return stream.isatty()
+    except (AttributeError, ValueError):
+        return False
+
+
+def is_screen(stream):
+    """Whether a stream is a terminal that takes escape sequences."""
+    return is_terminal(stream) and takes_escapes(stream.fileno())
+
+
+def use_color(environ, wanted="auto"):
+    """Whether stdout takes colour: if it is wanted always, or if it is a terminal and nobody said NO_COLOR (no-color.org)."""
+    if wanted != "auto":
+        return wanted == "always"
+    return is_screen(sys.stdout) and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+
+
+def display_width(text):
+    """Columns that a text takes: two for a wide character, none for a combining one."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import category, east_asian_width
+    return sum(0 if category(char) in ("Mn", "Me", "Cf") else 2 if east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def fit(text, width):
+    """A text cut to `width` columns, its end replaced by `…` if it is longer, and padded with spaces to that width."""
+    if display_width(text) > width:
+        mark = "…" if knows_unicode() else "~"
+        while text and display_width(text) > width - 1:
+            text = text[:-max(1, (display_width(text) - width) // 2)]
+        text += mark if width > 0 else ""
+    return text + " " * (width - display_width(text))
+
+
+def age(moment, now):
+    """How long ago a time (as text) was, in the largest unit that fits: `12s ago`; "-" for none."""
+    if not moment:
+        return "-"
+    seconds = now - parse_time(moment)
+    return length(seconds) + " ago" if seconds >= 0 else "in " + length(-seconds)
+
+
+def length(seconds):
+    """A length of time in the largest unit that fits: `12s`, `5m`."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return "%d%s" % (seconds // size, unit)
+    return "%ds" % seconds
+
+
+def when(moment, utc=False):
+    """A time for a table's cell: how long ago on a terminal (unless `utc` is asked for), as it is in a pipe."""
+    return age(moment, time.time()) if is_terminal(sys.stdout) and not utc else moment or "-"
+
+
+def bar(part, whole, width=20):
+    """A bar of `width` columns, filled by part of whole; in ASCII where stdout knows no other characters."""
+    full, empty = ("█", "░") if knows_unicode() else ("#", ".")
+    filled = min(width, -(-width * part // whole)) if whole else 0
+    return full * filled + empty * (width - filled)
+
+
+def table(headers, rows, color=False):
+    """Print rows of texts under headers. The last column takes what the window leaves; a column STATE is coloured. In a pipe:
+    tab-separated, without headers, nothing shortened."""
+    state = headers.index("STATE") if color and "STATE" in headers else -1
+    if not is_terminal(sys.stdout):
+        for row in rows:
+            cells = [printable(cell) for cell in row]
+            if state >= 0:
+                cells[state] = paint_state(cells[state], row[state], color)
+            print("\t".join(cells))
+        return
+    from itertools import chain, islice
+    rows = iter(rows)
+    measured = [[showable(cell) for cell in row] for row in islice(rows, _MEASURED_ROWS)]
+    if not measured:
+        return
+    window = get_width()
+    widths = [max(display_width(row[place]) for row in [headers] + measured) for place in range(len(headers))]
+    widths[0] = min(widths[0], max(8, window // 3))
+    shown = list(range(len(headers)))
+    while len(shown) > 2 and sum(widths[place] + 2 for place in shown[:-1]) + 8 > window:
+        del shown[-2]  # a narrow window has no room for all
+    if len(shown) == 2:
+        widths[0] = min(widths[0], max(1, window - 6))
+    widths[-1] = max(1, window - sum(widths[place] + 2 for place in shown[:-1]))
+    for row in chain([headers], measured, ([showable(cell) for cell in row] for row in rows)):
+        cells = [fit(row[place], widths[place]) for place in shown]
+        if state in shown:
+            cells[shown.index(state)] = paint_state(cells[shown.index(state)], row[state], color)
+        print("  ".join(cells).rstrip())
+
+
+class Progress:
+    """A line on stderr that says how many jobs are left and how fast they go; on a terminal only, and gone when done."""
+
+    def __init__(self):
+        self._shown = is_screen(sys.stderr)
+        self._first = None
+        self._most = 0
+        self._last = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.clear()
+
+    def show(self, left):
+        """Say that so many are left."""
+        if not self._shown or left == self._last:
+            return
+        self._last = left
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (now, left)
+        self._most = max(self._most, left)
+        done = self._most - left
+        rate = (self._first[1] - left) / (now - self._first[0]) if now > self._first[0] and self._first[1] > left else 0
+        filled = 20 * done // self._most
+        self._write("[%s%s] %d of %d done%s" % ("#" * filled, "." * (20 - filled), done, self._most,
+                                                ", %.1f a second" % rate if rate else ""))
+
+    def say(self, text):
+        """Say something else."""
+        if self._shown:
+            self._last = text
+            self._write(text)
+
+    def _write(self, text):
+        width = os.get_terminal_size(sys.stderr.fileno()).columns or 80  # 0: a terminal that nobody gave a size
+        sys.stderr.write("\r\033[K" + text[:max(1, width - 1)])  # a line that wraps could not be taken back
+        sys.stderr.flush()
+
+    def clear(self):
+        """Leave nothing behind."""
+        if self._shown and self._last is not None:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()
+            self._last = None
+
+
+def paint(text, color):
+    """A text in a colour (an SGR number), or as it is for None."""
+    return "\033[%sm%s\033[0m" % (color, text) if color else text
+
+
+def paint_state(text, state, color):
+    """A text in the colour of a state, if colour is wanted."""
+    return paint(text, _COLORS.get(state)) if color else text
+
+
+def watch(lines, seconds):
+    """Show what `lines()` gives, again every so many seconds, in place, until Ctrl+C; the screen is then as it was. In a pipe: one after
+    another."""
+    import signal
+
+    def end(number, frame):
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
+    screen = is_screen(sys.stdout)
+    if screen:
+        sys.stdout.write("\033[?1049h\033[?25l")  # the other screen, no cursor
+    try:
+        while True:
+            shown = lines()
+            if screen:
+                from shutil import get_terminal_size
+                shown = shown[:max(1, get_terminal_size().lines - 1)]
+                sys.stdout.write("\033[H" + "".join(line + "\033[K\n" for line in shown) + "\033[J")
+            else:
+                sys.stdout.write("".join(line + "\n" for line in shown) + "\n")
+            sys.stdout.flush()
+            time.sleep(seconds)
+    except KeyboardInterrupt:
+        return
+    finally:
+        if screen:
+            sys.stdout.write("\033[?25h\033[?1049l")
+            sys.stdout.flush()
+
+
+def copy_to_stdout(path, lines=None):
+    """Write a file to stdout byte for byte, or its last lines alone."""
+    follower = Follower(path)
+    follower.copy(lines)
+    follower.close()
+
+
+class Follower:
+    """Writes a file to stdout byte for byte as it grows; never more than a piece of it in memory. A file that is replaced, or was
+    shortened, is written from its start; one that is not there yet has nothing."""
+
+    def __init__(self, path):
+        self._path = path
+        self._file = None
+
+    def copy(self, lines=None):
+        """Write what has come since the last time; at first, with `lines`, only so many last lines."""
+        try:
+            if self._file is None or os.stat(self._path).st_ino != os.fstat(self._file.fileno()).st_ino:
+                self._rest()
+                self.close()
+                self._file = os.fdopen(open_private(self._path, os.O_RDONLY), "rb")
+                if lines is not None:
+                    self._file.seek(_start_of_last(self._file, lines))
+        except FileNotFoundError:
+            pass  # it was removed, or is still to come
+        self._rest()
+
+    def _rest(self):
+        if self._file is None:
+            return
+        if os.fstat(self._file.fileno()).st_size < self._file.tell():
+            self._file.seek(0)
+        sys.stdout.flush()
+        while True:
+            piece = self._file.read(1 << 16)
+            if not piece:
+                break
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+
+    def close(self):
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _start_of_last(file, lines):
+    """Where the last so many lines of a file start. A newline at its very end closes the last line."""
+    position = file.seek(0, os.SEEK_END) - 1
+    while position > 0:
+        step = min(1 << 16, position)
+        position -= step
+        file.seek(position)
+        piece = file.read(step)
+        at = piece.rfind(b"\n")
+        while at >= 0:
+            lines -= 1
+            if lines == 0:
+                return position + at + 1
+            at = piece.rfind(b"\n", 0, at)
+    return 0
+
+
+def json_text(value):
+    """JSON as people read it."""
+    import json
+    return printable_json(json.dumps(value, indent=2, ensure_ascii=False), not knows_unicode())
+
+
+def print_json(value):
+    print(json_text(value))
+
+
+def print_json_array(records):
+    """A JSON array, an element a line, as they come."""
+    first, ascii_only = True, not knows_unicode()
+    for record in records:
+        sys.stdout.write(("[\n" if first else ",\n") + printable_json(encode_json(record), ascii_only))
+        first = False
+    print("[]" if first else "\n]")
+
+
+def counted(number, noun, plural="s"):
+    return "%d %s%s" % (number, noun, "" if number == 1 else plural)

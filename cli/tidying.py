@@ -1,0 +1,107 @@
+"""Commands that bring back, remove and mend: retry, purge, clean, reset, doctor."""
+from __future__ import annotations
+
+import time
+
+from cli.context import notice, refuse_in_job
+from cli.terminal import counted
+from core.errors import CorruptFile, QueueError, UsageError
+from core.settings import DEFAULTS
+from core.times import format_time
+from helpers import printable
+from job_manager import JobManager
+from storage.selection import Choice
+
+
+def _choice(args):
+    """Which jobs a command is about."""
+    every = getattr(args, "all", False)
+    if bool(args.ids) == every and hasattr(args, "all"):
+        raise UsageError("say which jobs: ids, or --all")
+    older = getattr(args, "older_than", None)
+    return Choice(args.ids or None, None if older is None else format_time(time.time() - older))
+
+
+def cmd_retry(args, queue):
+    """Bring dead jobs back into the queue."""
+    from storage.output import set_aside_logs
+    ids = queue.jobs.retry(_choice(args), time.time(), lambda jobs: set_aside_logs(queue.home, jobs))
+    if len(ids) == 1:
+        print("Job '%s' is back in the queue." % printable(ids[0]))
+    else:
+        print("%s back in the queue." % counted(len(ids), "job"))
+    return 0
+
+
+def _remove_output(queue, jobs):
+    from storage.output import remove_logs
+    remove_logs(queue.home, jobs)
+
+
+def _removed(queue, jobs):
+    print("Removed %s." % counted(len(jobs), "job"))
+    try:
+        _remove_output(queue, jobs)
+    except OSError as error:
+        raise QueueError("the jobs are removed, but not all of their output: %s: %s" % (error.filename, error.strerror)) from None
+    return 0
+
+
+def cmd_dlq_purge(args, queue):
+    """Remove dead jobs for good."""
+    return _removed(queue, queue.jobs.purge(_choice(args), lambda jobs: _remove_output(queue, jobs)))
+
+
+def cmd_clean(args, queue):
+    """Remove finished jobs and their output."""
+    return _removed(queue, queue.jobs.clean(args.state, _choice(args), lambda jobs: _remove_output(queue, jobs)))
+
+
+def cmd_reset(args, queue):
+    """Remove all jobs, the dead letter queue and all output."""
+    if not args.yes:
+        raise UsageError("reset removes all jobs, the dead letter queue and all output; say so with: queuectl reset --yes")
+    refuse_in_job(queue, "reset", "it needs all workers to have ended; call it from outside of a job")
+    queue.workers.refuse_if_running("reset")
+    queue.jobs.reset()
+    from shutil import rmtree
+    rmtree(queue.path("logs"), ignore_errors=True)
+    print("Removed all jobs.")
+    return 0
+
+
+def cmd_doctor(args, queue):
+    """Look over every file; with --repair, save what can be read of a broken job file."""
+    from cli import doctor
+    from worker_manager import WorkerManager
+    jobs = JobManager(queue.home, DEFAULTS, notice)  # config.json may be what is broken
+    code = 0
+    for finding in doctor.examine(queue.home, jobs, WorkerManager(queue.home, queue.config_path)):
+        if finding.sound:
+            print(printable("%s %s" % (finding.name, finding.text)))
+        elif args.repair and finding.repairable:
+            code = _repair(finding, queue, jobs) or code
+        else:
+            code = 1
+            print(printable("%s: %s" % (finding.name, finding.text)))
+    return code
+
+
+def _repair(finding, queue, jobs):
+    """Repair one job file: 0 if nothing of it was lost."""
+    from cli import doctor
+    try:
+        try:
+            jobs.tidy(finding.name)
+            jobs.examine(finding.name)
+            print(printable("%s: mended; before, %s" % (finding.name, finding.text)))
+            return 0
+        except CorruptFile:
+            copy, saved, lost = doctor.repair(queue.path(finding.name), jobs)
+    except (QueueError, OSError) as error:
+        print(printable("%s: cannot be repaired: %s" % (finding.name, error)))
+        return 1
+    print(printable("%s: saved %s; the file as it was is %s" % (finding.name, counted(saved, "job"), copy)))
+    for sentence in lost:
+        print(printable("%s: could not read %s" % (finding.name, sentence)))
+    return 1 if lost else 0

@@ -1,0 +1,333 @@
+"""A job: its states, what makes one valid, and the rules that decide what becomes of it. No I/O in here.
+
+    pending -> processing -> completed, or back to pending (a retry, a worker that died), or dead (in the dead letter queue)
+
+A job never changes: each rule takes a Job and gives back another one.
+"""
+from __future__ import annotations
+
+import re
+from collections import namedtuple
+from functools import lru_cache
+
+from core.errors import InvalidJob
+from core.settings import check_value, setting_named
+from core.strict_json import encode_json
+from core.system import MAX_COMMAND
+from core.times import format_time, parse_duration, parse_time
+
+STATES = ("pending", "processing", "completed", "dead")
+
+# The names of the columns that tell where a job stands, in the order in which they are stored.
+COLUMN_NAMES = ("state", "attempts", "exit_code", "reason", "run_at", "started_at", "updated_at", "worker")
+
+PENDING, PROCESSING, COMPLETED, DEAD = STATES
+
+BETWEEN_ATTEMPTS = "failed"  # what other programs call a job that is pending again after an attempt that failed
+
+# Why an attempt failed, in one word; the exit code says the rest.
+FAILED = "failed"  # the command exited with another code than 0
+KILLED = "killed"  # a signal ended it: exit code 128 + signal
+LOST = "lost"  # its worker died while it ran
+UNSTARTABLE = "unstartable"  # the system refused to start it
+TIMEOUT = "timeout"  # it ran for longer than it may
+CANCELLED = "cancelled"  # someone did not want it any more
+DEPENDENCY = "dependency"  # a job that it was to run after is dead or gone
+
+MAX_ID = 200
+MAX_ATTEMPTS = 9999999
+MAX_PRIORITY = 1000000
+MAX_TEXT = 131071  # bytes of a command, or of a variable with its name: MAX_ARG_STRLEN of Linux, execve(2), without the NUL
+# Compiled when they are first used: `enqueue` needs none of them.
+_CONTROL = "[\x00-\x1f\x7f-\x9f\u2028\u2029]"
+_WORD = r"[a-z][a-z_-]{0,13}\Z"
+_TOKEN = r"[0-9A-Za-z-]{1,26}\Z"
+_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}Z\Z"
+
+# How an attempt ended: an exit code (None if there is none) and a reason (None if it succeeded).
+Outcome = namedtuple("Outcome", "exit_code reason")
+
+
+class Job(namedtuple("Job", "id command created_at options state attempts exit_code reason run_at started_at updated_at worker place")):
+    """A job. `options` holds all other fields of its line 1, the user's own included. Times are texts as `format_time` makes them.
+    `place` says where its line 2 was last seen; it is a hint, and the worker token decides."""
+
+    __slots__ = ()
+
+    def fields(self):
+        """What line 1 of its record holds."""
+        return dict(id=self.id, command=self.command, created_at=self.created_at, **self.options)
+
+    def standing(self):
+        """What line 2 of its record holds: the values of COLUMNS, in order."""
+        return self[4:-1]
+
+    def standing_as(self, *standing):
+        """The job with other values of COLUMNS."""
+        return Job._make(self[:4] + standing + self[-1:])
+
+    def to_dict(self):
+        """All of the job, as `show` prints it."""
+        return dict(self.fields(), **dict(zip(COLUMN_NAMES, self.standing())))
+
+    @property
+    def key(self):
+        """What tells this job from every other one, also from those with the same id."""
+        return (self.id, self.created_at)
+
+    @property
+    def priority(self):
+        """Higher ones run first."""
+        value = self.options.get("priority")
+        return value if type(value) is int else 0
+
+    @property
+    def after(self):
+        """The ids of the jobs that must be completed first."""
+        value = self.options.get("after")
+        return value if value and _check_after(value) is None else ()
+
+    @property
+    def duration(self):
+        """How long its last attempt took, in seconds; None if it has not ended."""
+        if self.started_at is None or self.updated_at is None or self.state == PROCESSING or not self.attempts:
+            return None
+        return round(parse_time(self.updated_at) - parse_time(self.started_at), 6)
+
+    @property
+    def digest(self):
+        """16 hexadecimal digits that stand for the key where a text of the user's would not do: in file names, in worker files."""
+        import hashlib
+        return hashlib.blake2b(("%s\n%s" % (self.created_at, self.id)).encode("utf-8"), digest_size=8).hexdigest()
+
+    @property
+    def ending(self):
+        """How its last attempt ended, for people; "" while there is nothing to say."""
+        if self.reason == LOST:
+            return "its worker died"
+        if self.reason == KILLED and self.exit_code:
+            return "killed by signal %d" % (self.exit_code - 128)
+        if self.reason in (None, FAILED):
+            return "" if self.exit_code is None else "exit code %d" % self.exit_code
+        if self.reason == TIMEOUT:
+            limit = self.options.get("timed_out_after") or self.options.get("timeout")
+            return "timed out" + (" after %g s" % limit if limit and type(limit) in (int, float) else "")
+        if self.reason == DEPENDENCY:
+            return str(self.options.get("died_of") or "a job before it is dead or gone")
+        return {UNSTARTABLE: "could not be started"}.get(self.reason, self.reason)
+
+
+def _text(value):
+    """A number as text, as people write ids."""
+    return str(value) if type(value) in (int, float) else value
+
+
+def check_fields(record, options=True):
+    """Raise InvalidJob unless the fields that say what a job is (line 1) are usable; without `options` id and command alone are looked
+    at. `record` has them, or lacks them."""
+    job_id, command = _text(record.get("id")), record.get("command")
+    for name, value in (("id", job_id), ("command", command)):
+        if value is None:
+            raise InvalidJob("the field \"%s\" is missing; a job looks like {\"id\": \"job1\", \"command\": \"echo Hello\"}" % name)
+        if type(value) is not str:
+            raise InvalidJob("\"%s\" must be a text, not %s" % (name, encode_json(value)[:60]))
+    if not 0 < len(job_id) <= MAX_ID:
+        raise InvalidJob("\"id\" must have 1 to %d characters, not %d" % (MAX_ID, len(job_id)))
+    if not job_id.isprintable() and re.search(_CONTROL, job_id):
+        raise InvalidJob("\"id\" must not contain control characters")
+    if not command.strip():
+        raise InvalidJob("\"command\" must not be empty")
+    if "\0" in command:
+        raise InvalidJob("\"command\" must not contain a NUL character")
+    if options:
+        for fault in option_faults(record):
+            raise InvalidJob(fault)
+
+
+def option_faults(record):
+    """What is wrong with each of these fields that mean something to us besides id and command, as sentences."""
+    for name, value in record.items():
+        if name in OPTION_CHECKS and value is not None:
+            fault = OPTION_CHECKS[name](value)
+            if fault:
+                yield "\"%s\" %s, not %s" % (name, fault, encode_json(value)[:60])
+
+
+def _check_cwd(value):
+    return "must be a folder's path" if type(value) is not str or not value or "\0" in value else None
+
+
+def _check_after(value):
+    fits = type(value) is list and value and all(type(job_id) is str and 0 < len(job_id) <= MAX_ID for job_id in value)
+    return None if fits else "must be a list of ids, like [\"job1\"]"
+
+
+def _check_env(value):
+    fits = type(value) is dict and all(name and "=" not in name and "\0" not in name and type(text) is str and "\0" not in text
+                                       for name, text in value.items())
+    return None if fits else "must be an object of texts, like {\"NAME\": \"value\"}"
+
+
+def _as_setting(name):
+    setting = setting_named(name)
+    return lambda value: check_value(value, setting.type, setting.low, setting.high)
+
+
+# The fields of line 1 that mean something to us, besides id and command; any other one is the user's own.
+OPTION_CHECKS = {"cwd": _check_cwd, "after": _check_after, "env": _check_env,
+            "priority": lambda value: check_value(value, int, -MAX_PRIORITY, MAX_PRIORITY),
+            **{name: _as_setting(name) for name in ("timeout", "max_retries", "backoff_base", "backoff_max", "runner")}}
+
+
+def new_job_fields(record, cwd):
+    """Line 1 of a new job without its created_at, from what the user asked for. Raises InvalidJob.
+
+    What tells where a job stands (state, attempts, times, …) is dropped, so that the output of `show` can be enqueued again, and so
+    are `run_at` and `delay`: see `first_run_at`. `cwd` is the folder it runs in unless it names one.
+    """
+    if type(record) is not dict:
+        raise InvalidJob("a job must be an object like {\"id\": \"job1\", \"command\": \"echo Hello\"}, not %s"
+                         % encode_json(record)[:60])
+    check_fields(record)
+    if MAX_COMMAND is not None:
+        command = record["command"]
+        if len(command.encode("utf-16-le", "replace")) > 2 * MAX_COMMAND:
+            raise InvalidJob("\"command\" must have %d characters at the most, which is what cmd.exe takes; put it into a file"
+                             % MAX_COMMAND)
+        if "\n" in command.strip() or "\r" in command.strip():
+            raise InvalidJob("\"command\" must be one line, since cmd.exe runs only the first; put it into a file, or join lines by &")
+    if len(record["command"]) > MAX_TEXT // 4 or record.get("env"):
+        _check_lengths(record)
+    fields = {"id": _text(record["id"]), "command": record["command"]}
+    for name, value in record.items():
+        if name not in fields and name not in _NOT_KEPT:
+            fields[name] = value
+    if fields.get("cwd") is None:
+        fields["cwd"] = cwd
+    return fields
+
+
+def _check_lengths(record):
+    """Raise InvalidJob if no system would start a new job's command since a text of it is too long."""
+    too_long = "%s must be shorter than 128 KiB, which is what the system takes; put it into a file"
+    if _is_too_long(record["command"]):
+        raise InvalidJob(too_long % "\"command\"")
+    for name, value in (record.get("env") or {}).items():
+        if _is_too_long("%s=%s" % (name, value)):
+            raise InvalidJob(too_long % ("the variable %s in \"env\"" % name))
+
+
+def _is_too_long(text):
+    return len(text.encode("utf-8", "surrogatepass")) > MAX_TEXT
+
+
+_NOT_KEPT = frozenset(COLUMN_NAMES + ("created_at", "delay", "duration"))
+
+
+def first_run_at(record, now):
+    """When a new job may run, as a text, or None for at any time: `run_at`, a time, or `delay`, a length of time. Raises InvalidJob."""
+    delay, run_at = record.get("delay"), record.get("run_at")
+    if delay is None:
+        return None if run_at is None else _time("run_at", run_at)
+    if run_at is not None:
+        raise InvalidJob("\"delay\" and \"run_at\" cannot both be given")
+    try:
+        return format_time(now + parse_duration(str(delay) if type(delay) in (int, float, str) else ""))
+    except (ValueError, OverflowError):
+        raise InvalidJob("\"delay\" must be a length of time like 90, \"10s\", \"5m\", \"2h\" or \"1d\", not %s"
+                         % encode_json(delay)[:60]) from None
+
+
+@lru_cache(maxsize=64)
+def _is_day(text):
+    try:
+        parse_time(text + "T00:00:00Z")
+    except ValueError:
+        return False
+    return True
+
+
+def _time(name, value, zone=""):
+    """A time as `format_time` makes it; `zone` is the one of a time that names none. Raises InvalidJob."""
+    if type(value) is str:
+        if re.match(_TIME, value) and _is_day(value[:10]):
+            return value
+        for text in (value, value + zone):
+            try:
+                return format_time(parse_time(text))
+            except ValueError:
+                continue
+    raise InvalidJob("\"%s\" must be a time like \"2026-11-24T02:09:06Z\", not %s" % (name, encode_json(value)[:60]))
+
+
+def _stored_time(name, value):
+    """A time of a job file, where one without a zone is UTC, as other programs write it."""
+    return _time(name, value, "Z")
+
+
+def _integer(name, value, low, high):
+    if type(value) is not int or not low <= value <= high:
+        raise InvalidJob("\"%s\" must be a whole number between %d and %d, not %s" % (name, low, high, encode_json(value)[:60]))
+    return value
+
+
+def _word(name, value, pattern):
+    if type(value) is not str or not re.match(pattern, value):
+        raise InvalidJob("\"%s\" must be one short word, not %s" % (name, encode_json(value)[:60]))
+    return value
+
+
+# What was wrong with an optional field of a job: a sentence that names the field, and whether its value is not kept.
+Fault = namedtuple("Fault", "id text dropped")
+
+
+def job_from_record(record, place=0, faults=None, typed=True):
+    """The Job that a record of a job file holds, with the defaults for fields that are missing. Raises InvalidJob.
+
+    A record that was typed by hand may lack everything but id and command; its created_at is "" then. With `faults`, a list, what is
+    wrong with an optional field is added there as a Fault and is no reason to refuse the record: an option stays as it is, and the job
+    cannot be started; what line 2 cannot hold is left out, and the job is dead if it is not known when it may run. (Unless nobody has
+    `typed` that line: then it is damaged.)
+    """
+    check_fields(record, options=faults is None)
+    record = dict(record, id=_text(record["id"]))
+    if faults is not None:
+        faults += [Fault(record["id"], text + ", so that it cannot run", False) for text in option_faults(record)]
+    state = record.get("state")
+    record["state"] = PENDING if state is None or state == BETWEEN_ATTEMPTS else state
+    if record["state"] not in STATES:
+        raise InvalidJob("\"state\" must be one of %s, not %s" % (", ".join(STATES), encode_json(state)[:60]))
+    for name, check in _CHECKS:
+        value = record.get(name)
+        try:
+            record[name] = None if value is None else check(name, value)
+        except InvalidJob as error:
+            if faults is None or not typed:
+                raise
+            record[name] = None
+            _note_fault(record, name, str(error), faults)
+    record["attempts"] = record["attempts"] or 0
+    record["created_at"] = record["created_at"] or ""
+    return job_from_checked(record, place)
+
+
+def _note_fault(record, name, text, faults):
+    """Add a Fault for a value that line 2 cannot hold."""
+    dies = name == "run_at" and record["state"] in (PENDING, PROCESSING)
+    if dies:
+        record.update(state=DEAD, reason=UNSTARTABLE, worker=None)
+    faults.append(Fault(record["id"], text + (", so that it is dead" if dies else ", and is left out"), True))
+
+
+def job_from_checked(record, place=0):
+    """The Job that a record holds whose fields are all there and were checked: one of a file in our own layout. Takes the record over."""
+    take = record.pop
+    return Job(take("id"), take("command"), take("created_at"), record, take("state"), take("attempts"), take("exit_code"),
+               take("reason"), take("run_at"), take("started_at"), take("updated_at"), take("worker"), place)
+
+
+_CHECKS = (("attempts", lambda name, value: _integer(name, value, 0, MAX_ATTEMPTS)),
+           ("exit_code", lambda name, value: _integer(name, value, -2 ** 31, 2 ** 32 - 1)),
+           ("reason", lambda name, value: _word(name, value, _WORD)),
+           ("worker", lambda name, value: _word(name, value, _TOKEN)),
+           ("created_at", _stored_time), ("started_at", _stored_time), ("updated_at", _stored_time), ("run_at", _stored_time))

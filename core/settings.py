@@ -1,0 +1,106 @@
+"""The table of settings: name, type, default, range, meaning. Validation, `config`, the defaults and the README's table come from it."""
+from __future__ import annotations
+
+from collections import namedtuple
+
+from core.errors import InvalidSettings, UsageError
+from core.strict_json import decode_json, encode_json
+from core.system import ESCAPE
+
+MIN_TIMEOUT, MAX_TIMEOUT = 0.001, 31536000  # seconds
+
+Setting = namedtuple("Setting", "name type default low high unit meaning")
+
+# The one table: validation, `config`, the defaults and the README's table all come from here.
+SETTINGS = (
+    Setting("max_retries", int, 3, 0, 1000000, "", "how often a failed job is tried again before it goes to the dead letter queue"),
+    Setting("backoff_base", float, 2, 0, 1000000, "", "the wait before retry N is backoff_base ** N seconds: 2, 4, 8"),
+    Setting("backoff_max", float, 3600, 0, 31536000, "seconds", "no wait between two attempts is longer than this"),
+    Setting("retry_in_place", bool, True, None, None, "", "a worker waits with a failed job and runs it again before any other; "
+            "false: it takes other jobs meanwhile"),
+    Setting("poll_interval", float, 1.0, 0.01, 3600, "seconds", "how often an idle worker looks for a job"),
+    Setting("timeout", float, None, MIN_TIMEOUT, MAX_TIMEOUT, "seconds",
+            "an attempt that runs for longer is ended, and has failed; null: no limit"),
+    Setting("kill_grace", float, 5, 0, 3600, "seconds", "the time between TERM and KILL when a process tree is ended"),
+    Setting("save_output", bool, True, None, None, "", "what a job writes is kept in logs/; false: it is thrown away"),
+    Setting("max_output", int, 10485760, 1024, 1 << 40, "bytes", "the log of an attempt that grows beyond this keeps only its last part"),
+    Setting("unique_ids", bool, False, None, None, "", "a job is refused whose id is in the queue already"),
+    Setting("fsync", bool, True, None, None, "", "what is said to be stored survives a power cut; false: a crash of the machine may "
+            "lose the last half minute or more"),
+    Setting("runner", list, None, None, None, "", "a list of words put before each job's command: it is run as RUNNER… sh -c COMMAND; "
+            "{id}, {attempt} and {cwd} in them are filled in; null: none"),
+    Setting("on_finish", str, None, None, None, "", "a command that a worker runs when a job is completed or dead; "
+            "what it says is in the worker's log, and it is ended after 60 s; null: none"),
+)
+Settings = namedtuple("Settings", ("max_retries", "backoff_base", "backoff_max", "retry_in_place", "poll_interval", "timeout", "kill_grace",
+                                   "save_output", "max_output", "unique_ids", "fsync", "runner", "on_finish"))  # in this order
+DEFAULTS = Settings(*[setting.default for setting in SETTINGS])
+_TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list: "a list of texts like [\"srun\"]"}
+
+
+def setting_named(key):
+    """The setting of that name; `max-retries` and `max_retries` are the same. Raises InvalidSettings."""
+    name = key.replace("-", "_")
+    for setting in SETTINGS:
+        if setting.name == name:
+            return setting
+    raise InvalidSettings("there is no setting %r%s ('queuectl config' lists them)" % (key, did_you_mean(name, Settings._fields)))
+
+
+def did_you_mean(word, known):
+    """`", did you mean 'x'?"` if a known word is near, else nothing."""
+    from difflib import get_close_matches
+    near = get_close_matches(word, known, 1)
+    return ", did you mean %r?" % near[0] if near else ""
+
+
+def check_value(value, kind, low, high):
+    """What is wrong with a value of a kind, as a phrase ("must be …"), or None if it fits. `high` is included."""
+    if type(value) is not kind and not (kind is float and type(value) is int):
+        return "must be %s" % _TYPE_NAMES[kind]
+    if low is not None and not low <= value <= high:
+        return "must be between %s and %s" % (low, high)
+    if kind is list and (value[:1] == [""] or not all(type(word) is str and "\0" not in word for word in value)):
+        return "must be %s" % _TYPE_NAMES[kind]
+    return None
+
+
+def split_words(text):
+    """The words of a command line, split as a shell does (on Windows a backslash is a letter), or those of a JSON list. Raises
+    UsageError."""
+    from shlex import shlex
+    if text.lstrip().startswith("["):
+        return decode_json(text)
+    lexer = shlex(text, posix=True)
+    lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", ESCAPE
+    try:
+        return list(lexer)
+    except ValueError as error:
+        raise UsageError("cannot split %s into words: %s" % (encode_json(text), str(error).lower())) from None
+
+
+def check_setting(setting, value):
+    """The value, if it fits its setting; null fits those that have no default. Raises InvalidSettings."""
+    if value is None and setting.default is None:
+        return None
+    fault = check_value(value, setting.type, setting.low, setting.high)
+    if fault:
+        raise InvalidSettings("%s %s, not %s" % (setting.name, fault, encode_json(value)))
+    return value
+
+
+def settings_from(record, path):
+    """Settings of a config.json's object, the defaults for what it does not name. Raises InvalidSettings."""
+    values = DEFAULTS._asdict()
+    for setting in SETTINGS:
+        if setting.name in record:
+            try:
+                values[setting.name] = check_setting(setting, record[setting.name])
+            except InvalidSettings as error:
+                raise InvalidSettings("%s: %s" % (path, error)) from None
+    return Settings(**values)
+
+
+def unknown_settings(record):
+    """The keys of a config.json's object that are no setting; they are kept, and worth a warning."""
+    return [key for key in record if key not in Settings._fields]

@@ -1,0 +1,142 @@
+"""Strict JSON: what RFC 8259 takes and nothing else, with the line and column of a fault."""
+from __future__ import annotations
+
+import json
+
+from core.errors import JsonError
+
+
+class _Refused(ValueError):
+    """Raised inside the decoder, which does not say where it stands: `literal` is the number or constant that it does not take; None for
+    a key that its object has already."""
+
+    def __init__(self, what, literal=None):
+        super().__init__(what)
+        self.literal = literal
+
+
+def _place_of(text, position, literal):
+    """Where a number or constant stands as a value, or, for None, a key for the second time in its object, or else the first half of a
+    surrogate pair; the start if nowhere."""
+    import re
+    keys = []
+    for token in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[\]{}]|[^\s\[\]{},:"]+', text[position:]):
+        word = token.group()
+        if word in "[{":
+            keys.append(set())
+        elif word in "]}":
+            keys = keys[:-1]
+        elif word[0] != '"':
+            if literal is not None and word.startswith(literal):
+                return position + token.start()
+        elif literal is None:
+            for escape in re.finditer(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD][89a-fA-F]..|\\.", word):
+                if len(escape.group()) == 6:
+                    return position + token.start() + escape.start()
+            end = skip_whitespace(text, position + token.end())
+            if keys and text[end:end + 1] == ":":
+                if json.loads(word) in keys[-1]:
+                    return position + token.start()
+                keys[-1].add(json.loads(word))
+    return position
+
+
+MAX_DIGITS = 1000
+MAX_DEPTH = 100  # far from where any version of Python gives up, since what one reads another one must write
+
+
+def _strict_object(pairs):
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        seen = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise _Refused("the key %s appears twice" % json.dumps(key))
+            seen.add(key)
+    return record
+
+
+def _strict_int(literal):
+    if len(literal) > MAX_DIGITS:
+        raise _Refused("a number of more than %d digits" % MAX_DIGITS, literal)
+    return int(literal)
+
+
+def _strict_float(literal):
+    number = float(literal)
+    if number in (float("inf"), float("-inf")):
+        raise _Refused("the number %s is too large" % literal[:40], literal)
+    return number
+
+
+def _strict_constant(literal):
+    raise _Refused("%s is not JSON" % literal, literal)
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_strict_object, parse_int=_strict_int, parse_float=_strict_float,
+                            parse_constant=_strict_constant)
+encode_json = json.JSONEncoder(ensure_ascii=False).encode
+_WHITESPACE = " \t\n\r"
+
+
+def skip_whitespace(text, position):
+    """The first position from `position` on that holds no JSON whitespace (the length of the text if none does)."""
+    while text[position:position + 1] in _WHITESPACE and position < len(text):
+        position += 1
+    return position
+
+
+def _is_deeper(value, levels):
+    """Whether a value has more than so many arrays and objects inside each other."""
+    layer = [value]
+    for _ in range(levels):
+        layer = [inner for outer in layer if type(outer) in (list, dict)
+                 for inner in (outer.values() if type(outer) is dict else outer)]
+    return any(type(value) in (list, dict) for value in layer)
+
+
+def decode_json_at(text, position):
+    """The JSON value that starts at `position`, and the position after it.
+
+    Raises JsonError also for what Python's decoder lets pass or answers otherwise: duplicate keys, NaN and Infinity, numbers
+    out of range or endless, a text nested too deeply, and escapes of a lone surrogate, which no file can hold.
+    """
+    try:
+        value, end = _decoder.raw_decode(text, position)
+    except json.JSONDecodeError as error:
+        raise JsonError(error.msg[:1].lower() + error.msg[1:], text, error.pos) from None
+    except _Refused as error:
+        raise JsonError(str(error), text, _place_of(text, position, error.literal)) from None
+    except RecursionError:
+        raise JsonError("nested more than %d levels deep" % MAX_DEPTH, text, position) from None
+    brackets = text.count("[", position, end) + text.count("{", position, end)
+    if brackets > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+        raise JsonError("nested more than %d levels deep" % MAX_DEPTH, text, position)
+    if text.find("\\u", position, end) >= 0:
+        try:
+            encode_json(value).encode("utf-8")
+        except UnicodeEncodeError as error:
+            half = "\\u%04x" % ord(error.object[error.start])
+            raise JsonError("%s is half of a surrogate pair" % half, text, _place_of(text, position, None)) from None
+    return value, end
+
+
+def decode_json(text):
+    """The one JSON value that a text holds. Raises JsonError, as `decode_json_at` does."""
+    start = skip_whitespace(text, 0)
+    value, end = decode_json_at(text, start)
+    end = skip_whitespace(text, end)
+    if end != len(text):
+        raise JsonError("extra text after the end", text, end)
+    return value
+
+
+def decode_utf8(content):
+    """Bytes as text, without a byte order mark. Raises JsonError with the place of the first byte that is not UTF-8."""
+    if content.startswith(b"\xef\xbb\xbf"):
+        content = content[3:]
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = content[:error.start].decode("utf-8", "replace")
+        raise JsonError("byte 0x%02x is not UTF-8" % content[error.start], before, len(before)) from None

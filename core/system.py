@@ -1,0 +1,438 @@
+"""What operating systems do each in its own way: files, locks, terminals and the shell. With `process_tree`, where processes are started
+and ended, it is the only place that asks which system this is; all others ask for what there is.
+
+It uses no other module, and knows nothing of jobs or queues. It must stay cheap to import.
+"""
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+import time
+from functools import lru_cache
+
+WINDOWS = os.name == "nt"
+O_BINARY = getattr(os, "O_BINARY", 0)  # Windows would write "\r\n" for "\n" without it
+O_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+OPEN_FILES_MOVE = not WINDOWS  # whether a file that someone has open can be renamed, replaced and removed
+EDITOR = "notepad" if WINDOWS else "vi"  # for those who name none
+ESCAPE = "" if WINDOWS else "\\"  # in a command line that is split into words
+
+
+def open_private(path, flags):
+    """A descriptor of `path`, binary, not inherited, never through a symbolic link; a file it creates is its owner's alone (0600).
+
+    Its owner is the user who runs this; if that is root, the owner of the folder. Raises OSError.
+    """
+    flags |= O_BINARY | O_NOFOLLOW
+    if not flags & os.O_CREAT or not _is_root():
+        return os.open(path, flags, 0o600)
+    while True:
+        try:
+            descriptor = os.open(path, flags | os.O_EXCL, 0o600)
+        except FileExistsError:  # and so it is given to nobody: it might be a hard link to a file that is root's for a reason
+            if flags & os.O_EXCL:
+                raise
+            try:
+                return os.open(path, flags & ~os.O_CREAT)
+            except FileNotFoundError:
+                continue  # removed meanwhile
+        _give_to_owner_of(os.path.dirname(path), descriptor)
+        return descriptor
+
+
+def _is_root():
+    return not WINDOWS and os.geteuid() == 0
+
+
+def _give_to_owner_of(folder, descriptor):
+    """Give what root has just made to the owner of the folder that it is in, or `sudo` in a user's home would lock the user out."""
+    try:
+        owner = os.stat(folder or ".")
+        if not WINDOWS and owner.st_uid != 0:
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    except OSError:
+        return  # a file system that knows no owners, or lets root give nothing away
+
+
+def make_folder(path):
+    """Create a folder, and those above it, for its owner alone (0700; as `open_private` says who that is), unless it is there. It may not
+    be a symbolic link; those above it may. Raises OSError."""
+    if os.path.islink(path):
+        raise OSError(errno.ELOOP, "it is a link, and must be a folder of its own", path)
+    if os.path.isdir(path):
+        return
+    above = os.path.dirname(path)
+    if above not in ("", path) and not os.path.isdir(above):
+        make_folder(above)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return
+    if _is_root():
+        descriptor = os.open(path, os.O_RDONLY | O_NOFOLLOW)
+        try:
+            _give_to_owner_of(above, descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def keep_owner(descriptor, path):
+    """Give a new file, by its descriptor, the owner and the mode of the file at `path` that it is to replace, if there is one. Raises
+    OSError, also if that belongs to another user, who could not open it any more."""
+    if WINDOWS:
+        return
+    try:
+        old = os.lstat(path)
+    except FileNotFoundError:
+        return
+    new, mode = os.fstat(descriptor), stat.S_IMODE(old.st_mode) & 0o777
+    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+        try:
+            os.fchown(descriptor, old.st_uid, old.st_gid)
+        except PermissionError:
+            if old.st_uid != new.st_uid:
+                raise PermissionError(errno.EPERM, "it belongs to another user (uid %d)" % old.st_uid, path) from None
+            mode &= 0o707  # the group cannot be kept, and another one has no right to it
+    if mode != stat.S_IMODE(new.st_mode):
+        os.fchmod(descriptor, mode)
+
+
+if not WINDOWS:
+    pread, pwrite = os.pread, os.pwrite
+else:
+    # Windows has one position a descriptor; every caller either holds the lock or owns its descriptor alone.
+    def pread(descriptor, size, offset):
+        """Up to `size` bytes from `offset`."""
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return os.read(descriptor, size)
+
+    def pwrite(descriptor, content, offset):
+        """Write at `offset`; the number of bytes written."""
+        os.lseek(descriptor, offset, os.SEEK_SET)
+        return os.write(descriptor, content)
+
+if not WINDOWS:
+    def set_mtime(descriptor, nanoseconds):
+        """Set when an open file was last written. Raises OSError."""
+        os.utime(descriptor, ns=(nanoseconds, nanoseconds))
+else:
+    def set_mtime(descriptor, nanoseconds):
+        """Windows sets the time anew when the file is closed."""
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+
+def has_exact_times(descriptor):
+    """Whether each write to an open file gives it another time, as Linux does from 6.13 on where the file system takes part. Others take
+    the time of a clock that ticks up to 1000 times a second. Raises OSError if the file's times cannot be set."""
+    started = time.time_ns()
+    for _ in range(2):
+        before = time.time_ns()
+        set_mtime(descriptor, os.fstat(descriptor).st_mtime_ns)
+        if not before <= os.fstat(descriptor).st_ctime_ns <= time.time_ns():
+            return False
+    return time.time_ns() - started < 1000000  # or a tick may have come in time for each
+
+
+def leave_append_mode(descriptor):
+    """Let an open file be written at an offset, which Linux does not heed in that mode (pwrite(2), BUGS)."""
+    if not WINDOWS:
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) & ~os.O_APPEND)
+
+
+def sync(descriptor):
+    """Ask that a file's content be on the disk itself. Raises OSError; a failed fsync must never be tried again,
+    because the second one succeeds although the pages are lost (the PostgreSQL fsync finding of 2018)."""
+    if sys.platform == "darwin":  # fsync stops at the drive's cache there (fsync(2) of macOS)
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+        except OSError:  # a file system without it, which has fsync alone
+            os.fsync(descriptor)
+            return
+    os.fsync(descriptor)
+
+
+def sync_folder(path):
+    """Ask that the names in a folder be on the disk; nothing to do on Windows, where a folder cannot be opened."""
+    if WINDOWS:
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _patiently(operation, *paths):
+    """Do it; on Windows, where it is refused while a reader has such a file open, it is tried for about 2 s. Raises OSError."""
+    for _ in range(40 if WINDOWS else 0):
+        try:
+            return operation(*paths)
+        except PermissionError:
+            time.sleep(0.05)
+    return operation(*paths)
+
+
+def replace(source, target):
+    """os.replace, with patience. Raises OSError."""
+    _patiently(os.replace, source, target)
+
+
+def write_file(path, content):
+    """Put bytes in place of a file, whole or not at all, and on the disk; its owner and mode are kept. Raises OSError and leaves the old
+    file."""
+    temporary = path + ".new"
+    try:
+        remove_file(temporary)
+        descriptor = open_private(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            if os.write(descriptor, content) != len(content):
+                raise OSError(28, "no space left on device", path)
+            keep_owner(descriptor, path)
+            sync(descriptor)
+        finally:
+            os.close(descriptor)
+        replace(temporary, path)
+    except OSError as error:
+        remove_file(temporary)
+        raise OSError(error.errno, error.strerror, path) from None
+    sync_folder(os.path.dirname(path))
+
+
+def allow_open_files(number):
+    """Let this process, and what it starts, have so many files open, unless it may have more already. Gives back how many it may have if
+    the system does not allow that, else None."""
+    if WINDOWS:
+        return None  # it has no such limit
+    import resource
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= number:
+        return None
+    wanted = number if hard == resource.RLIM_INFINITY else min(number, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (OSError, ValueError):  # macOS has another limit besides (setrlimit(2), COMPATIBILITY)
+        return soft
+    return None if wanted == number else wanted
+
+
+def make_fifo(path):
+    """A new FIFO at which one can wait with `select` for a `wake`: its descriptor; None on a system or a file system that has none."""
+    if WINDOWS:
+        return None
+    try:
+        os.mkfifo(path, 0o600)
+    except OSError:
+        return None
+    try:
+        return os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    except OSError:
+        remove_file(path)  # or whoever opens it as a file waits for ever
+        return None
+
+
+def make_pipe():
+    """Both ends of a pipe, for `select`; None where it takes no pipes."""
+    return None if WINDOWS else os.pipe()
+
+
+def wake(path):
+    """End the sleep of whoever waits at a FIFO, or, on a system that has none, at a file that grows, if there is one."""
+    try:
+        descriptor = open_private(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return  # nobody waits there any more
+    try:
+        os.write(descriptor, b"w")
+    except OSError:
+        return  # it has more than enough to wake up for
+    finally:
+        os.close(descriptor)
+
+
+def is_there(path):
+    """Whether a path names something. Raises OSError if that is not known, where os.path.exists would say no."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def remove_file(path):
+    """Remove a file if it is there. Raises OSError."""
+    try:
+        _patiently(os.unlink, path)
+    except FileNotFoundError:
+        pass
+
+
+@lru_cache(maxsize=1)
+def boot_id():
+    """A UUID that is another one after each start of the machine (random(4)); "" where the system does not tell.
+
+    Only Linux does: a boot time, as others have it, moves whenever the clock is set."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+if WINDOWS:
+    import _winapi
+    import msvcrt
+
+    _FAR = 1 << 40
+
+    def _locking(descriptor, mode):
+        position = os.lseek(descriptor, 0, os.SEEK_CUR)
+        os.lseek(descriptor, _FAR, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, mode, 1)
+        finally:
+            os.lseek(descriptor, position, os.SEEK_SET)  # or a job that inherits it would write there
+
+    def try_lock(descriptor):
+        """Lock an open file for its description alone; False if another one holds it."""
+        try:
+            _locking(descriptor, msvcrt.LK_NBLCK)
+        except OSError:  # EACCES, but Wine sets no number, so that it is that of some earlier fault
+            return False
+        return True
+
+    def unlock(descriptor):
+        """Give up the lock."""
+        _locking(descriptor, msvcrt.LK_UNLCK)
+
+    def is_held(path):
+        """Whether a process has a file open to write to it. (A lock would not tell: it ends with the process that took it, whoever has
+        inherited the file.)"""
+        try:  # to read it, and to let nobody write meanwhile
+            _winapi.CloseHandle(_winapi.CreateFile(path, _winapi.GENERIC_READ, 1, 0, _winapi.OPEN_EXISTING, 0, 0))
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def wait_for_lock(descriptor, notice, seconds):
+        """Lock an open file, and call `notice()` (which may be None) once if that takes longer than so many seconds."""
+        started = time.monotonic()
+        while not try_lock(descriptor):
+            time.sleep(0.001)  # nobody queues here: who asks seldom does not get it from those who take it all the time
+            if notice and time.monotonic() - started > seconds:
+                notice()
+                notice = None
+else:
+    import fcntl
+
+    def try_lock(descriptor):
+        """Lock an open file for its description alone; False if another one holds it."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                return False
+            raise
+        return True
+
+    def unlock(descriptor):
+        """Give up the lock."""
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+    def is_held(path):
+        """Whether a process still has, or has inherited, a descriptor of a file that is locked. Raises OSError if it cannot be looked at
+        now."""
+        try:
+            descriptor = open_private(path, os.O_RDONLY)
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO):
+                raise
+            return error.errno in (errno.EACCES, errno.EPERM)
+        try:
+            return not try_lock(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def wait_for_lock(descriptor, notice, seconds):
+        """Lock an open file, and call `notice()` (which may be None) once if that takes longer than so many seconds."""
+        for _ in range(20):  # most holders are done within a fraction of a millisecond
+            time.sleep(0.0005)
+            if try_lock(descriptor):
+                return
+        from threading import Timer
+        timer = Timer(seconds, notice or (lambda: None))
+        timer.daemon = True
+        try:
+            timer.start()
+        except RuntimeError:
+            pass  # the system has no room for a thread: wait without a word
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        finally:
+            timer.cancel()
+
+# File systems of other machines, by Linux's names: whether a lock there keeps out a process on another one, and whether it ends with its
+# process, depends on servers and mount options.
+_REMOTE = frozenset(("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ncpfs", "ceph", "lustre", "glusterfs", "virtiofs", "fuse.sshfs",
+                     "fuse.glusterfs", "fuse.s3fs", "fuse.rclone", "fuse.ceph-fuse", "fuse.davfs", "davfs"))
+
+
+def remote_file_system(path, mounts="/proc/self/mounts"):
+    """The kind of file system of another machine that a folder is on, or None if it is on none, or the system does not tell. `mounts` is a
+    table as in fstab(5)."""
+    path = os.path.realpath(path)
+    if WINDOWS:
+        return "network drive" if path.startswith("\\\\") and not path.startswith("\\\\?\\") else None
+    try:
+        with open(mounts, encoding="utf-8", errors="surrogateescape") as file:
+            rows = [line.split(" ") for line in file]
+    except OSError:
+        return None
+    kind, longest = None, -1
+    for row in rows:
+        # Spaces and the like are written as octal numbers there.
+        place = row[1].replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\").rstrip("/")
+        if (path == place or path.startswith(place + "/")) and len(place) >= longest:
+            kind, longest = row[2], len(place)
+    return kind if kind in _REMOTE else None
+
+
+def takes_escapes(descriptor):
+    """Whether a terminal takes escape sequences. The console of Windows does once it is asked to, but for very old ones."""
+    if not WINDOWS:
+        return True
+    import ctypes
+    import msvcrt
+    kernel, handle, mode = ctypes.WinDLL("kernel32"), ctypes.c_void_p(msvcrt.get_osfhandle(descriptor)), ctypes.c_uint32()
+    return bool(kernel.GetConsoleMode(handle, ctypes.byref(mode)) and kernel.SetConsoleMode(handle, mode.value | 4))
+
+
+if not WINDOWS:
+    MAX_COMMAND = None
+
+    def quote_words(words):
+        """Words as one command of which the shell makes these words again."""
+        from shlex import quote
+        return " ".join(quote(word) for word in words)
+else:
+    # cmd.exe takes lines of 8,191 characters, and Popen puts its path, " /c " and two quotes around the command.
+    MAX_COMMAND = 8191 - len(os.environ.get("COMSPEC", "cmd.exe")) - len(' /c ""')
+
+    def _quote(word):
+        import re
+        if word and not re.search(r'[\s"&|<>^()%!,;=]', word):
+            return word
+        # As programs take a command line apart: a backslash means itself, but before a quote. Percent signs stand outside of the quotes:
+        # there is no variable whose name starts with one.
+        escaped = re.sub(r"(\\+)(?=%|\Z)", r"\1\1", re.sub(r'(\\*)"', r'\1\1\\"', word))
+        quoted = '"' + escaped.replace("%", '"%"') + '"'
+        # cmd.exe leaves alone what stands in quotes, but takes a quote inside for their end: then all of it is escaped for it.
+        return re.sub(r'[()!^"<>&|]', r"^\g<0>", quoted) if '"' in word else quoted
+
+    def quote_words(words):
+        """Words as one command of which the shell and the program that it starts make these words again."""
+        return " ".join(_quote(word) for word in words)

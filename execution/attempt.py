@@ -1,0 +1,231 @@
+"""One attempt of one job: its process tree, its output, and how it ended. Knows nothing of the queue.
+
+The command runs through the shell, behind its runner if it has one, in a session of its own (so that Ctrl+C in the worker's terminal does
+not reach it), with stdin from the null device and both streams to one log file. A file, not a pipe: a grandchild that keeps it open must
+not hang the worker.
+"""
+from __future__ import annotations
+
+import os
+import time
+from _thread import allocate_lock
+
+from core.errors import InvalidJob
+from core.job import FAILED, KILLED, LOST, TIMEOUT, UNSTARTABLE, Outcome, option_faults
+from core.rules import runner_words, time_limit
+from execution.launcher import encode_environ, lacks_room
+from execution.process_tree import HAS_PROC, KILL, TERM, Tree, is_denied, signal_group
+from execution.waiting import wait_until
+from storage.output import path_of_log
+
+STOPPED = "stopped"  # why an attempt was ended that goes back to the queue
+PATIENCE = 10.0  # seconds to wait for processes that have left a tree on purpose
+
+
+class Attempt:
+    """An attempt of a claimed job: `start`, then `wait` in the worker's thread; `end` and `check` from any other one."""
+
+    def __init__(self, home, job, environ, launch, log, settings, young=False, say=None):
+        """`say(message)` logs what its owner has to know; it may be called again and again with the same."""
+        self.job = job
+        self.pid = 0
+        self.digest = job.digest
+        self.log = log
+        self.ended = None  # why someone called `end`: TIMEOUT, or another word
+        self.fault = None  # the last OSError after which the attempt went on
+        self.seen = False  # someone has looked whether the job is still ours
+        self.young = young  # it is expected to be short; the supervisor makes up for what is left out then if it is not
+        self.since = float("inf")  # when its command was started, by the monotonic clock
+        self.has_output = False
+        self.limit = time_limit(job, settings)  # seconds that it may run, or None
+        self._settings = settings
+        self._home = home
+        self._fault = next(option_faults(job.options), None)  # of a job that was typed into the job file
+        options = {} if self._fault else job.options
+        self._folder = options.get("cwd") or home
+        self._log_path = path_of_log(home, job.id, self.digest, job.attempts)
+        self._environ = environ
+        self._own = {name.encode("utf-8"): value.encode("utf-8") for name, value in (options.get("env") or {}).items()}
+        self._own.pop(b"QUEUECTL_HOME", None)  # like those below it is ours to set, since what the attempt starts is known by it
+        self._own[b"QUEUECTL_JOB_ID"] = job.id.encode("utf-8")
+        self._own[b"QUEUECTL_ATTEMPT"] = b"%d" % job.attempts
+        self._own[b"QUEUECTL_WORKER"] = job.worker.encode("ascii")
+        self._launch = launch
+        self._running = False
+        self._over = False
+        self._mutex = allocate_lock()  # guards _running: nothing is reaped while it is signalled
+        self._deadline = None
+        self._kill_at = None
+        self._say = say or (lambda message: None)
+        self._said = False
+
+    def start(self, keep_output=True):
+        """Start the command. Returns None, or an Outcome if the system refused. Raises OSError if the log cannot be made, or if the system
+        has no room for a process at the moment, which is not the job's fault."""
+        job = self.job
+        self.has_output = keep_output
+        output = self.log.begin(self._log_path, self.young) if keep_output else os.open(os.devnull, os.O_WRONLY)
+        try:
+            if self._fault:
+                raise InvalidJob(self._fault)
+            self.pid = self._launch.start(job.command, self._folder, self._environ, self._own, output,
+                                          runner_words(job, self._settings, self._folder))
+            with self._mutex:
+                self._running = True
+                self.since = time.monotonic()
+                if self._kill_at is not None:  # `end` was called meanwhile
+                    self._launch.signal(self.pid, TERM)
+            if self.limit is not None:
+                self._deadline = self.since + self.limit
+            return None
+        except (OSError, ValueError, InvalidJob) as error:
+            if isinstance(error, OSError) and lacks_room(error):
+                self.log.discard()  # another thread may take the job, and make a log of that name
+                raise
+            if keep_output:
+                self._say_why(getattr(error, "strerror", None) or error)
+            return Outcome(None, UNSTARTABLE)
+        finally:
+            self._known(lambda: os.close(output), None)
+
+    def _say_why(self, reason):
+        """Say in the log of a command why it did not start."""
+        self._known(lambda: self.log.write("queuectl: cannot start this command in %s: %s\n" % (self._folder, reason)), None)
+
+    def wait(self, grace):
+        """Wait for the end: (an Outcome, the pids of processes that have left the tree of a failed attempt and would not end). What a
+        failed attempt leaves running is ended, and waited for if that is not allowed; a successful one may leave something.
+
+        It raises no OSError: what has run is an attempt, whatever fails afterwards. Such an error is in `fault` then."""
+        failed = self._known(lambda: self._launch.wait_without_reaping(self.pid), LOST)
+        if failed == LOST:  # someone else has reaped it, so that its number may be another one's by now
+            with self._mutex:
+                self._running = False
+                self._reap()
+            return self._outcome(None), []
+        if failed is not None:
+            with self._mutex:
+                self._over = True  # how it ended is settled; what is left of it is ended below
+                self._running = False
+                if not failed and not self.ended:
+                    return self._outcome(self._reap()), []
+        strays, tree = [], Tree(self._home, self.job.worker, self.pid)
+        if (failed or self.ended) and HAS_PROC:
+            strays = self._end_rest(tree, grace)
+        with self._mutex:
+            if failed or self.ended:
+                signal_group(self.pid, TERM)
+            code = self._reap()
+            self._running = False
+        if code != 0 or self.ended:
+            if not HAS_PROC:
+                strays = self._end_rest(tree, grace)
+            while self._known(tree.is_hidden, False):
+                self._tell_of_rest([])
+                time.sleep(0.5)
+        return self._outcome(code), strays
+
+    def _reap(self):
+        """The exit code, None if the system does not tell it."""
+        return self._known(lambda: self._launch.reap(self.pid), None)
+
+    def _outcome(self, code):
+        if self.ended == TIMEOUT:
+            return Outcome(None, TIMEOUT)
+        if code is None:
+            return Outcome(None, LOST)
+        if code < 0:
+            return Outcome(128 - code, KILLED)
+        return Outcome(code, FAILED if code else None)
+
+    def _known(self, question, otherwise):
+        """What the system answers to a question; `otherwise` if it refuses to, which is noted as the fault."""
+        try:
+            return question()
+        except OSError as error:
+            self.fault = error
+            return otherwise
+
+    def _end_rest(self, tree, grace):
+        """End what is left of the tree, and wait a little for processes that have left it; the pids of those that stay. Where the
+        system tells zombies apart, the shell is one until this is done, so that its tree cannot be another one by now."""
+        signal_group(self.pid, TERM)
+        if self._runs(tree) is not False:
+            self._known(lambda: tree.signal(TERM), None)
+            wait_until(lambda: self._runs(tree) is False, grace)
+            self._end_stubborn(tree)
+        if self.ended != STOPPED and self._has_strays(tree):
+            wait_until(lambda: self._runs(tree) is False and not self._has_strays(tree), PATIENCE)
+        return self._known(tree.strays, [])
+
+    def _runs(self, tree):
+        """Whether anything of the tree runs; None if that cannot be seen now."""
+        return self._known(tree.runs, None)
+
+    def _has_strays(self, tree):
+        return bool(self._known(tree.strays, ()) or self._known(self.log.is_held, False))
+
+    def _end_stubborn(self, tree):
+        """Kill what is left of the tree, and wait until all of it has ended, however long that takes: the next attempt must not run
+        beside it."""
+        patience, runs = time.monotonic() + 1.0, self._runs(tree)
+        while runs is not False:
+            self._known(lambda: tree.signal(KILL), None)
+            late = time.monotonic() >= patience
+            if late and (runs is None or not HAS_PROC and not is_denied(-self.pid)):
+                return  # nothing is known, or these are zombies
+            if late:
+                self._tell_of_rest(tree.pids())
+            time.sleep(0.5 if late else 0.02)
+            runs = self._runs(tree)
+
+    def _tell_of_rest(self, pids):
+        """Say that the attempt does not end, in the log and once in its output."""
+        denied = not pids or any(map(is_denied, pids))
+        why = "run as another user and cannot be ended" if denied else "do not end although they were killed"
+        named = " (pid %s)" % ", ".join(map(str, pids)) if pids else ""
+        self._say("%s: processes of its attempt %s%s; it counts as running until they have ended" % (self.job.id, why, named))
+        if self.has_output and not self._said:
+            self._said = True
+            said = "queuectl: processes of this attempt %s%s; it counts as running until they have ended\n" % (why, named)
+            self._known(lambda: self.log.write(said), None)
+
+    def end(self, why, grace):
+        """Ask the tree to end (TERM); `check` sends KILL once `grace` seconds have passed. The first reason counts."""
+        with self._mutex:
+            if self.ended is None and not self._over:
+                self.ended = why
+                self._kill_at = time.monotonic() + grace
+                if self._running:
+                    self._launch.signal(self.pid, TERM)
+
+    def check(self, grace):
+        """End an attempt that has run for too long, and kill one that was asked to end and did not within its grace."""
+        if self._deadline is not None and self._running and time.monotonic() >= self._deadline:
+            self.end(TIMEOUT, grace)
+        with self._mutex:
+            due = self._kill_at is not None and self._running and time.monotonic() >= self._kill_at
+            denied = due and self._launch.signal(self.pid, KILL) is False
+            if due:
+                self._kill_at = time.monotonic() + 1.0  # once more then, if it still runs
+        if denied:
+            self._tell_of_rest([self.pid])
+
+    def if_running(self, action):
+        """Call `action()` if its command runs; it counts as running until that returns."""
+        with self._mutex:
+            if self._running:
+                action()
+
+    def next_check(self):
+        """When `check` has something to do, by the monotonic clock; None if it has not."""
+        if not self._running:
+            return None
+        return self._kill_at if self._kill_at is not None else self._deadline
+
+
+def job_environ(environ, home):
+    """The environment that all jobs of a worker process share, as bytes: its own, but for what a job that started it was told."""
+    shared = encode_environ({name: value for name, value in environ.items() if not name.startswith("QUEUECTL_")})
+    shared[b"QUEUECTL_HOME"] = home.encode("utf-8", "surrogateescape")
+    return shared

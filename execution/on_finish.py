@@ -1,0 +1,155 @@
+"""The on_finish command: run for each job that has ended, in its own thread."""
+from __future__ import annotations
+
+import os
+import time
+from _thread import allocate_lock
+
+from core.system import open_private
+from execution.launcher import lacks_room, start_detached
+from execution.process_tree import KILL
+from execution.waiting import wait_until
+from helpers import log
+
+_LOOK_AGAIN = 1.0  # seconds until it is tried again to start something for which there was no room
+
+
+def finish_environ(job):
+    """What the on_finish command is told about a job that has ended."""
+    return {b"QUEUECTL_JOB_ID": job.id.encode("utf-8"), b"QUEUECTL_STATE": job.state.encode("ascii"),
+            b"QUEUECTL_ATTEMPT": b"%d" % job.attempts, b"QUEUECTL_REASON": (job.reason or "").encode("ascii"),
+            b"QUEUECTL_EXIT_CODE": b"" if job.exit_code is None else b"%d" % job.exit_code}
+
+
+def announce_once(command, job, home, environ):
+    """Run the on_finish command for a job that no worker has ended, without waiting for it; what it says goes to run/worker.log. Raises
+    OSError."""
+    text = {name.decode("ascii"): value.decode("utf-8") for name, value in finish_environ(job).items()}
+    output = open_private(os.path.join(home, "run", "worker.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        start_detached(command, dict(environ, QUEUECTL_HOME=home, **text), output, shell=True, folder=home)
+    finally:
+        os.close(output)
+
+
+class Announcer:
+    """Runs the on_finish command for one ended job after another, in a thread of its own, so that it holds up no job.
+
+    What the command says goes to the descriptor `output`. `check`, which the supervisor calls, ends one that takes longer than LIMIT.
+    `fault(message)` is called each time that there is no room for it. At most `most` jobs wait (0: any number): a command that slow will
+    never catch up. `left` tells for how many it is still to be run, or runs.
+    """
+
+    LIMIT = 60.0  # seconds
+    MOST = 10000
+
+    def __init__(self, home, environ, launch, output, fault, most=MOST):
+        from queue import Queue
+        self._home = home
+        self._environ = environ
+        self._launch = launch
+        self._output = output
+        self._fault = fault
+        self._queue = Queue(most)
+        self.left = 0
+        self._dropped = 0  # jobs for which it is never run
+        self._pid = None  # of the command that runs
+        self._deadline = None  # and when it must have ended
+        self._closed = False
+        self._thread = None
+        self._mutex = allocate_lock()  # for what is counted
+        self._starting = allocate_lock()  # for the command that runs; another one, since no worker is to wait while one is started
+
+    def announce(self, command, job):
+        """Run `command` for a job once those before it are done; False if too many wait."""
+        from queue import Full
+        with self._mutex:
+            try:
+                self._queue.put_nowait((command, job.id, finish_environ(job)))
+            except Full:
+                self._dropped += 1
+                return False
+            self.left += 1
+            self._begin()
+        return True
+
+    def _begin(self):
+        """Start the thread, unless it runs, there is nothing for it to do, or there is no room for one."""
+        from threading import Thread
+        if self._thread is None and self.left:
+            thread = Thread(target=self._work, daemon=True)
+            try:
+                thread.start()
+                self._thread = thread
+            except RuntimeError:
+                return  # `check` tries it again
+
+    def check(self):
+        """End a command that has run for too long."""
+        with self._mutex:
+            self._begin()
+        with self._starting:
+            if self._pid is not None and time.monotonic() >= self._deadline:
+                self._launch.signal(self._pid, KILL)
+
+    def close(self):
+        """Give up what is left, and end the command that runs; the number of jobs for which it was not run, or not to its end."""
+        with self._starting:
+            self._closed = True
+            with self._mutex:
+                given_up = self.left + self._dropped
+            if self._pid is not None:
+                self._launch.signal(self._pid, KILL)
+        wait_until(lambda: self._pid is None, 1.0)
+        return given_up
+
+    def _work(self):
+        try:
+            while not self._closed:
+                self._work_once(*self._queue.get())
+        finally:
+            self._thread = None  # after a bug, which Python shows, `check` starts another one: nobody waits for ever
+
+    def _work_once(self, command, job_id, told):
+        try:
+            fault = self._run(command, told)
+            if fault and not self._closed:
+                log("%s: on_finish %s" % (job_id, fault))
+        finally:
+            self._pid = None
+            with self._mutex:
+                self.left -= 1
+
+    def _run(self, command, told):
+        """Run a command to its end; what is wrong with that, as a phrase, or None."""
+        try:
+            pid = self._start(command, told)
+        except (OSError, ValueError) as error:
+            return "could not be started: %s" % (getattr(error, "strerror", None) or error)
+        if pid is None:
+            return None
+        failed = self._launch.wait_without_reaping(pid)
+        with self._starting:  # nothing is reaped while it is signalled
+            late = time.monotonic() >= self._deadline
+            if failed is not None:
+                self._pid = None
+        code = self._launch.reap(pid)
+        if code and late:
+            return "was ended after %g s" % self.LIMIT
+        return ("was killed by signal %d" % -code if code < 0 else "failed with exit code %d" % code) if code else None
+
+    def _start(self, command, told):
+        """Start a command, as soon as there is room for a process: its pid, or None if this was closed meanwhile."""
+        while True:
+            with self._starting:
+                if self._closed:
+                    return None
+                try:
+                    self._pid = self._launch.start(command, self._home, self._environ, told, self._output)
+                    self._deadline = time.monotonic() + self.LIMIT
+                    return self._pid
+                except OSError as error:
+                    if not lacks_room(error):
+                        raise
+                    self._fault("the system has no room for another process (%s); on_finish waits for it" % error.strerror)
+            time.sleep(_LOOK_AGAIN)

@@ -1,0 +1,270 @@
+"""The layout of a job file: its records as bytes, how they are found and checked. Nothing here locks, writes, or knows what a job means.
+
+    [
+    {"id": "job1", "command": "echo hello", "created_at": "2026-11-24T02:09:06.123456Z"   ,
+     "state": "completed" , "attempts": 1      , "exit_code": 0          , … }
+    ]
+
+Line 1 of a record says what it is; line 2 where it stands: columns of fixed width, WIDTH bytes in all, so that it can be rewritten in
+place. A line 2 never crosses a multiple of 4096 (line 1 is padded): the kernel copies a write page by page, and `kill -9` can stop it
+between two pages, but not within one. A raw newline cannot occur inside a JSON string, so `
+ "state": "pending"` finds pending
+records exactly, at memory speed and without parsing.
+"""
+from __future__ import annotations
+
+import json
+from collections import namedtuple
+from functools import lru_cache
+
+from core.errors import rotten_record_error
+from core.job import COLUMN_NAMES, STATES, Job
+from core.strict_json import encode_json
+from core.system import pread
+
+
+def job_from_lines(lines, place):
+    """The Job whose two lines stand in a file in our own layout. Raises CorruptFile if they do not read right any more."""
+    try:
+        record, standing = parse_lines(*lines)
+        return Job._make((record.pop("id"), record.pop("command"), record.pop("created_at"), record) + standing + (place,))
+    except KeyError as error:
+        raise rotten_record_error(place, "it has no %s" % error) from None
+    except ValueError as error:
+        raise rotten_record_error(place, error) from None
+
+
+# Line 2: each column's name and the width of its value, quotes included.
+COLUMNS = tuple(zip(COLUMN_NAMES, (12, 7, 11, 16, 29, 29, 29, 28)))
+_FEW = 5  # columns in front of those that tell two jobs apart
+_CELLS = ['"%s": %%-%ds' % column for column in COLUMNS]
+_FIRST_COLUMNS, _LAST_COLUMNS = " " + ", ".join(_CELLS[:_FEW]), ", " + ", ".join(_CELLS[_FEW:]) + "}"
+LINE2 = _FIRST_COLUMNS + _LAST_COLUMNS
+WIDTH = len(LINE2 % (("",) * len(COLUMNS)))
+# Where a column's value starts within line 2.
+COLUMN_AT = {name: (LINE2 % tuple("\0" if name == other else "" for other, _ in COLUMNS)).index("\0") for name, _ in COLUMNS}
+_COLUMN_SLICES = {name: slice(COLUMN_AT[name], COLUMN_AT[name] + width) for name, width in COLUMNS}
+
+_FIELDS = frozenset(("id", "command", "created_at") + COLUMN_NAMES)
+
+PAGE = 4096
+_parse = json.JSONDecoder().raw_decode
+CHUNK = 1 << 18
+END = b"\n]\n"
+EMPTY = b"[\n]\n"
+
+
+def encode_line2(standing):
+    """Line 2 as bytes, for the values of COLUMNS in order: short ASCII texts, integers, None. Always WIDTH bytes."""
+    started_at, updated_at, worker = standing[_FEW:]
+    line = (_first_columns(*standing[:_FEW]) + _LAST_COLUMNS % (
+        '"' + started_at + '"' if started_at else "null", '"' + updated_at + '"' if updated_at else "null",
+        '"' + worker + '"' if worker else "null")).encode("ascii")
+    if len(line) != WIDTH:
+        raise AssertionError("a column is too wide: %r" % (standing,))
+    return line
+
+
+@lru_cache(maxsize=64)
+def _first_columns(*standing):
+    """The columns of a line 2 that are the same for many jobs."""
+    return _FIRST_COLUMNS % tuple(["null" if value is None else value if type(value) is int else '"' + value + '"' for value in standing])
+
+
+def column(line2, name):
+    """The text in one column of a line 2, without quotes; None for null."""
+    value = line2[_COLUMN_SLICES[name]].rstrip()
+    return None if value == b"null" else value.strip(b'"').decode("ascii")
+
+
+def encode_line1(fields):
+    """Line 1 as bytes, without its padding and comma. Raises UnicodeEncodeError for a lone surrogate."""
+    return encode_json(fields)[:-1].encode("utf-8")
+
+
+def parse_record(line1, line2):
+    """The object that the two lines of a record hold, in a file that was checked when someone else had written it. Raises ValueError if
+    they do not read right any more."""
+    record = _parse((line1 + line2).decode("utf-8"))[0]
+    if type(record) is not dict:
+        raise ValueError("it is no object")
+    if not record.keys() >= _FIELDS:
+        raise ValueError("it has no %r" % min(_FIELDS.difference(record)))
+    return record
+
+
+def parse_lines(line1, line2):
+    """The object that a line 1 holds, and the values of COLUMNS in its line 2. Raises ValueError as `parse_record`, which is for many
+    records: here most have a line 2 that was seen before, as jobs have that were added together."""
+    text = bare(line1).decode("utf-8") + "}"
+    record, end = _parse(text)
+    if type(record) is not dict or end != len(text):
+        raise ValueError("its first line is no object without its end")
+    return record, _standing(line2)
+
+
+@lru_cache(maxsize=16)
+def _standing(line2):
+    record = _parse("{" + line2.decode("ascii"))[0]
+    if tuple(record) != COLUMN_NAMES:
+        raise ValueError("it has other columns")
+    return tuple(record.values())
+
+
+def bare(line1):
+    """A line 1 from a file without its padding and comma."""
+    return line1[:-1].rstrip(b" ")
+
+
+def lay_out(rows, offset, first):
+    """Records as bytes for a file in which they start at `offset`: rows are pairs of line 1 (unpadded, without comma) and line 2.
+
+    `first` says that no record stands before them. A line 2 that would cross a multiple of 4096 is pushed over it.
+    """
+    laid = bytearray()
+    for line1, line2 in rows:
+        laid += b"\n" if first else b",\n"
+        first = False
+        place = (offset + len(laid) + len(line1) + 2) % PAGE
+        padding = 0 if place + WIDTH <= PAGE else PAGE - place
+        laid += line1
+        if padding:
+            laid += b" " * padding
+        laid += b",\n"
+        laid += line2
+    return laid
+
+
+def blocks(descriptor, end, start=2):
+    """The records of a canonical file from `start` (where one begins) up to `end` (just behind the last one), as (offset, bytes)
+    blocks that never cut one."""
+    offset, size = start, CHUNK
+    while offset < end:
+        wanted = min(size, end - offset)
+        block = pread(descriptor, wanted, offset)
+        if not block:
+            return
+        if offset + len(block) < end:
+            cut = block.rfind(b",\n{") + 2
+            if cut >= 2:
+                block = block[:cut]
+            elif len(block) == wanted:
+                size *= 2  # a record that is longer
+                continue
+        yield offset, block
+        offset += len(block)
+        size = CHUNK
+
+
+# States are told by their third letter, since looking for whole words takes several times as long. In one that is just being changed
+# the letter that is five further on, or what stands there instead, does not belong to it.
+STATE_AT = COLUMN_AT["state"] + len('"pe')  # where that letter is in a line 2
+_LETTER_AT = 1 + STATE_AT
+_LETTERS = bytes(ord(state[2]) for state in STATES)
+_LATER = bytes.maketrans(_LETTERS, bytes(ord(('%s"    ' % state)[7]) for state in STATES))
+_QUOTE = ord('"')
+_SPECIAL = (b', "priority": ', b', "after": ')  # a quote inside a text is escaped, so these are keys
+
+
+def pending_records(descriptor, end, start=2, again=None):
+    """The pending records as (place, object), the object None for one that may run at any time and in its turn, which need not be parsed.
+    One that was caught in the middle of a change is what `again(place)` gives."""
+    at = COLUMN_AT["run_at"] + 1
+    for offset, block in blocks(descriptor, end, start):
+        special = any(key in block for key in _SPECIAL)
+        for middle in _middles(block):
+            if block[middle + _LETTER_AT] != _LETTERS[0]:
+                continue
+            record = None
+            if special or block[middle + at] == _QUOTE:  # not the n of null
+                first = block.rfind(b"\n", 0, middle) + 1
+                try:
+                    record = parse_record(block[first:middle], block[middle + 1:middle + 1 + WIDTH])
+                except ValueError:
+                    record = again(offset + middle + 1) if again is not None else None
+            yield offset + middle + 1, record
+
+
+def _middles(block):
+    """Where the line feeds are between the two lines of each record of a block."""
+    found, find, last = [], block.find, len(block) - WIDTH - 1
+    middle = find(b"\n")
+    while 0 <= middle <= last:
+        found.append(middle)
+        middle = find(b"\n", middle + WIDTH + 3)
+    return found
+
+
+# What is to be known of a job to say whether others that come after its id may run.
+Namesake = namedtuple("Namesake", "place created_at state updated_at")
+
+
+def find_ids(descriptor, end, wanted, start=2):
+    """The records of a canonical file from `start` on with one of the `wanted` ids ({the id as `encode_id` gives it: id}), as (id,
+    Namesake), without parsing the others."""
+    for offset, block in blocks(descriptor, end, start):
+        if len(wanted) == 1 and next(iter(wanted)) not in block:
+            continue
+        lines = block.split(b"\n")
+        for number in range(0, len(lines) - 1, 2):
+            line1, line2 = lines[number], lines[number + 1]
+            job_id = wanted.get(line1[ID_AT:line1.find(AFTER_ID)])
+            offset += len(line1) + 1
+            if job_id is not None:
+                created_at = line1.partition(CREATED_AT)[2].partition(b'"')[0].decode("ascii")
+                yield job_id, Namesake(offset, created_at, column(line2, "state"), column(line2, "updated_at"))
+            offset += len(line2) + 1
+
+
+# An id stands between these in a line 1; it holds no quote that is not escaped.
+ID_AT = len('{"id": ')
+AFTER_ID = b', "command": '
+CREATED_AT = b', "created_at": "'
+
+
+def encode_id(job_id):
+    """An id as it stands in a line 1. One with half of a surrogate pair is in none."""
+    return encode_json(job_id).encode("utf-8", "surrogatepass")
+
+
+def counted(rows, counts):
+    """Rows, as `lay_out` takes them, as they come. Behind the last one, how many are in each state is added to four `counts`."""
+    letters = bytearray()
+    for row in rows:
+        letters.append(row[1][STATE_AT])
+        yield row
+    counts[:] = recounted(counts, b"", letters)
+
+
+def recounted(counts, before, after):
+    """Four counts, in the order of STATES, once states have changed: of each line 2 the byte at STATE_AT before and after."""
+    return [max(0, count - before.count(letter) + after.count(letter)) for count, letter in zip(counts, _LETTERS)]
+
+
+def count_block(block):
+    """How many records in a block are in each state, in the order of STATES, and how many records there are, without parsing them. A
+    record that was caught in the middle of a change may be in none."""
+    seconds = block.split(b"\n")[1::2]
+    joined = b"".join(seconds)  # all of one width, with their commas
+    letters, later = joined[STATE_AT::WIDTH + 1], joined[STATE_AT + 5::WIDTH + 1]
+    if letters.translate(_LATER) != later:
+        letters = bytes([letter for letter, other in zip(letters, later) if _LATER[letter] == other])
+    return [letters.count(letter) for letter in _LETTERS], len(seconds)
+
+
+def read_around(descriptor, place, ahead=WIDTH):
+    """The bytes of a file from before the record whose line 2 is at `place` to `ahead` bytes behind that place, as (offset, bytes)."""
+    reach = 2048
+    while True:
+        start = max(0, place - reach)
+        content = pread(descriptor, place - start + ahead, start)
+        if start == 0 or content.rfind(b"\n", 0, max(place - start - 1, 0)) >= 0:
+            return start, content
+        reach *= 8
+
+
+def read_lines(descriptor, place):
+    """Line 1 and line 2 of the record whose line 2 is at `place`; line 1 with its padding and comma."""
+    start, content = read_around(descriptor, place)
+    middle = place - start - 1
+    return content[content.rfind(b"\n", 0, max(middle, 0)) + 1:middle], content[middle + 1:]

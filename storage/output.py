@@ -1,0 +1,99 @@
+"""Where the output of attempts lies, its last lines, and its removal."""
+from __future__ import annotations
+
+import os
+import re
+from collections import namedtuple
+
+from core.system import open_private, pread, remove_file
+
+_UNSAFE = re.compile(r"[^0-9A-Za-z_-]+")
+_TAIL_BYTES = 4096
+_TAIL_LINES = 10
+
+# The names of logs, here and nowhere else: STEM.ATTEMPT.log; once a job was brought back, those of the life before it are
+# STEM.LIFE-ATTEMPT.log, LIFE from 1 on. A life is what lies between two retries; attempts are counted from 1 in each.
+_LOG_NAME = re.compile(r"([^.]+)\.(?:([1-9][0-9]*)-)?([1-9][0-9]*)\.log", re.ASCII)
+
+# A log that is there. `life` is None for the present one.
+Log = namedtuple("Log", "life attempt path")
+
+
+def _log_stem(job_id, digest):
+    """The start of a job's log names: readable, safe on every file system, unlike any other job's."""
+    return "%s-%s" % (job_id[:40] if job_id.isalnum() and job_id.isascii() else _UNSAFE.sub("_", job_id)[:40], digest)
+
+
+def path_of_log(home, job_id, digest, attempt):
+    return "%s%slogs%s%s.%d.log" % (home, os.sep, os.sep, _log_stem(job_id, digest), attempt)
+
+
+def log_path(home, job, attempt):
+    """Where the output of an attempt (from 1) of a job is kept, of its present life."""
+    return path_of_log(home, job.id, job.digest, attempt)
+
+
+def young_log_path(home, process, number):
+    """Where the output of thread `number` (from 0) of a worker process is, by its token, while the attempt is too young for a log of its
+    own name."""
+    return os.path.join(home, "logs", "worker-%s-%d.log" % (process, number))
+
+
+def _logs_by_stem(home, jobs):
+    """stem: the Logs that are there, for each of these jobs that has any, by one look at the folder."""
+    folder = os.path.join(home, "logs")
+    found = {}
+    stems = {_log_stem(job.id, job.digest) for job in jobs}
+    try:
+        names = os.listdir(folder) if stems else ()
+    except OSError:
+        return found
+    for name in names:
+        match = _LOG_NAME.fullmatch(name) if name.partition(".")[0] in stems else None
+        if match:
+            stem, life, attempt = match.groups()
+            log = Log(int(life) if life else None, int(attempt), os.path.join(folder, name))
+            found.setdefault(stem, []).append(log)
+    return found
+
+
+def logs_of(home, job):
+    """The Logs of a job that are there, in the order in which its attempts ran."""
+    logs = [log for of_one in _logs_by_stem(home, [job]).values() for log in of_one]
+    return sorted(logs, key=lambda log: (log.life is None, log.life or 0, log.attempt))
+
+
+def set_aside_logs(home, jobs):
+    """Let the output of these jobs, which are about to be brought back, be that of a former life."""
+    for stem, logs in _logs_by_stem(home, jobs).items():
+        life = max([log.life or 0 for log in logs]) + 1
+        for log in logs:
+            if log.life is None:
+                try:
+                    if os.stat(log.path).st_size:  # a worker may go on with an empty one
+                        os.rename(log.path, os.path.join(home, "logs", "%s.%d-%d.log" % (stem, life, log.attempt)))
+                except OSError:
+                    pass  # what cannot be kept for another name goes when the attempt of that number begins: see `LogFile.begin`
+
+
+def remove_logs(home, jobs):
+    """Remove the output of these jobs."""
+    for logs in _logs_by_stem(home, jobs).values():
+        for log in logs:
+            remove_file(log.path)
+
+
+def last_lines(path):
+    """The last few lines of a log as text, for the dead letter queue; "" if there is none."""
+    try:
+        descriptor = open_private(path, os.O_RDONLY)
+    except OSError:
+        return ""
+    try:
+        size = os.fstat(descriptor).st_size
+        content = pread(descriptor, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
+    except OSError:
+        return ""  # no reason not to tell how the job ended
+    finally:
+        os.close(descriptor)
+    return "\n".join(content.decode("utf-8", "replace").splitlines()[-_TAIL_LINES:])

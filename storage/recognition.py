@@ -1,0 +1,244 @@
+"""Which layout some bytes are in: ours, ours with a torn tail, another one, or none. Reads and checks; writes nothing."""
+from __future__ import annotations
+
+import re
+
+from core.errors import CorruptFile, JsonError, QueueError
+from core.job import STATES
+from core.strict_json import decode_json, decode_json_at, decode_utf8, skip_whitespace
+from core.system import pread
+from storage.layout import (AFTER_ID, CHUNK, COLUMNS, COLUMN_AT, CREATED_AT, EMPTY, END, LINE2, PAGE, WIDTH, bare, blocks, encode_line1,
+                            encode_line2)
+
+
+class Layout:
+    """What a check found: `end` is just behind the last whole record; `counts` says how many are in each state; `records` are the parsed
+    ones where the layout is another one; `damaged` the ids of those whose line 2 could not be read; `faults` what else was wrong with
+    single jobs, as `decode` tells it. `blank` says that there is nothing at all in the file, not even an empty array."""
+
+    __slots__ = ("end", "counts", "torn", "records", "last_created", "damaged", "faults", "blank")
+
+    def __init__(self, end, counts=(0, 0, 0, 0), torn=False, records=None, last_created="", damaged=(), faults=(), blank=False):
+        self.end = end
+        self.blank = blank
+        self.counts = counts
+        self.damaged = damaged
+        self.faults = faults
+        self.torn = torn
+        self.records = records
+        self.last_created = last_created
+
+    @property
+    def unfinished(self):
+        """Whether it looks like a file that is still being written."""
+        return self.torn or self.blank
+
+
+def _looks_torn(tail, first):
+    """Whether bytes behind the last whole record are what an append leaves that was cut short: the separator, then the start of one
+    record in our layout. What it had not yet overwritten of the closing bracket may still stand behind the first bytes."""
+    separator = b"\n{" if first else b",\n{"
+    if any(tail in (separator[:size], separator[:size] + END[size:]) for size in range(len(separator) + 1)) or END.startswith(tail):
+        return True
+    if not tail.startswith(separator):
+        return False
+    line1, newline, line2 = tail[len(separator) - 1:].partition(b"\n")
+    if newline:
+        return line1.endswith(b",") and CREATED_AT in line1 and _starts_line2(line2)
+    start = b'{"id": "'
+    if not line1.startswith(start):
+        return start.startswith(line1)
+    try:
+        decode_json_at(line1.decode("utf-8", "replace"), 0)
+    except JsonError:
+        return True
+    return False  # a whole object, which line 1 never is: someone typed it
+
+
+def _looks_half_written(tail, end, first):
+    """Whether bytes behind the last whole record, which ends at `end`, are an append of several pages of which the first one never reached
+    the disk (ext3, or ext4 without delayed allocation): up to the page's end still stands what stood there, the closing bracket and
+    NULs. Nobody had heard of such an append, since to confirm it is to put all of its pages on the disk."""
+    room = PAGE - end % PAGE
+    old, new = tail[:room], tail[room:]
+    if not new or old != END[:room].ljust(room, b"\0"):
+        return False
+    start = (b"\n{" if first else b",\n{") + b'"id": "'
+    return room > len(END) or new[:1] == b"\0" or new.startswith(start[room:])
+
+
+def _starts_line2(start):
+    """Whether these bytes are the start of a line 2, but not all of one."""
+    if b"\n" in start or len(start) >= WIDTH:
+        return False
+    text = start.decode("ascii", "replace")
+    for name, width in COLUMNS:
+        at = COLUMN_AT[name]
+        value = text[at:at + width].rstrip(" ")
+        if at < len(text) and not (any(('"%s"' % state).startswith(value) for state in STATES) if name == "state" else
+                                   re.match(r'(?:null|nul|nu|n|-?[0-9]*|"[0-9A-Za-z_:.-]*"?)\Z', value)):
+            return False
+    empty = LINE2 % ((" ",) * len(COLUMNS))
+    return all(char == wanted for char, wanted in zip(text, empty) if wanted != " ")
+
+
+def _without_zeros(descriptor, size):
+    """The size of a file without the NULs at its end, which a file system leaves where data never reached the disk."""
+    while size:
+        start = max(0, size - CHUNK)
+        left = pread(descriptor, size - start, start).rstrip(b"\0")
+        size = start + len(left)
+        if left:
+            break
+    return size
+
+
+def check_canonical(descriptor, size, decode, twins=True):
+    """A Layout if the file is in our layout (also with a torn tail), else None. `decode(record)` raises QueueError for a bad one. Without
+    `twins`, a file in which two records have one key is in another layout."""
+    if size < len(EMPTY) - 1 or pread(descriptor, 2, 0) != b"[\n":
+        return None
+    used = _without_zeros(descriptor, size)
+    end, last_created, counts = 1, "", dict.fromkeys(STATES, 0)
+    workers: set = set()
+    late: set = set()  # keys of records that are no newer than one before them; in a file that nobody has edited there are few
+    for offset, block in blocks(descriptor, used):
+        lines = block.split(b"\n")
+        if lines[-1]:
+            lines.append(b"")  # a line 2 may be the last thing there is
+        at = offset
+        for number in range(0, len(lines) - 1, 2):
+            line1, line2 = lines[number], lines[number + 1]
+            place = at + len(line1) + 1
+            job = _check_lines(line1, line2, place, decode)
+            if job is None or job.worker in workers:  # two jobs of one worker: a line was copied
+                break
+            if job.worker is not None:
+                workers.add(job.worker)
+            if job.created_at > last_created:
+                last_created = job.created_at
+            elif not twins:
+                late.add(_key_in(line1))
+            counts[job.state] += 1
+            at = place + len(line2) + 1
+            end = place + WIDTH
+            if line2[WIDTH:] != b",":
+                break
+        else:
+            continue
+        break
+    tail = pread(descriptor, used - end, end)
+    if tail == END and used == size:
+        if late and _has_twins(descriptor, end, late):
+            return None
+        return Layout(end, tuple(counts.values()), last_created=last_created)
+    if _looks_torn(tail, end == 1) or _looks_half_written(tail, end, end == 1):
+        return Layout(end, tuple(counts.values()), torn=True, last_created=last_created)
+    return None
+
+
+def _key_in(line1):
+    """The bytes of id and created_at in a line 1."""
+    at = line1.find(CREATED_AT) + len(CREATED_AT)
+    return line1[:line1.find(AFTER_ID)], line1[at:line1.find(b'"', at)]
+
+
+def _has_twins(descriptor, end, keys):
+    """Whether one of these keys, as `_key_in` gives them, is that of several records of a canonical file."""
+    seen = set()
+    for _, block in blocks(descriptor, end):
+        for line1 in block.split(b"\n")[::2]:
+            key = _key_in(line1)
+            if key in keys:
+                if key in seen:
+                    return True
+                seen.add(key)
+    return False
+
+
+def _check_lines(line1, line2, place, decode):
+    """The job of a record in our layout, else None."""
+    if len(line2) < WIDTH or place % PAGE + WIDTH > PAGE or line1[-1:] != b"," or line1[:1] != b"{":
+        return None
+    try:
+        job = decode(decode_json((line1 + line2[:WIDTH]).decode("utf-8")))
+    except (QueueError, ValueError):
+        return None
+    same = encode_line2(job.standing()) == line2[:WIDTH] and encode_line1(job.fields()) == bare(line1)
+    return job if same else None
+
+
+def parse_any(path, content, decode):
+    """The records of a JSON array in any layout, each completed by `decode(record, typed)`, which raises QueueError for one that makes the
+    file a broken one; `typed` is False for a record whose line 2 still is as long as we made it.
+
+    Raises CorruptFile, which names the place, for anything else. Nothing at all is an empty array.
+    """
+    text = ""
+    at = 0
+    try:
+        text = decode_utf8(content)
+        at = skip_whitespace(text, 0)
+        if at == len(text):
+            return []
+        if text[at] != "[":
+            raise JsonError("a job file is a JSON array, and starts with [", text, at)
+        records = []
+        at = skip_whitespace(text, at + 1)
+        while text[at:at + 1] != "]" or records:
+            record, end = decode_json_at(text, at)
+            records.append(_decode_at(record, decode, text, at, end))
+            at = skip_whitespace(text, end)
+            if text[at:at + 1] == "]":
+                break
+            if text[at:at + 1] != ",":
+                raise JsonError("expected ',' or ']'", text, at)
+            at = skip_whitespace(text, at + 1)
+        at = skip_whitespace(text, at + 1)
+        if at != len(text):
+            raise JsonError("extra text after the closing ]", text, at)
+        return records
+    except JsonError as error:
+        fault = CorruptFile("%s, %s; nothing was changed: mend it, or let 'queuectl doctor --repair' save what can be read"
+                            % (path, error))
+        fault.path = path
+        raise fault from None
+
+
+def _decode_at(record, decode, text, at, end):
+    if type(record) is not dict:
+        raise JsonError("a job must be an object like {\"id\": \"job1\", \"command\": \"echo Hello\"}", text, at)
+    last = text.rfind("\n", at, end) + 1
+    try:
+        return decode(record, typed=not (end - last == WIDTH and text.startswith(' "state": "', last)))
+    except QueueError as error:
+        raise JsonError(str(error), text, at) from None
+
+
+def parse_damaged(content, decode):
+    """(the jobs, the ids of those whose line 2 is damaged) for a file that is in our layout but for line 2s that do not read right any
+    more, as a bad disk leaves them. Line 1 says what those jobs are; they count as not yet run. ([], []) for any other file.
+    """
+    lines = content.split(b"\n")
+    if lines[0] != b"[" or lines[-2:] != [b"]", b""] or len(lines) % 2 == 0:
+        return [], []
+    jobs, damaged = [], []
+    for line1, line2 in zip(lines[1:-2:2], lines[2:-2:2]):
+        if len(line2.rstrip(b",")) != WIDTH or line1[-1:] != b",":
+            return [], []
+        try:
+            if _has_our_columns(line2[:WIDTH]):
+                jobs.append(decode(decode_json((line1 + line2[:WIDTH]).decode("utf-8"))))
+            else:
+                jobs.append(decode(decode_json((bare(line1) + b"}").decode("utf-8"))))
+                damaged.append(jobs[-1].id)
+        except (QueueError, ValueError):
+            return [], []
+    return jobs, damaged
+
+
+def _has_our_columns(line2):
+    try:
+        return list(decode_json("{" + line2.decode("ascii"))) == [name for name, _ in COLUMNS]
+    except (JsonError, ValueError):
+        return False

@@ -1,0 +1,136 @@
+"""Which jobs a command is about (`cancel`, `retry`, `purge`, `clean`): chosen without the lock, and checked again under it.
+
+A look at all of a large file takes seconds, in which nobody should have to wait. But what was chosen before the lock is not so any more
+under it: a dead job was brought back and runs, another one was added that waits for a completed one. So a Selection looks at all without
+the lock, and under it at what has changed since, which the notes of the job file tell.
+"""
+from __future__ import annotations
+
+from collections import namedtuple
+
+from core.errors import JobNotFound
+from core.job import STATES, job_from_checked
+from core.order import jobs_meant
+from storage.layout import job_from_lines
+from storage.store import OpenFiles
+
+# What `retry`, `purge` and `clean` choose: these ids (None: all), last changed before this time (as `format_time` makes it; None: any).
+Choice = namedtuple("Choice", "ids before")
+
+
+class Selection:
+    """The jobs of a job file in these states; with `ids` those with one of them, with `containing` those whose line 1 has these bytes.
+    `look` first, then `catch_up` under the lock."""
+
+    def __init__(self, file, states=STATES, ids=None, containing=b""):
+        self._file = file
+        self._states = states
+        self._ids = None if ids is None else frozenset(ids)
+        self._containing = containing
+        self._mark = None
+        self._found = {}  # place: Job
+        self.version = 0  # another one whenever something else may be found
+
+    @property
+    def jobs(self):
+        """The jobs that were found, in the order of the file."""
+        return [self._found[place] for place in sorted(self._found)]
+
+    def look(self, lock):
+        """Look at the whole file, without the lock but for the moment in which it is opened."""
+        with OpenFiles(lock, self._file):
+            self._mark, view = self._file.mark, self._file.view()
+        self._found = {}
+        self._add(view)
+
+    def _add(self, view):
+        with view:
+            before = len(self._found)
+            for number, (place, record) in enumerate(view.records(self._states, self._containing, self._ids), 1):
+                place = place or number  # in another layout none has a place; `catch_up` finds it rewritten, and looks at all of it
+                self._found[place] = job_from_checked(record, place)
+            self.version += len(self._found) != before
+
+    def catch_up(self, whole=False):
+        """Under the lock: take in what has changed since the last look. False if that is not known, and all would have to be looked at,
+        which is done only if `whole` says so."""
+        places = self._file.changes_since(self._mark)
+        if places is None:
+            if not whole:
+                return False
+            self._found = {}
+            self.version += 1
+            self._add(self._file.view(locked=True))
+        else:
+            for place in places:
+                self._look_at(place)
+            self._add(self._file.view(locked=True, since=self._mark))
+        self._mark = self._file.mark
+        return True
+
+    def _look_at(self, place):
+        before, lines = self._found.pop(place, None), self._file.lines(place)
+        if lines is not None:
+            job = job_from_lines(lines, place)
+            if job.state in self._states and (self._ids is None or job.id in self._ids) and self._containing in lines[0]:
+                self._found[place] = job
+        self.version += self._found.get(place) != before
+
+
+def once_for_each_version(choose, selections):
+    """A function that gives back what `choose(*selections)` does, and calls it only if a selection has changed since the last time."""
+    known: list = [None, None]
+
+    def chosen():
+        versions = [selection.version for selection in selections]
+        if versions != known[0]:
+            known[:] = versions, choose(*selections)
+        return known[1]
+
+    return chosen
+
+
+def last_touched_before(job, moment):
+    """Whether a job was last changed before this time (as `format_time` makes it; None: any)."""
+    return moment is None or (job.updated_at or job.created_at) < moment
+
+
+def refuse_missing(ids, jobs, message):
+    """Raise JobNotFound, with the first one in `message`, if there is an id (of None or some) that none of these jobs has."""
+    there = {job.id for job in jobs} if ids else ()
+    for job_id in ids or ():
+        if job_id not in there:
+            raise JobNotFound(message % job_id)
+
+
+def needed_jobs(ended, dependents):
+    """Which of these completed jobs must stay since one of these dependents comes after them, as {key: a dependent}. Of a job that has not
+    been looked at, with the same id, it is not known whether it is meant instead: the newest stays."""
+    first: dict = {}
+    for job in dependents:
+        for job_id in job.after:
+            if job_id not in first or job.created_at < first[job_id].created_at:
+                first[job_id] = job  # what later ones mean, it means, too, but for the newest
+    namesakes: dict = {}
+    for job in ended:
+        if job.id in first:
+            namesakes.setdefault(job.id, []).append(job)
+    return {job.key: first[job_id] for job_id, jobs in namesakes.items()
+            for job in jobs_meant(jobs, first[job_id].created_at) + jobs[-1:]}
+
+
+def buried_jobs(dead, entries):
+    """The dead letter queue, in the order in which its jobs died: of each dead job of jobs.json and of each one that dlq.json alone
+    still has, the Job as jobs.json has it, or with place 0 as the last entry has it.
+
+    `dead` are those of jobs.json, `entries` those of dlq.json whose job is dead or gone there.
+    """
+    last = {}
+    for entry in entries:
+        key = entry.key
+        if key in last:
+            del last[key]
+        last[key] = entry
+    of_jobs = {job.key: job for job in dead}
+    buried = [of_jobs.get(key) or entry._replace(place=0) for key, entry in last.items()]
+    return buried + [job for key, job in of_jobs.items() if key not in last]

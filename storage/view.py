@@ -1,0 +1,118 @@
+"""A job file as it was at one moment, read without the lock."""
+from __future__ import annotations
+
+import os
+import re
+
+from core.errors import rotten_record_error, storage_error
+from core.job import STATES
+from core.system import pread
+from storage.layout import (AFTER_ID, ID_AT, WIDTH, bare, blocks, count_block, encode_id, encode_line1, find_ids, parse_record,
+                            pending_records, read_lines)
+
+
+class View:
+    """A job file as it was at one moment, read without the lock. Records that change meanwhile are seen before or after the change."""
+
+    def __init__(self, lock, path, descriptor, end, parsed, counts=None, start=2):
+        self._lock = lock
+        self._start = start
+        self._counts = counts
+        self._path = path
+        self._descriptor = descriptor
+        self._end = end
+        self._parsed = parsed
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind=None, error=None, trace=None):
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+        if isinstance(error, OSError):
+            raise storage_error("read", self._path, error) from None
+
+    def count(self):
+        """How many records are in each state, by what is noted of it."""
+        return self.recount() if self._counts is None else dict(zip(STATES, self._counts))
+
+    def recount(self):
+        """How many records are in each state, by a look at each, without parsing it."""
+        if self._parsed is not None:
+            states = [record["state"] for record in self._parsed]
+            return {state: states.count(state) for state in STATES}
+        counts = [0] * len(STATES)
+        for _, _, of_block in self._sound_blocks():
+            counts = [known + more for known, more in zip(counts, of_block)]
+        return dict(zip(STATES, counts))
+
+    def _sound_blocks(self):
+        """The blocks of the file as (offset, bytes, the counts of states); one in which a record was caught in the middle of a change is
+        read again while no one changes it."""
+        for offset, block in blocks(self._descriptor, self._end, self._start):
+            counts, total = count_block(block)
+            if sum(counts) != total and self._lock is not None:
+                with self._lock:
+                    block = pread(self._descriptor, len(block), offset)
+                counts = count_block(block)[0]
+            yield offset, block, counts
+
+    def rows(self, without=()):
+        """All records as (place, row), the row as `lay_out` takes it, without parsing them, but for those at the places `without`. The
+        file must be in our layout. Behind the last one the view is closed: Windows replaces no open file."""
+        for offset, block in blocks(self._descriptor, self._end):
+            lines = block.split(b"\n")
+            for number in range(0, len(lines) - 1, 2):
+                place = offset + len(lines[number]) + 1
+                if place not in without:
+                    yield place, (bare(lines[number]), lines[number + 1][:WIDTH])
+                offset = place + len(lines[number + 1]) + 1
+        self.__exit__()
+
+    def find_ids(self, ids):
+        """The records with one of these ids, as (id, Namesake). The file must be in our layout."""
+        return find_ids(self._descriptor, self._end, {encode_id(job_id): job_id for job_id in ids})
+
+    def pending(self):
+        """The pending records, as `pending_records` gives them. The file must be in our layout."""
+        return pending_records(self._descriptor, self._end, again=self._read_again)
+
+    def records(self, states=STATES, containing=b"", ids=None):
+        """The records in those states as (place, object), in order; with `ids`, only those with one of them, and with `containing`, only
+        those whose line 1 has these bytes (a quick sieve). The place is 0 where the file is in another layout."""
+        if self._parsed is not None:
+            for record in self._parsed:
+                if record["state"] in states and containing in encode_line1(record) and (ids is None or record["id"] in ids):
+                    yield 0, dict(record)
+            return
+        names = None if ids is None else set(map(encode_id, ids))
+        if names is not None and len(names) == 1 and not containing:
+            containing = next(iter(names))
+        wanted = re.compile(b'\n "state": "(?:%s)"' % "|".join(states).encode("ascii"))
+        for offset, block, _ in self._sound_blocks():
+            if containing not in block:
+                continue
+            for match in wanted.finditer(block):
+                middle = match.start()
+                start = block.rfind(b"\n", 0, middle) + 1
+                if containing and block.find(containing, start, middle) < 0:
+                    continue
+                if names is not None:
+                    after_id = block.find(AFTER_ID, start, middle)
+                    if after_id >= 0 and block[start + ID_AT:after_id] not in names:
+                        continue  # without a command it is rotten_record_error, which the next line tells
+                try:
+                    yield offset + middle + 1, parse_record(block[start:middle], block[middle + 1:middle + 1 + WIDTH])
+                except ValueError:
+                    yield offset + middle + 1, self._read_again(offset + middle + 1)
+
+    def _read_again(self, place):
+        """A record that was caught in the middle of a change, read while no one changes it."""
+        try:
+            if self._lock is None:
+                return parse_record(*read_lines(self._descriptor, place))
+            with self._lock:
+                return parse_record(*read_lines(self._descriptor, place))
+        except ValueError as error:
+            raise rotten_record_error(place, error, self._path) from None

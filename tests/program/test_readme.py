@@ -1,0 +1,111 @@
+"""The README tells the truth: its commands are run in a copy of the repository, and its tables are compared with the code."""
+from __future__ import annotations
+
+import glob
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import unittest
+
+from cli import arguments
+from core import settings
+from tests.support.engine_recipes import ON_HOST, ON_SLURM
+from tests.support.home import ROOT, HomeTest, copy_program
+
+
+def readme():
+    """The README's text."""
+    with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
+        return file.read()
+
+
+def blocks(language):
+    """The code blocks of a language in the README."""
+    return re.findall(r"```%s\n(.*?)```" % language, readme(), re.DOTALL)
+
+
+def steps(text):
+    """(command, output) pairs of a console block."""
+    return [(step.partition("\n")[0], step.partition("\n")[2]) for step in re.split(r"(?m)^\$ ", text)[1:]]
+
+
+def plain(text):
+    """Output with what differs from run to run made equal: times, pids, the home."""
+    text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", "TIME", text)
+    text = re.sub(r"(process|pid) \d+", r"\1 PID", text)
+    return re.sub(r"(home +)[^\s]+?(\.? |\n)", r"\1HOME\2", text)
+
+
+@unittest.skipIf(os.name == "nt", "the README's commands are for a POSIX shell")
+class ReadmeTest(HomeTest):
+    """Each test has a fresh copy of what git knows, without QUEUECTL_HOME, as after a clone."""
+
+    def setUp(self):
+        super().setUp()
+        self.clone = os.path.join(self.home, "clone")
+        copy_program(self.clone)
+        shutil.copy(os.path.join(ROOT, "config.json"), self.clone)
+        os.mkdir(os.path.join(self.home, "bin"))
+        with open(os.path.join(self.home, "bin", "python3"), "w", encoding="utf-8") as file:
+            file.write('#!/bin/sh\nexec "%s" "$@"\n' % sys.executable)
+        os.chmod(file.name, 0o755)
+
+    def shell(self, command):
+        """What a shell command prints in the clone; it must succeed."""
+        environ = self.environ()
+        del environ["QUEUECTL_HOME"]
+        environ["PATH"] = os.path.join(self.home, "bin") + os.pathsep + environ["PATH"]
+        done = subprocess.run(["/bin/sh", "-c", command], cwd=self.clone, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, universal_newlines=True, timeout=60)
+        self.assertIn(done.returncode, (0, 1) if "--drain" in command else (0,), (command, done.stdout, done.stderr))
+        return done.stdout
+
+    def test_the_first_command_adds_runs_and_shows_a_job(self):
+        first, second = blocks("sh")[0].splitlines()
+        self.assertEqual(second, "python3 -m unittest")
+        self.assertTrue(self.shell(first).endswith("\nHello\n"))
+
+    def test_the_scripts_for_engines_are_those_that_are_tested_there(self):
+        self.assertEqual(blocks("sh")[1:], [ON_SLURM, ON_HOST])
+
+    def test_every_command_of_the_tour_prints_what_the_readme_says(self):
+        seen = 0
+        for block in blocks("console"):
+            for command, output in steps(block):
+                with self.subTest(command=command):
+                    self.assertEqual(plain(self.shell(command)).strip(), plain(output).strip())
+                    seen += 1
+        self.assertGreater(seen, 10)
+
+    def test_every_command_of_the_program_is_in_the_readme(self):
+        for name in arguments.COMMANDS:
+            with self.subTest(command=name):
+                self.assertTrue(name.split()[-1] in readme())
+
+    def test_the_table_of_settings_is_that_of_the_code(self):
+        rows = re.findall(r"(?m)^\| `(\w+)` \| (\S+) \| (.*) \|$", readme())
+        expected = [(setting.name, json.dumps(setting.default),
+                     setting.meaning + (" (%s)" % setting.unit if setting.unit else "")) for setting in settings.SETTINGS]
+        self.assertEqual(rows, expected)
+
+    def test_the_tests_that_it_names_are_there(self):
+        names = set(re.findall(r"`(test_\w+)`", readme()))
+        self.assertGreater(len(names), 10)
+        there = set()
+        for path in glob.glob(os.path.join(ROOT, "tests", "**", "*.py"), recursive=True):
+            with open(path, encoding="utf-8") as file:
+                there.update(re.findall(r"def (test_\w+)\(", file.read()))
+        self.assertEqual(names - there, set())
+
+    def test_the_config_that_comes_with_it_holds_the_defaults(self):
+        with open(os.path.join(ROOT, "config.json"), encoding="utf-8") as file:
+            self.assertEqual(settings.Settings(**json.load(file)), settings.DEFAULTS)
+
+    def test_a_link_to_the_program_finds_the_same_queue(self):
+        os.symlink(os.path.join(self.clone, "main.py"), os.path.join(self.home, "bin", "queuectl"))
+        os.chmod(os.path.join(self.clone, "main.py"), 0o755)
+        self.shell("queuectl enqueue --id linked -- true")
+        self.assertEqual(self.shell("cd / && queuectl list -q"), "linked\n")

@@ -1,0 +1,2 @@
+"""What the tests share."""
+from __future__ import annotations

@@ -1,0 +1,2 @@
+"""What differs from one system to another."""
+from __future__ import annotations

@@ -1,0 +1,263 @@
+"""Where the program is run: shells, folders with odd names and on other file systems, locales, another user, a system without /proc."""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import unittest
+
+from core.job import MAX_TEXT
+from execution import launcher, process_tree
+from tests.support.home import MAIN, ROOT, WINDOWS, HomeTest, copy_program
+from tests.support.workers import WorkerTest, is_alive
+
+ROOT_USER = getattr(os, "geteuid", lambda: 1)() == 0
+# Makes another program /bin/sh, for the processes that are started by it alone.
+AS_SH = ["unshare", "-m", "sh", "-c", 'mount --bind "$1" /bin/sh && shift && exec "$@"', "sh"]
+
+
+def can_replace_sh():
+    """Whether this user may make another program /bin/sh in a name space of its own."""
+    if not ROOT_USER or shutil.which("unshare") is None:
+        return False
+    return subprocess.run(AS_SH + [os.path.realpath("/bin/sh"), "true"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                          check=False).returncode == 0
+
+
+class TestShells(WorkerTest):
+    """Jobs under each shell that may be a system's /bin/sh."""
+
+    # command, state in the end, exit code, output
+    JOBS = {
+        "plain": ("echo Hello", "completed", 0, "Hello\n"),
+        "words": ("printf '%s|' a 'b c' \"$QUEUECTL_JOB_ID\"", "completed", 0, "a|b c|words|"),
+        "status": ("exit 7", "dead", 7, ""),
+        "pipe": ("printf 'a\\nb\\n' | grep b; (exit 3)", "dead", 3, "b\n"),
+        "missing": ("no-such-program-anywhere 2>/dev/null", "dead", 127, ""),
+        "killed": ("kill -9 $$", "dead", 137, ""),
+        "child": ("sh -c 'kill -TERM $$'", "dead", 143, None),
+        "behind": ("sleep 300 & echo $! > behind.pid", "completed", 0, ""),
+        "hangs": ("sleep 300 & echo $! > hangs.pid; sleep 300", "dead", None, ""),
+    }
+
+    def test_jobs_do_the_same_under_each(self):
+        if not can_replace_sh():
+            self.skipTest("only root can make another program /bin/sh for a while")
+        for name in ("dash", "bash", "busybox", "zsh", "ksh", "mksh", "yash"):
+            shell = shutil.which(name)
+            with self.subTest(shell=name):
+                if shell is None:
+                    self.skipTest("%s is not installed" % name)
+                self.check_shell(os.path.realpath(shell))
+
+    def check_shell(self, shell):
+        for name in os.listdir(self.home):
+            if name != "config.json":
+                path = self.path(name)
+                shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+        for job_id, (command, _, _, _) in self.JOBS.items():
+            self.add(job_id, command, max_retries=0, timeout=1 if job_id == "hangs" else None)
+        done = subprocess.run(AS_SH + [shell, sys.executable, MAIN, "worker", "start", "--drain", "--count", "3"], env=self.environ(),
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, check=False)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        for job_id, (_, state, code, output) in self.JOBS.items():
+            job = self.job(job_id)
+            self.assertEqual((job_id, job.state, job.exit_code), (job_id, state, code))
+            if output is not None:
+                said = self.run_program("logs", job_id).stdout
+                if job_id == "hangs" and os.path.basename(shell) == "mksh":
+                    said = said.replace("Terminated \n", "")  # what it says itself of the TERM that ended its child
+                self.assertEqual((job_id, said), (job_id, output))
+        self.assertFalse(is_alive(int(self.text("hangs.pid"))))
+        behind = int(self.text("behind.pid"))
+        self.assertTrue(is_alive(behind))
+        os.kill(behind, 9)
+
+
+class TestHomes(HomeTest):
+    """The whole way of a job in homes with odd names, on other file systems, and in odd locales."""
+
+    def go(self, home, **more):
+        """Add a job, run it, and look at it in every way; the environment."""
+        env = self.environ(QUEUECTL_HOME=home, **more)
+        self.succeed("enqueue", "--id", "a", "--", "echo Hello", env=env)
+        done = self.run_program("worker", "start", "--drain", env=env)
+        self.assertEqual((done.returncode, "Traceback" in done.stderr), (0, False), done.stderr)
+        self.assertEqual(self.succeed("logs", "a", env=env), "Hello\n")
+        self.assertIn("completed", self.succeed("list", env=env))
+        self.assertIn('"exit_code": 0', self.succeed("show", "a", env=env))
+        self.succeed("status", env=env)
+        return env
+
+    def go_the_whole_way(self, home, **more):
+        """And with a worker in the background."""
+        env = self.go(home, **more)
+        self.succeed("worker", "start", "--detach", env=env)
+        self.succeed("enqueue", "--id", "b", "--", "exit 0", env=env)
+        self.succeed("wait", "b", env=env)
+        self.assertEqual(self.succeed("worker", "stop", env=env), "Stopped 1 worker process.\n")
+        self.succeed("doctor", env=env)
+
+    def test_names(self):
+        names = ["with space", "é漢🚀", "it's \"$HOME\" `x` $(y)", "-home", "a\\b", "x" * 100 + os.sep + "y" * 100, "%s%d{id}"]
+        for name in names if not WINDOWS else names[:2] + ["-home", "%s%d{id}"]:
+            with self.subTest(name=name):
+                (self.go_the_whole_way if name == names[2] else self.go)(self.path(name))
+
+    def test_a_memory_file_system(self):
+        if not os.access("/dev/shm", os.W_OK):
+            self.skipTest("there is no /dev/shm")
+        home = "/dev/shm/queuectl-test-%d" % os.getpid()
+        self.addCleanup(shutil.rmtree, home, True)
+        self.go_the_whole_way(home)
+
+    def test_locales(self):
+        for more in ({"LC_ALL": "C", "LANG": "C"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONUTF8": "1"},
+                     {"LC_ALL": "POSIX", "PYTHONIOENCODING": "ascii"}):
+            with self.subTest(**more):
+                self.go(self.path("-".join(sorted(more))), **more)
+
+    def test_another_user_with_a_home_of_their_own(self):
+        python = next((path for path in ("/usr/bin/python3", "/usr/local/bin/python3") if os.path.exists(path)), None)
+        if not ROOT_USER or shutil.which("setpriv") is None or python is None:
+            self.skipTest("needs root, setpriv and a Python that everyone can run")
+        program, home = self.path("program"), self.path("theirs")
+        os.chmod(self.home, 0o755)
+        os.mkdir(home)
+        copy_program(program)
+        os.chown(home, 65534, 65534)
+
+        def as_other(*words):
+            return subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", python, os.path.join(program, "main.py"),
+                                   *words], env=self.environ(QUEUECTL_HOME=home, PYTHONDONTWRITEBYTECODE="1"), cwd="/",
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, check=False)
+
+        if as_other("--version").returncode:
+            self.skipTest("that Python is not one of ours")
+        self.assertEqual(as_other("enqueue", "--id", "a", "--", "id -u").returncode, 0)
+        self.assertEqual(as_other("worker", "start", "--drain").returncode, 0)
+        self.assertEqual(as_other("logs", "a").stdout, "65534\n")
+        os.mkdir(self.path("mine"), 0o755)
+        refused = as_other("--home", self.path("mine"), "enqueue", "--", "true")
+        self.assertEqual((refused.returncode, refused.stderr.count("\n"), "must be writable" in refused.stderr), (1, 1, True))
+
+
+@unittest.skipUnless(process_tree.HAS_PROC, "a process is looked at in /proc")
+class TestStarts(WorkerTest):
+    """What a command finds when it starts."""
+
+    SAYS = ("grep -E '^Sig(Ign|Blk)' /proc/self/status; readlink /proc/$$/fd/0; ls /proc/$$/fd; pwd; "
+            '[ "$(cut -d " " -f 5,6 /proc/$$/stat)" = "$$ $$" ] && echo "leads its session"; '
+            'echo "$QUEUECTL_JOB_ID|$QUEUECTL_ATTEMPT|$QUEUECTL_HOME|$MINE|$OURS"; echo to stderr >&2')
+    FINDS = ("SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n/dev/null\n0\n1\n2\n%(cwd)s\nleads its session\n"
+             "%(id)s|1|%(home)s|%(mine)s|ours\nto stderr\n")
+
+    def work(self, code=0):
+        done = self.run_program("worker", "start", "--drain", env=self.environ(OURS="ours"), preexec_fn=block_and_ignore)
+        self.assertEqual(done.returncode, code, done.stderr)
+
+    def test_a_command_finds_the_same_however_it_is_started(self):
+        os.mkdir(self.path("folder"))
+        many = {"MANY%d" % number: "x" for number in range(9)}
+        jobs = (("plain", "", {}), ("own", "mine", {"env": {"MINE": "mine"}}), ("many", "mine", {"env": dict(many, MINE="mine")}),
+                ("folder", "", {"cwd": self.path("folder")}), ("over", "mine", {"env": {"MINE": "mine", "PATH": os.environ["PATH"]}}))
+        for name, _, fields in jobs:
+            self.add(name, self.SAYS, **fields)
+        self.work()
+        for name, mine, fields in jobs:
+            with self.subTest(job=name):
+                finds = self.FINDS % {"cwd": fields.get("cwd", self.home), "home": self.home, "id": name, "mine": mine}
+                found = self.succeed("logs", name).replace("0000000180000000", "0" * 16)  # 32 and 33 are the C library's own
+                self.assertEqual(found, finds)
+
+    def test_many_folders(self):
+        folders = [self.path("folder%d" % number) for number in range(150)]
+        for folder in folders:
+            os.makedirs(folder, exist_ok=True)
+        self.succeed("enqueue", "-", stdin=json.dumps([{"id": os.path.basename(folder), "command": "pwd > pwd", "cwd": folder}
+                                                      for folder in folders]))
+        self.work()
+        self.assertEqual([self.text(os.path.join(folder, "pwd")) for folder in folders], [folder + "\n" for folder in folders])
+
+    def test_one_that_cannot_be_started_says_why(self):
+        self.add("x", "true", cwd=self.path("gone"), max_retries=0)
+        self.work(code=1)
+        self.assertEqual((self.job("x").reason, self.succeed("logs", "x")),
+                         ("unstartable", "queuectl: cannot start this command in %s: No such file or directory\n" % self.path("gone")))
+
+    def test_the_longest_command_and_the_longest_variable_that_are_taken_run(self):
+        command = "echo ${#LONG}; exit 0; "
+        self.add("x", command + "x" * (MAX_TEXT - len(command)), env={"LONG": "y" * (MAX_TEXT - len("LONG="))})
+        self.drain()
+        self.assertEqual((self.job("x").state, self.succeed("logs", "x")), ("completed", "%d\n" % (MAX_TEXT - len("LONG="))))
+
+    def test_a_nul_is_refused_where_the_system_would_take_it_for_the_end(self):
+        launch = launcher.Launcher()
+        self.addCleanup(launch.close)
+        null = os.open(os.devnull, os.O_WRONLY)
+        self.addCleanup(os.close, null)
+        for command, folder, own in (("echo\0", self.home, {}), ("echo", self.home + "\0", {}), ("echo", self.home, {b"A": b"b\0"})):
+            with self.subTest(command=command, folder=folder, own=own), self.assertRaises(ValueError):
+                launch.start(command, folder, {}, own, null)
+
+
+def block_and_ignore():
+    """In a worker process: signals as no command should find them."""
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+
+@unittest.skipIf(WINDOWS, "process groups are a POSIX matter")
+class TestWithoutProc(WorkerTest):
+    """What a system without /proc has (macOS, the BSDs) suffices: the paths that are taken there, taken here."""
+
+    PROGRAM = "import sys; sys.path.insert(0, %r); from execution import process_tree; process_tree.HAS_PROC = False; " \
+              "from execution import attempt; attempt.HAS_PROC = False; import main; sys.exit(main.main(sys.argv[1:]))"
+
+    def work(self, *arguments):
+        done = subprocess.run([sys.executable, "-c", self.PROGRAM % ROOT, "worker", "start", "--drain", *arguments], env=self.environ(),
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, check=False)
+        self.assertNotIn("Traceback", done.stderr)
+        return done
+
+    def test_a_tree_is_ended_after_its_time(self):
+        self.add("hangs", "sleep 300 & echo $! > pid; sleep 300", max_retries=0, timeout=1)
+        self.assertEqual(self.work().returncode, 1)
+        self.assertEqual(self.job("hangs").reason, "timeout")
+        self.wait_for(lambda: not is_alive(int(self.text("pid"))))
+
+    def test_what_a_failed_attempt_left_is_ended_and_what_a_good_one_left_is_not(self):
+        self.add("fails", "sleep 300 & echo $! > fails; exit 1", max_retries=0)
+        self.add("succeeds", "sleep 300 & echo $! > succeeds; exit 0")
+        self.assertEqual(self.work().returncode, 1)
+        self.wait_for(lambda: not is_alive(int(self.wait_for_line("fails"))))
+        self.assertTrue(is_alive(int(self.text("succeeds"))))
+        os.kill(int(self.text("succeeds")), 9)
+
+    def test_a_lost_job_runs_again_once_its_tree_has_ended(self):
+        self.add("lost", "if [ $QUEUECTL_ATTEMPT = 1 ]; then echo $$ > pid; sleep 300; fi")
+        worker = self.worker()
+        pid = int(self.wait_for_line("pid"))
+        worker.kill()
+        worker.wait()
+        self.assertEqual(self.work().returncode, 0)
+        self.assertEqual((self.job("lost").state, self.job("lost").attempts, is_alive(pid)), ("completed", 2, False))
+
+    @unittest.skipUnless(shutil.which("ps"), "there is no ps")
+    def test_a_lost_job_whose_output_goes_elsewhere_is_known_by_the_start_of_its_process(self):
+        self.add("lost", "if [ $QUEUECTL_ATTEMPT = 1 ]; then echo $$ > pid.new; mv pid.new pid; exec sleep 300 > /dev/null 2>&1; fi")
+        worker = subprocess.Popen([sys.executable, "-c", self.PROGRAM % ROOT, "worker", "start"], env=self.environ(),
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        pid = int(self.wait_for_file("pid"))
+        self.wait_for(lambda: '"group": %d' % pid in self.worker_files())
+        worker.kill()
+        worker.wait()
+        self.assertTrue(is_alive(pid))
+        self.assertEqual(self.work().returncode, 0)
+        self.assertEqual((self.job("lost").state, self.job("lost").attempts, is_alive(pid)), ("completed", 2, False))
+
+    def test_the_module_says_what_the_system_has(self):
+        self.assertEqual(process_tree.HAS_PROC, os.path.isdir("/proc/self"))

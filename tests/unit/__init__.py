@@ -1,0 +1,2 @@
+"""One module each, from inside."""
+from __future__ import annotations

@@ -1,0 +1,2 @@
+"""Tests of `cli`."""
+from __future__ import annotations

@@ -1,0 +1,2 @@
+"""Tests of `core`."""
+from __future__ import annotations

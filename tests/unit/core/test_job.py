@@ -1,0 +1,296 @@
+"""What makes a job valid, and the rules that decide what becomes of it."""
+from __future__ import annotations
+
+import json
+import unittest
+
+from core.errors import InvalidJob
+from core.job import (COMPLETED, DEAD, FAILED, KILLED, LOST, MAX_ATTEMPTS, MAX_ID, MAX_TEXT, PENDING, PROCESSING, UNSTARTABLE, Job,
+                      first_run_at, job_from_checked, job_from_record, new_job_fields)
+from core.order import jobs_meant
+from core.rules import backoff_delay, time_limit
+from core.settings import DEFAULTS
+from core.times import format_time, parse_time
+from storage.layout import WIDTH, encode_line1, encode_line2
+from tests.support.home import WINDOWS, as_command, longest
+from tests.support.jobs import NOW, TIME, a_job, running
+
+
+class NewJobTest(unittest.TestCase):
+
+    def test_job_needs_an_id_and_a_command_and_nothing_else(self):
+        self.assertEqual(new_job_fields({"id": "a", "command": "echo"}, "/here"), {"id": "a", "command": "echo", "cwd": "/here"})
+
+    def test_every_bad_field_is_refused_by_name(self):
+        for name, record in (
+                ("id", {"command": "x"}), ("id", {"id": None, "command": "x"}), ("id", {"id": "", "command": "x"}),
+                ("id", {"id": True, "command": "x"}), ("id", {"id": ["a"], "command": "x"}), ("id", {"id": {"a": 1}, "command": "x"}),
+                ("id", {"id": "x" * (MAX_ID + 1), "command": "x"}), ("id", {"id": "a\nb", "command": "x"}),
+                ("id", {"id": "a\0", "command": "x"}), ("id", {"id": "\x1b[31m", "command": "x"}), ("id", {"id": "\x7f", "command": "x"}),
+                ("id", {"id": "\x85", "command": "x"}), ("id", {"id": "\x9b", "command": "x"}), ("id", {"id": "a\u2028", "command": "x"}),
+                ("id", {"id": "a\tb", "command": "x"}), ("id", {"id": int("9" * 300), "command": "x"}),
+                ("command", {"id": "a"}), ("command", {"id": "a", "command": None}), ("command", {"id": "a", "command": ""}),
+                ("command", {"id": "a", "command": " \n\t "}), ("command", {"id": "a", "command": "a\0b"}),
+                ("command", {"id": "a", "command": ["echo", "x"]}), ("command", {"id": "a", "command": 5}),
+                ("command", {"id": "a", "command": False}), ("command", {"id": "a", "command": {}}),
+                ("cwd", {"id": "a", "command": "x", "cwd": ""}), ("cwd", {"id": "a", "command": "x", "cwd": 3}),
+                ("cwd", {"id": "a", "command": "x", "cwd": "/a\0b"}), ("cwd", {"id": "a", "command": "x", "cwd": ["/"]}),
+                ("cwd", {"id": "a", "command": "x", "cwd": False}),
+        ) + tuple((name, {"id": "a", "command": "x", name: value}) for name, values in (
+                ("timeout", (0, -1, "5", True, [], 1e9, 0.0)), ("max_retries", (-1, 1.5, "3", True, 1000001, {})),
+                ("backoff_base", (-1, "2", False, 1000001, [])), ("backoff_max", (-0.5, "1h", True, 31536001)),
+                ("priority", (1.5, "high", True, 1000001, -1000001, [1])),
+                ("after", ("job1", [], [1], [""], ["x" * (MAX_ID + 1)], [None], {}, 5, False, [["a"]])),
+                ("env", ("A=1", [], ["A"], {"": "x"}, {"A=B": "x"}, {"A": 1}, {"A": None}, {"A\0": "x"}, {"A": "x\0"}, 5, False)),
+        ) for value in values):
+            for what, check in (("new", lambda: new_job_fields(record, "/")), ("stored", lambda: job_from_record(record))):
+                with self.subTest(name, record=repr(record)[:60], job=what):
+                    with self.assertRaises(InvalidJob) as caught:
+                        check()
+                    self.assertIn("\"%s\"" % name, str(caught.exception))
+                    self.assertLess(len(str(caught.exception)), 250)
+                    self.assertEqual(caught.exception.exit_code, 2)
+
+    def test_what_is_no_object_is_refused(self):
+        for record in (None, "echo", 3, True, [], ["a"], 1.5):
+            with self.subTest(repr(record)):
+                with self.assertRaises(InvalidJob) as caught:
+                    new_job_fields(record, "/")
+                self.assertIn("object", str(caught.exception))
+
+    def test_missing_field_is_explained_by_an_example(self):
+        with self.assertRaises(InvalidJob) as caught:
+            new_job_fields({"id": "a"}, "/")
+        self.assertIn("{\"id\": \"job1\", \"command\": \"echo Hello\"}", str(caught.exception))
+
+    def test_every_good_id_is_accepted(self):
+        for given, kept in (("a", "a"), ("x" * MAX_ID, "x" * MAX_ID), (" ", " "), ("a b/c\\d\"e'", "a b/c\\d\"e'"),
+                            ("\u00e9\u4e16\U0001f600", "\u00e9\u4e16\U0001f600"),
+                            (7, "7"), (-1, "-1"), (0, "0"), (1.5, "1.5"), ("../../etc/passwd", "../../etc/passwd"), ("--all", "--all")):
+            with self.subTest(repr(given)[:30]):
+                self.assertEqual(new_job_fields({"id": given, "command": "x"}, "/")["id"], kept)
+                self.assertEqual(job_from_record({"id": given, "command": "x"}).id, kept)
+
+    def test_command_is_kept_to_the_letter(self):
+        for command in ("echo 'a'  \"b\"", " leading and trailing ", as_command("first\nsecond\n"), "\t\x01\x1b[31m", "\u00e9\u2028", "x" * longest(200000)):
+            with self.subTest(repr(command)[:30]):
+                self.assertEqual(new_job_fields({"id": "a", "command": command}, "/")["command"], command)
+
+    @unittest.skipIf(WINDOWS, "cmd.exe takes less")
+    def test_what_the_system_does_not_take_as_one_argument_is_refused_when_it_is_added(self):
+        for name, field, length in (("\"command\"", "command", MAX_TEXT), ("the variable LONG", "env", MAX_TEXT - len("LONG="))):
+            for longest_one, too_long in (("x" * length, "x" * (length + 1)), ("\u00e9" * (length // 2), "\u00e9" * (length // 2 + 1))):
+                with self.subTest(name, letter=longest_one[0]):
+                    jobs = [{"id": "a", "command": "x", field: {"A": "b", "LONG": text} if field == "env" else text}
+                            for text in (longest_one, too_long)]
+                    self.assertEqual(new_job_fields(jobs[0], "/")[field], jobs[0][field])
+                    with self.assertRaises(InvalidJob) as caught:
+                        new_job_fields(jobs[1], "/")
+                    self.assertRegex(str(caught.exception), "^%s .*128 KiB.*into a file$" % name)
+
+    def test_where_a_job_stands_is_ignored_when_it_is_added(self):
+        shown = running(3, own="kept").to_dict()
+        self.assertEqual(new_job_fields(shown, "/"), {"id": "job1", "command": "echo Hello", "own": "kept", "cwd": "/"})
+
+    def test_nonsense_in_where_a_job_stands_is_ignored_too_when_it_is_added(self):
+        record = {"id": "a", "command": "x", "state": "flying", "attempts": "many", "created_at": 7, "worker": [], "run_at": "soon"}
+        self.assertEqual(new_job_fields(record, "/"), {"id": "a", "command": "x", "cwd": "/"})
+
+    def test_fields_of_the_users_own_are_kept_in_their_order(self):
+        record = {"zebra": [1, {"a": None}], "command": "x", "place": "Berne", "id": "a", "key": 1.5, "self": True, "": "", "options": {}}
+        fields = new_job_fields(record, "/")
+        self.assertEqual(list(fields.items()), [("id", "a"), ("command", "x"), ("zebra", [1, {"a": None}]), ("place", "Berne"),
+                                                ("key", 1.5), ("self", True), ("", ""), ("options", {}), ("cwd", "/")])
+
+    def test_every_good_option_is_kept(self):
+        options = {"cwd": "/tmp", "timeout": 0.5, "max_retries": 0, "backoff_base": 1.5, "backoff_max": 0, "priority": -1000000,
+                   "after": ["b", "c"], "env": {"A": "", "B_1": "x=y\n"}}
+        record = dict({"id": "a", "command": "x"}, **options)
+        self.assertEqual(new_job_fields(record, "/"), record)
+        self.assertEqual(job_from_record(record).options, options)
+
+    def test_option_that_is_null_is_as_good_as_missing(self):
+        names = ("timeout", "max_retries", "backoff_base", "backoff_max", "priority", "after", "env")
+        job = job_from_record(dict({"id": "a", "command": "x"}, **dict.fromkeys(names)))
+        self.assertEqual((job.priority, tuple(job.after), time_limit(job, DEFAULTS), backoff_delay(job._replace(attempts=3), DEFAULTS)),
+                         (0, (), None, 8))
+
+    def test_folder_is_the_jobs_own_or_the_current_one(self):
+        for given, kept in (({"cwd": "/own"}, "/own"), ({"cwd": None}, "/here"), ({}, "/here")):
+            with self.subTest(given):
+                self.assertEqual(new_job_fields(dict({"id": "a", "command": "x"}, **given), "/here")["cwd"], kept)
+
+    def test_what_is_given_is_not_changed(self):
+        record = {"id": 1, "command": "x", "state": "dead"}
+        new_job_fields(record, "/")
+        job_from_record(record)
+        self.assertEqual(record, {"id": 1, "command": "x", "state": "dead"})
+
+
+class FirstRunTest(unittest.TestCase):
+
+    def test_job_may_run_at_any_time_unless_it_says_otherwise(self):
+        for record in ({}, {"run_at": None}, {"delay": None}, {"delay": None, "run_at": None}):
+            self.assertIsNone(first_run_at(record, NOW))
+
+    def test_job_may_run_at_its_time_or_after_its_delay(self):
+        for record, run_at in (({"run_at": TIME}, TIME), ({"run_at": "2026-11-24T03:09:06+01:00"}, "2026-11-24T02:09:06.000000Z"),
+                               ({"delay": 90}, format_time(NOW + 90)), ({"delay": 0}, format_time(NOW)),
+                               ({"delay": 1.5}, format_time(NOW + 1.5)),
+                               ({"delay": "2h"}, format_time(NOW + 7200)), ({"delay": "10s", "run_at": None}, format_time(NOW + 10))):
+            with self.subTest(record):
+                self.assertEqual(first_run_at(record, NOW), run_at)
+
+    def test_what_is_no_time_and_no_delay_is_refused_by_name(self):
+        for name, values in (("run_at", ("", "soon", 5, True, [], "2026-02-30T00:00:00Z", "2026-11-24T02:09:06")),
+                             ("delay", ("", "soon", -1, "-1s", True, [], {}, 1e300, "1e300", "5 weeks", float("inf")))):
+            for value in values:
+                with self.subTest(name, value=repr(value)):
+                    with self.assertRaises(InvalidJob) as caught:
+                        first_run_at({name: value}, NOW)
+                    self.assertIn("\"%s\"" % name, str(caught.exception))
+
+    def test_time_and_delay_exclude_each_other(self):
+        with self.assertRaises(InvalidJob):
+            first_run_at({"run_at": TIME, "delay": 5}, NOW)
+
+
+class StoredJobTest(unittest.TestCase):
+
+    def test_missing_fields_get_their_defaults(self):
+        job = job_from_record({"id": "a", "command": "x"})
+        self.assertEqual(job, Job("a", "x", "", {}, PENDING, 0, None, None, None, None, None, None, 0))
+
+    def test_null_is_as_good_as_missing(self):
+        names = ("created_at", "state", "attempts", "exit_code", "reason", "run_at", "started_at", "updated_at", "worker")
+        self.assertEqual(job_from_record(dict({"id": "a", "command": "x"}, **dict.fromkeys(names))),
+                         job_from_record({"id": "a", "command": "x"}))
+
+    def test_every_bad_value_is_refused_by_name(self):
+        times = ("", "now", 5, True, [], {}, "2026-11-24", "2026-11-24T02:09:06+", "2026-13-01T00:00:00.000000Z",
+                 "2026-02-30T00:00:00.000000Z", "2026-11-24T25:00:00.000000Z", "2026-11-24T02:60:00.000000Z",
+                 "2026-11-24T02:09:06.123456Z\n", "0000-01-01T00:00:00.000000Z",
+                 "1969-12-31T23:59:59.999999Z", "\u0662\u0660\u0662\u0666-11-24T02:09:06.123456Z", "x" * 10000)
+        table = {
+            "state": ("Pending", "done", "", 0, 1, False, [], {}, "pending ", "cancelled"),
+            "attempts": (-1, MAX_ATTEMPTS + 1, "3", 1.5, 1.0, True, [1], {"a": 1}, 10 ** 50, "", False, [], {}, 0.0),
+            "exit_code": (-2 ** 31 - 1, 2 ** 32, "0", 0.0, False, [], {}),
+            "reason": ("", "Two Words", "UPPER", "-dash", "x" * 15, 3, [], "caf\u00e9", "a\n", "tab\t"),
+            "worker": ("", "x" * 27, "a b", "a\n", 3, [], "caf\u00e9", "a_b", "\u0663"),
+            "created_at": times, "run_at": times, "started_at": times, "updated_at": times,
+        }
+        for name, values in table.items():
+            for value in values:
+                with self.subTest(name, value=repr(value)[:40]):
+                    with self.assertRaises(InvalidJob) as caught:
+                        job_from_record({"id": "a", "command": "x", name: value})
+                    self.assertIn("\"%s\"" % name, str(caught.exception))
+                    self.assertLess(len(str(caught.exception)), 250)
+
+    def test_time_without_a_zone_is_utc(self):
+        for text in ("2026-11-24T02:09:06", "2026-11-24 02:09:06", "2026-11-24T02:09:06.000000"):
+            job = job_from_record({"id": "a", "command": "x", "created_at": text, "run_at": text, "updated_at": text})
+            self.assertEqual({job.created_at, job.run_at, job.updated_at}, {"2026-11-24T02:09:06.000000Z"})
+
+    def test_job_between_two_attempts_of_another_program_is_pending(self):
+        job = job_from_record({"id": "a", "command": "x", "state": "failed", "attempts": 2})
+        self.assertEqual((job.state, job.attempts), (PENDING, 2))
+
+    def test_every_good_value_is_kept_and_fits_its_column(self):
+        table = {
+            "state": (PENDING, PROCESSING, COMPLETED, DEAD),
+            "attempts": (0, 1, MAX_ATTEMPTS),
+            "exit_code": (0, 255, -2 ** 31, 2 ** 32 - 1),
+            "reason": (FAILED, KILLED, LOST, UNSTARTABLE, "timeout", "cancelled", "abcdefghijklmn", "two-words", "two_words"),
+            "worker": ("w", "0123456789ab-0123456789abc", "A-Z"),
+            "run_at": (TIME, "1970-01-01T00:00:00.000000Z", "9999-12-30T23:59:59.999999Z"),
+            "started_at": (TIME,), "updated_at": (TIME,), "created_at": (TIME,),
+        }
+        for name, values in table.items():
+            for value in values:
+                with self.subTest(name, value=value):
+                    job = job_from_record({"id": "a", "command": "x", name: value})
+                    self.assertEqual(getattr(job, name), value)
+                    self.assertEqual(len(encode_line2(job.standing())), WIDTH)
+
+    def test_time_of_other_programs_is_kept_in_our_form(self):
+        for given in ("2026-11-24T02:09:06Z", "2026-11-24T03:09:06+01:00", "2026-11-23T21:39:06-04:30", "2026-11-24 02:09:06+00:00"):
+            with self.subTest(given):
+                job = job_from_record({"id": "a", "command": "x", "run_at": given, "created_at": given})
+                self.assertEqual((job.run_at, job.created_at), ("2026-11-24T02:09:06.000000Z",) * 2)
+
+    def test_every_accepted_time_can_be_read(self):
+        for text in ("1970-01-01T00:00:00.000000Z", "2024-02-29T23:59:59.999999Z", "9999-12-30T23:59:59.999999Z",
+                     "2026-11-24T02:09:06+14:00"):
+            with self.subTest(text):
+                job = job_from_record({"id": "a", "command": "x", "created_at": text})
+                self.assertGreaterEqual(parse_time(job.created_at), 0)
+
+    def test_job_is_written_and_read_without_loss(self):
+        record = dict(running(3, own=[1, {"z": None}], cwd="/tmp", place="Berne").to_dict())
+        job = job_from_record(record, 77)
+        line = (encode_line1(job.fields()) + b",\n" + encode_line2(job.standing())).decode("utf-8")
+        self.assertEqual(json.loads(line), record)
+        self.assertEqual(job_from_checked(json.loads(line), 77), job)
+        self.assertEqual((job.place, job.options), (77, {"own": [1, {"z": None}], "cwd": "/tmp", "place": "Berne"}))
+
+    def test_jobs_are_told_apart_by_id_and_creation(self):
+        jobs = [a_job(), a_job(id="job2"), a_job(created_at="2026-11-24T02:09:06.123457Z")]
+        self.assertEqual((len({job.key for job in jobs}), len({job.digest for job in jobs})), (3, 3))
+        self.assertEqual((a_job(state=DEAD).key, a_job(state=DEAD).digest), (a_job().key, a_job().digest))
+
+    def test_digest_is_safe_in_a_file_name(self):
+        for job_id in ("../../etc", "a b", "\u00e9", "x" * 200, "CON", "."):
+            with self.subTest(job_id[:10]):
+                self.assertRegex(a_job(id=job_id).digest, r"\A[0-9a-f]{16}\Z")
+
+    def test_digest_stays_the_same_from_version_to_version(self):
+        self.assertEqual(a_job().digest, a_job(command="other").digest)
+        self.assertNotEqual(a_job(id="a\u00e9").digest, a_job(id="ae").digest)
+
+    def test_ending_is_said_in_words(self):
+        for fields, words in (
+                ({}, ""), ({"exit_code": 0}, "exit code 0"), ({"exit_code": 3, "reason": FAILED}, "exit code 3"), ({"reason": FAILED}, ""),
+                ({"exit_code": 137, "reason": KILLED}, "killed by signal 9"), ({"reason": LOST}, "its worker died"),
+                ({"reason": UNSTARTABLE}, "could not be started"), ({"reason": "timeout"}, "timed out"),
+                ({"reason": "timeout", "timeout": 1.5}, "timed out after 1.5 s"),
+                ({"reason": "cancelled"}, "cancelled"),
+        ):
+            with self.subTest(fields):
+                self.assertEqual(a_job(**fields).ending, words)
+
+    def test_ending_that_was_typed_by_hand_is_no_fault(self):
+        self.assertIsInstance(a_job(reason=KILLED).ending, str)
+
+
+class NamesakesTest(unittest.TestCase):
+
+    def jobs(self, *texts):
+        """Jobs of one id, each from its state and the hours when it was added and when it last changed."""
+        day = "2026-11-24T%02d:00:00.000000Z"
+        return [a_job(state=state, created_at=day % int(added), updated_at=day % int(changed) if changed else None)
+                for state, added, changed in [(text.split() + [""])[:3] for text in texts]]
+
+    def test_of_several_with_one_id_those_are_meant_that_had_not_ended_or_else_the_newest(self):
+        for texts, added, now in (
+                (["dead 1 2", "completed 3 4"], [1], [1]),
+                (["completed 1 2", "dead 3 4"], [1], [1]),
+                (["dead 1 11", "completed 3 4"], [0], [1]),  # it had not ended at 10
+                (["dead 1 10", "completed 3 4"], [0], [1]),
+                (["dead 1 2", "completed 3 11"], [1], [1]),
+                (["dead 1 2", "pending 3", "processing 4 4"], [1, 2], [1, 2]),
+                (["dead 1 2", "pending 11 11"], [1], [1]),
+                (["dead 1 2", "completed 11 12"], [1], [1]),
+                (["pending 1 2", "completed 3 4"], [0], [0]),  # it was retried
+                (["dead 1 2", "completed 11 5"], [1], [1]),  # the clock was set back
+                (["dead 1"], [0], [0]),
+                (["dead 1", "dead 2"], [1], [1]),
+                ([], [], [])):
+            with self.subTest(texts):
+                jobs = self.jobs(*texts)
+                self.assertEqual([jobs.index(job) for job in jobs_meant(jobs, "2026-11-24T10:00:00.000000Z")], added)
+                self.assertEqual([jobs.index(job) for job in jobs_meant(jobs)], now)
+
+
+if __name__ == "__main__":
+    unittest.main()

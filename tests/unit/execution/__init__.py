@@ -1,0 +1,2 @@
+"""Tests of `execution`."""
+from __future__ import annotations

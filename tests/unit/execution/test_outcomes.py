@@ -1,0 +1,79 @@
+"""Tests of the batch of ends and claims."""
+from __future__ import annotations
+
+import unittest
+
+from core.job import Outcome, job_from_record
+from execution import outcomes
+from job_manager import Ended
+
+
+class TestBatch(unittest.TestCase):
+    """What the two workers of a process have claimed and not yet started or recorded."""
+
+    def setUp(self):
+        self.jobs = [job_from_record({"id": name, "command": ":"}) for name in "abc"]
+        self.batch = outcomes.Batch(2)
+
+    def ended(self, job, seconds=0.001):
+        return Ended(job, Outcome(0, None), 1700000000.0, "", seconds)
+
+    def test_jobs_run_in_order_and_are_recorded_together(self):
+        self.batch.add(self.jobs, 10.0)
+        first = self.batch.next()
+        second = self.batch.put_off(self.ended(first), 10.001)
+        third = self.batch.put_off(self.ended(second), 10.002)
+        self.assertEqual([first.id, second.id, third.id], ["a", "b", "c"])
+        self.assertIsNone(self.batch.put_off(self.ended(third), 10.003))
+        self.assertIsNone(self.batch.next())
+        self.assertTrue(self.batch)
+        self.assertEqual([ended.job.id for ended in self.batch.take_ended()], ["a", "b"])
+        self.assertFalse(self.batch)
+
+    def test_what_was_not_started_is_given_back(self):
+        self.batch.add(self.jobs, 10.0)
+        self.batch.put_off(self.ended(self.batch.next()), 10.001)
+        self.assertTrue(self.batch)
+        self.assertEqual([(ended.job.id, ended.outcome is None) for ended in self.batch.take()], [("c", True), ("a", False)])
+        self.assertFalse(self.batch)
+
+    def test_no_job_is_kept_from_running_for_long(self):
+        self.batch.add(self.jobs, 10.0)
+        self.batch.next()
+        self.assertFalse(self.batch.is_stale(10.04))
+        self.assertTrue(self.batch.is_stale(10.06))
+        self.assertIsNone(self.batch.put_off(self.ended(self.jobs[0]), 10.06))
+
+    def test_no_end_is_put_off_for_long(self):
+        self.batch.add(self.jobs, 10.0)
+        self.batch.put_off(self.ended(self.batch.next()), 10.04)
+        self.batch.next()
+        self.assertFalse(self.batch.is_stale(10.08))
+        self.assertTrue(self.batch.is_stale(10.1))
+        self.batch.take_ended()
+        self.assertFalse(self.batch.is_stale(10.1))
+
+    def test_what_could_not_be_recorded_is_tried_again_a_second_later(self):
+        self.batch.add(self.jobs, 10.0)
+        ended = self.batch.take()
+        self.batch.put_back(ended, 10.1)
+        self.assertFalse(self.batch.is_stale(11.0))
+        self.assertTrue(self.batch.is_stale(11.2))
+        self.assertEqual(self.batch.take(), ended)
+
+    def test_the_next_are_wanted_while_each_worker_runs_one_of_the_last(self):
+        self.batch.add(self.jobs, 10.0)
+        self.assertEqual(self.batch.wanted(), 0)
+        self.batch.put_off(self.ended(self.batch.next(), 0.004), 10.001)
+        self.assertEqual(self.batch.wanted(), 15)  # as many as take two workers 30 ms
+        self.assertFalse(self.batch.is_full())
+        with self.batch.filling:
+            self.assertEqual(self.batch.wanted(), 0)
+        self.batch.add(self.jobs[:1], 10.002)
+        self.assertTrue(self.batch.is_full())
+        self.assertEqual(self.batch.wanted(), 0)
+        self.batch.take_ended()
+        self.assertEqual(self.batch.wanted(), 0)
+
+    def test_only_short_jobs_are_claimed_together(self):
+        self.assertEqual([self.batch.how_many(seconds) for seconds in (0.0001, 0.002, 0.02, 0.03, 1.0, 0.0)], [32, 30, 3, 1, 1, 1])

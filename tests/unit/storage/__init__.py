@@ -1,0 +1,2 @@
+"""Tests of `storage`."""
+from __future__ import annotations
