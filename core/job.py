@@ -117,6 +117,11 @@ class Job(namedtuple("Job", "id command created_at options state attempts exit_c
         return {UNSTARTABLE: "could not be started"}.get(self.reason, self.reason)
 
 
+def encode_id(job_id):
+    """An id as JSON, as a job file holds it. One with half of a surrogate pair is in none."""
+    return encode_json(job_id).encode("utf-8", "surrogatepass")
+
+
 def _text(value):
     """A number as text, as people write ids."""
     return str(value) if type(value) in (int, float) else value

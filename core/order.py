@@ -12,8 +12,7 @@ from __future__ import annotations
 from array import array
 from heapq import heapify, heappop, heappush
 
-from core.job import COMPLETED, DEAD, PENDING, PROCESSING
-from storage.layout import encode_id
+from core.job import COMPLETED, DEAD, PENDING, PROCESSING, encode_id
 
 
 def jobs_meant(jobs, since=None):

@@ -222,11 +222,6 @@ AFTER_ID = b', "command": '
 CREATED_AT = b', "created_at": "'
 
 
-def encode_id(job_id):
-    """An id as it stands in a line 1. One with half of a surrogate pair is in none."""
-    return encode_json(job_id).encode("utf-8", "surrogatepass")
-
-
 def counted(rows, counts):
     """Rows, as `lay_out` takes them, as they come. Behind the last one, how many are in each state is added to four `counts`."""
     letters = bytearray()

@@ -5,9 +5,9 @@ import os
 import re
 
 from core.errors import rotten_record_error, storage_error
-from core.job import STATES
+from core.job import STATES, encode_id
 from core.system import pread
-from storage.layout import (AFTER_ID, ID_AT, WIDTH, bare, blocks, count_block, encode_id, encode_line1, find_ids, parse_record,
+from storage.layout import (AFTER_ID, ID_AT, WIDTH, bare, blocks, count_block, encode_line1, find_ids, parse_record,
                             pending_records, read_lines)
 
 
