@@ -10,7 +10,6 @@ What it promises: a job that was said to be added ends as completed or dead, wha
 from __future__ import annotations
 
 import os
-from collections import namedtuple
 from functools import partial
 from itertools import islice
 
@@ -22,6 +21,7 @@ from core.rules import after_attempt, claimed, given_back, given_up, ready_at, r
 from core.strict_json import encode_json
 from core.system import open_private, remove_file, sync, sync_folder, wake
 from core.times import format_time, parse_time
+from storage.claims import Ended
 from storage.file_lock import FileLock
 from storage.job_file import JobFile, Replaced
 from storage.layout import column, encode_line1, encode_line2, job_from_lines
@@ -36,10 +36,6 @@ BURIED = ("failed_at", "output", "timed_out_after", "died_of")
 _NO_JOB = "there is no job %r; 'queuectl list' shows all"
 _NO_DEAD_JOB = "there is no dead job %r; 'queuectl dlq list' shows those that there are"
 _BURIED_AT_ONCE = 200  # jobs; others wait for the lock meanwhile
-
-# How a claimed job ended at `now` (seconds since the epoch) after so many seconds (0: not known): its Outcome, or None if it goes back and
-# that attempt is not counted, and its last lines, which go into dlq.json if it dies.
-Ended = namedtuple("Ended", "job outcome now output seconds")
 
 
 class JobManager:

@@ -6,7 +6,7 @@ import time
 from collections import deque
 
 from execution.waiting import TICK
-from job_manager import Ended
+from storage.claims import Ended
 
 _MOST_AHEAD = 32  # jobs that are claimed at once
 _AHEAD = 0.03  # seconds that they should take, by the last one that ended

@@ -28,7 +28,7 @@ from execution.recovery import DeadWorker
 from execution.waiting import TICK, StopFlag, Waker
 from execution.worker_files import WorkerFile, WorkerProcess, all_workers, given_token, open_if_there, read_worker_file, worker_files
 from helpers import log
-from job_manager import Ended
+from storage.claims import Ended
 from storage.output import last_lines, young_log_path
 
 _REMIND = 60.0  # seconds between two times that the same fault is logged

@@ -21,7 +21,7 @@ from core import errors
 from core.job import COMPLETED, DEAD, FAILED, PENDING, PROCESSING, Outcome
 from execution.recovery import DeadWorker
 from execution.worker_files import WorkerProcess
-from job_manager import Ended
+from storage.claims import Ended
 from tests.support.home import ROOT, DEADLINE, HomeTest, set_everywhere
 
 BATCH = 20000 if os.environ.get("QUEUECTL_FAULTS") == "all" else 60

@@ -14,7 +14,7 @@ from unittest.mock import patch
 from core.errors import CorruptFile, InvalidJob, JobNotFound, JobRefused, JsonError, StorageFault, storage_error
 from core.job import COMPLETED, DEAD, FAILED, LOST, PENDING, PROCESSING, STATES, Outcome
 from core.times import format_time, parse_time
-from job_manager import Ended
+from storage.claims import Ended
 from storage import layout, view
 from storage.selection import Choice
 from tests.support.home import DEADLINE, ROOT, WINE, HomeTest, as_command, longest

@@ -5,7 +5,7 @@ import unittest
 
 from core.job import Outcome, job_from_record
 from execution import outcomes
-from job_manager import Ended
+from storage.claims import Ended
 
 
 class TestBatch(unittest.TestCase):
