@@ -56,7 +56,7 @@ class JobManager:
         self._notice = notice
         self._lock = FileLock(os.path.join(home, "run", "lock"), self._waiting)
         self._jobs = JobFile(os.path.join(home, "jobs.json"), self._lock, 0, job_from_record, notice)
-        self._dlq = JobFile(os.path.join(home, "dlq.json"), self._lock, 1, job_from_record, notice, twins=True)
+        self._dlq = JobFile(os.path.join(home, "dlq.json"), self._lock, 1, job_from_record, notice, allow_duplicate_keys=True)
         self._paused = os.path.join(home, "paused")
         self._index = None
         self._busy = frozenset()
@@ -101,8 +101,8 @@ class JobManager:
     def _leave_alone(self):
         """Do nothing about jobs.json as someone else wrote it, but to have looked at it."""
         self._index = None
-        if self._left_alone != self._jobs.version:
-            self._left_alone = self._jobs.version
+        if self._left_alone != self._jobs.fingerprint:
+            self._left_alone = self._jobs.fingerprint
             self.scans += 1
 
     def _do(self, operation, files):
@@ -113,7 +113,7 @@ class JobManager:
             for file in files:
                 file.commit()
             if self._index is not None:
-                self._index.mark = self._jobs.mark_behind(self._index.mark)
+                self._index.mark = self._jobs.version_after_own_changes(self._index.mark)
             return result
         except BaseException as error:
             if self._jobs.has_changes or not isinstance(error, CorruptFile):  # which is of a record that the index knows no more
@@ -319,7 +319,7 @@ class JobManager:
                 return None
         job = claimed(job, token, now)
         self._put(place, job)
-        self._claimed_in[token] = self._jobs.gen
+        self._claimed_in[token] = self._jobs.generation
         return job
 
     def _scan(self, changes, now, locked):
@@ -329,7 +329,7 @@ class JobManager:
 
         def look():
             self._busy = self.busy() if self.busy else frozenset()
-            index = JobIndex(self._jobs.mark)
+            index = JobIndex(self._jobs.version)
             view = self._jobs.view(locked)
             if locked:
                 self._fill(index, view, now)
@@ -389,7 +389,7 @@ class JobManager:
         if index.unknown:
             with jobs.view(locked=True) as view:
                 index.learn(view.find_ids(index.unknown))
-        index.mark = jobs.mark
+        index.mark = jobs.version
         return True
 
     def _bury_doomed(self, now):
@@ -440,7 +440,7 @@ class JobManager:
         line2 = self._jobs.line2(job.place)
         if line2 is not None and column(line2, "worker") == job.worker:
             # Its own token would do, if people did not copy lines to make another job.
-            if self._claimed_in.get(job.worker) == self._jobs.gen or self._is_at(job):
+            if self._claimed_in.get(job.worker) == self._jobs.generation or self._is_at(job):
                 return job.place, line2
         with self._jobs.view(locked=True) as view:
             for place, record in view.records(containing=job.created_at.encode("ascii")):
@@ -529,7 +529,7 @@ class JobManager:
     def changed_since(self, mark):
         """(whether the job file has changed since that mark, the mark of now). Begin with None."""
         with OpenFiles(self._lock, self._jobs):
-            now = self._jobs.version
+            now = self._jobs.fingerprint
         return mark != now, now
 
     def paused(self):
@@ -696,7 +696,7 @@ class JobManager:
         with OpenFiles(self._lock, file):
             damage, view = file.damage, file.view()
             if damage is None and not file.counts_agree():
-                file.distrust()
+                file.forget_notes()
                 damage = "%s was changed unseen; the next command looks at all of it" % file.path
         with view:
             return sum(1 for _ in view.records()), damage
@@ -915,7 +915,7 @@ class JobManager:
                 fault.standing = what_is_stored([file])
                 raise
             finally:
-                file.leave()
+                file.end_operation()
         self._confirm(file)
 
 

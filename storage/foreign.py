@@ -26,9 +26,9 @@ def fault_sentences(faults):
     return "; ".join("the job %r: %s" % (fault.id, fault.text) for fault in faults[:20]) + more
 
 
-def with_created_at(jobs, written, twins):
-    """Jobs as an editor left them, each with a created_at, which tells it from its twins unless there may be some: from `written` on
-    (microseconds)."""
+def with_created_at(jobs, written, allow_duplicate_keys):
+    """Jobs as an editor left them, each with a created_at: from `written` on (microseconds) if it has none, or if another job has its key
+    and that is not allowed."""
     last = max([micros_of(job.created_at) for job in jobs] + [written])
     seen = set()
     told_apart = []
@@ -37,7 +37,7 @@ def with_created_at(jobs, written, twins):
             if job.worker in seen:  # the line of a running job, copied to make another one
                 job = job._replace(state=STATES[0], attempts=0, started_at=None, worker=None)
             seen.add(job.worker)
-        if not job.created_at or (job.key in seen and not twins):
+        if not job.created_at or (job.key in seen and not allow_duplicate_keys):
             last += 1
             job = job._replace(created_at=format_time(last / 1e6))
         seen.add(job.key)

@@ -61,17 +61,17 @@ def _key(stat):
 
 
 class JobFile:
-    """One job file. All methods but `settle` are called with the lock held and the file opened by `OpenFiles`.
+    """One job file. All methods but `inspect` are called with the lock held and the file opened by `OpenFiles`.
 
     `decode(record)` turns a record's object into a namedtuple with `fields()` (line 1), `standing()` (line 2), `key` and `created_at`
     ("" if it has none), or raises QueueError; `decode(record, faults=[], typed=True)` adds what is wrong with that job alone to the
-    list instead, as `Fault`s of `job`. `warn(message)` is called when a torn tail was cut off. `twins` says that several records
-    may have one key. `durable` says whether the name of a rewritten file is synced, too; what it holds always is.
+    list instead, as `Fault`s of `job`. `warn(message)` is called when a torn tail was cut off. `allow_duplicate_keys` says that
+    several records may have one key. `durable` says whether the name of a rewritten file is synced, too; what it holds always is.
     """
 
-    def __init__(self, path, lock, slot, decode, warn, twins=False):
+    def __init__(self, path, lock, slot, decode, warn, allow_duplicate_keys=False):
         self.path = path
-        self._twins = twins
+        self._allow_duplicate_keys = allow_duplicate_keys
         self.durable = True
         self._lock = lock
         self._slot = slot
@@ -82,7 +82,7 @@ class JobFile:
         self._seen = _MISSING  # the file's key when it was opened, or last changed by us
         self._hint = None
         self._checked = None  # (key, Layout, seconds it had held still) of the last check of a file that someone else wrote
-        self._patient = False  # whether `settle` is to wait longer, since the file is to be changed
+        self._patient = False  # whether `inspect` is to wait longer, since the file is to be changed
         self._foreign = None  # the Layout of the open file where it is not ours
         self._cause = ""  # why that one is torn, as far as it is known
         self._held = 0  # how many jobs were in it before, as far as it is known
@@ -100,8 +100,8 @@ class JobFile:
 
     # -- opening
 
-    def open(self, changes=None):
-        """Open the file; False if it is not what the last change left: call `settle` without the lock, then try again.
+    def begin(self, changes=None):
+        """Open the file; False if it is not what the last change left: call `inspect` without the lock, then try again.
 
         With `changes`, a file that someone else wrote is brought into our layout if `changes(self)` says so."""
         self._hint = hint = self._lock.read_hint(self._slot)
@@ -114,7 +114,7 @@ class JobFile:
         if not believed:
             hint.intent = 0
         elif hint.intent:
-            key = self._take_back(key)
+            key = self._undo_unfinished_append(key)
         if believed and key == (hint.inode, hint.size, hint.mtime):
             return True
         if self._checked is None or self._checked[0] != key:
@@ -123,7 +123,7 @@ class JobFile:
         if hint.boot == self._lock.boot:
             self._refuse_cut(layout)
         if layout.records is None and not layout.torn:
-            self._adopt(layout.counts, micros_of(layout.last_created))
+            self._note_as_ours(layout.counts, micros_of(layout.last_created))
             self._note_state()
             return True
         self._foreign, self._cause, self._held = layout, self._why_torn(layout), sum(hint.counts)
@@ -132,7 +132,7 @@ class JobFile:
             if layout.unfinished and self._checked[2] < _PATIENCE:
                 self._patient = True
                 return False
-            self._make_ours()
+            self._rewrite_if_foreign()
         return True
 
     def _refuse_cut(self, layout):
@@ -199,7 +199,7 @@ class JobFile:
         if os.path.islink(self.path):  # one that leads nowhere
             raise storage_error("open", self.path, OSError(errno.ELOOP, os.strerror(errno.ELOOP)))
 
-    def _take_back(self, key):
+    def _undo_unfinished_append(self, key):
         """Undo an append that was cut short. One that is whole (only its note was left) stays, and so does all that a note names
         which does not belong to this file: one from before an editor's save, or, where the system tells of no boots, a power cut."""
         hint = self._hint
@@ -219,7 +219,7 @@ class JobFile:
         self._note_change()
         return self._seen
 
-    def settle(self):
+    def inspect(self):
         """Wait until the file has held still for 200 ms, or for some seconds before an empty or a torn one is changed, then check it whole.
         Raises CorruptFile. Call without the lock.
 
@@ -276,7 +276,7 @@ class JobFile:
         with os.fdopen(descriptor, "rb") as file:
             if _key(os.fstat(descriptor)) != key:
                 return None
-            layout = check_canonical(descriptor, key[1], self._decode, self._twins)
+            layout = check_canonical(descriptor, key[1], self._decode, self._allow_duplicate_keys)
             if layout is None:
                 file.seek(0)
                 content = file.read()
@@ -288,8 +288,8 @@ class JobFile:
                     except CorruptFile:
                         if _key(os.fstat(descriptor)) == key:
                             raise
-                layout = Layout(1, records=with_created_at(jobs, key[2] // 1000, self._twins), damaged=damaged, faults=faults,
-                                blank=not jobs and b"[" not in content)
+                jobs = with_created_at(jobs, key[2] // 1000, self._allow_duplicate_keys)
+                layout = Layout(1, records=jobs, damaged=damaged, faults=faults, blank=not jobs and b"[" not in content)
             return layout if _key(os.fstat(descriptor)) == key else None
 
     def _close(self):
@@ -298,7 +298,7 @@ class JobFile:
             self._descriptor = None
             self._window = b""
 
-    def leave(self):
+    def end_operation(self):
         """The end of an operation. Where the file can be replaced nonetheless it stays open, which saves a worker the next opening."""
         if not OPEN_FILES_MOVE:
             self._close()
@@ -323,17 +323,17 @@ class JobFile:
         return self._hint.size - len(END)
 
     @property
-    def mark(self):
+    def version(self):
         """What `changes_since` needs to know later: generation, number of changes, end."""
         return (self._hint.gen, self._hint.ring_no + len(self._changed), self.end)
 
     @property
-    def version(self):
+    def fingerprint(self):
         """Another value once the open file is another one or was changed, whoever did it."""
-        return self.mark + (() if self.is_ours else self._seen)
+        return self.version + (() if self.is_ours else self._seen)
 
     @property
-    def gen(self):
+    def generation(self):
         """The generation: another one once places may have moved."""
         return self._hint.gen
 
@@ -342,21 +342,21 @@ class JobFile:
         """Whether `put` was asked for changes that are not made yet."""
         return bool(self._changed)
 
-    def mark_behind(self, mark):
-        """That mark, which was the mark when the file was opened, behind the changes that were made since with `put`."""
-        return (mark[0], self._hint.ring_no, mark[2])
+    def version_after_own_changes(self, version):
+        """That version, which was the version when the file was opened, behind the changes that were made since with `put`."""
+        return (version[0], self._hint.ring_no, version[2])
 
     @property
     def last_created(self):
         """The greatest created_at so far, in microseconds since the epoch."""
         return self._hint.last_created
 
-    def changes_since(self, mark):
-        """The places changed since `mark`, or None if that is not known and the whole file must be looked at."""
+    def changes_since(self, version):
+        """The places changed since `version`, or None if that is not known and the whole file must be looked at."""
         hint = self._hint
-        if mark == (hint.gen, hint.ring_no, hint.size - len(END)):
+        if version == (hint.gen, hint.ring_no, hint.size - len(END)):
             return ()
-        gen, ring_no, end = mark
+        gen, ring_no, end = version
         if gen != hint.gen or not 0 <= hint.ring_no - ring_no <= RING or end > self.end:
             return None
         return self._lock.places(self._slot, ring_no, hint.ring_no) if ring_no != hint.ring_no else []
@@ -366,13 +366,13 @@ class JobFile:
         last = self._hint.ring_no if self._foreign is None else 0
         return sorted(set(self._lock.places(self._slot, max(0, last - RING), last)))
 
-    def pending_since(self, mark):
-        """The pending records that were added since `mark`, as `pending_records` gives them."""
-        return pending_records(self._descriptor, self.end, _behind(mark)) if self.end > mark[2] else ()
+    def pending_since(self, version):
+        """The pending records that were added since `version`, as `pending_records` gives them."""
+        return pending_records(self._descriptor, self.end, _behind(version)) if self.end > version[2] else ()
 
-    def ids_since(self, mark, wanted):
-        """The records that were added since `mark` and have one of the `wanted` ids, as `find_ids` takes and gives them."""
-        return find_ids(self._descriptor, self.end, wanted, _behind(mark)) if wanted and self.end > mark[2] else ()
+    def ids_since(self, version, wanted):
+        """The records that were added since `version` and have one of the `wanted` ids, as `find_ids` takes and gives them."""
+        return find_ids(self._descriptor, self.end, wanted, _behind(version)) if wanted and self.end > version[2] else ()
 
     def line2(self, place):
         """The line 2 at a place, or None if no record has its line 2 there."""
@@ -417,7 +417,7 @@ class JobFile:
         return None
 
     def view(self, locked=False, since=None):
-        """A View of the file as it is now, or of what was added `since` a mark; the caller closes it. `locked` says that it is done with
+        """A View of the file as it is now, or of what was added `since` a version; the caller closes it. `locked` says that it is done with
         before the lock is released."""
         lock = None if locked else self._lock
         if self._foreign is not None and self._foreign.records is not None:
@@ -431,7 +431,7 @@ class JobFile:
 
     # -- changing
 
-    def _make_ours(self):
+    def _rewrite_if_foreign(self):
         """Bring the file into our layout before it is changed: drop a torn tail, or rewrite what an editor left."""
         foreign = self._foreign
         if self._descriptor is None:
@@ -470,7 +470,7 @@ class JobFile:
         self._open_current()
         if self._descriptor is None or pread(self._descriptor, len(content) + 1, 0) != content:
             raise Replaced
-        jobs = with_created_at(jobs, self._look()[0][2] // 1000, self._twins)
+        jobs = with_created_at(jobs, self._look()[0][2] // 1000, self._allow_duplicate_keys)
         self.rewrite([(encode_line1(job.fields()), encode_line2(job.standing())) for job in jobs],
                      max([micros_of(job.created_at) for job in jobs], default=0))
 
@@ -486,7 +486,7 @@ class JobFile:
         except OSError as error:
             raise storage_error("mend", self.path, error) from None
         self._foreign = None
-        self._adopt(layout.counts, micros_of(layout.last_created))
+        self._note_as_ours(layout.counts, micros_of(layout.last_created))
         self._note_change()
 
     def put(self, place, line2):
@@ -506,7 +506,7 @@ class JobFile:
         start = self.end
         before = pread(self._descriptor, 5, start - 1)
         if before not in (b"}" + END, EMPTY):  # written by someone else within one tick of the clock
-            self.distrust()
+            self.forget_notes()
             raise Replaced
         counts = list(hint.counts)
         content = lay_out(counted(rows, counts), start, before == EMPTY) + END
@@ -622,7 +622,7 @@ class JobFile:
         finally:
             remove_quietly(temporary)
         self._foreign = None
-        self._adopt(counts, last_created)
+        self._note_as_ours(counts, last_created)
         self._note_change()
 
     def _sync_name(self):
@@ -651,7 +651,7 @@ class JobFile:
             self.stored = ALL
             self._foreign = None
             self._window = b""
-            self._adopt([0] * len(STATES), 0)
+            self._note_as_ours([0] * len(STATES), 0)
             self._note_change()
 
     @property
@@ -666,13 +666,13 @@ class JobFile:
         with self.view(locked=True) as view:
             return view.count() == view.recount()
 
-    def distrust(self):
+    def forget_notes(self):
         """Let whoever opens the file next check all of it. Raises OSError."""
         self._hint.inode = 0
         self._checked = None
         self._lock.write_hint(self._slot, self._hint)
 
-    def _adopt(self, counts, last_created):
+    def _note_as_ours(self, counts, last_created):
         """Take the open file as ours, with all places new."""
         self._hint.gen = new_gen()
         self._hint.counts = counts
@@ -740,9 +740,9 @@ def remove_quietly(path):
         return
 
 
-def _behind(mark):
-    """Where the first record begins that was added since a mark, if any was."""
-    return mark[2] + (1 if mark[2] == 1 else 2)
+def _behind(version):
+    """Where the first record begins that was added since a version, if any was."""
+    return version[2] + (1 if version[2] == 1 else 2)
 
 
 def _write_rows(descriptor, rows):

@@ -93,9 +93,9 @@ def _without_zeros(descriptor, size):
     return size
 
 
-def check_canonical(descriptor, size, decode, twins=True):
+def check_canonical(descriptor, size, decode, allow_duplicate_keys=True):
     """A Layout if the file is in our layout (also with a torn tail), else None. `decode(record)` raises QueueError for a bad one. Without
-    `twins`, a file in which two records have one key is in another layout."""
+    `allow_duplicate_keys`, a file in which two records have one key is in another layout."""
     if size < len(EMPTY) - 1 or pread(descriptor, 2, 0) != b"[\n":
         return None
     used = _without_zeros(descriptor, size)
@@ -117,7 +117,7 @@ def check_canonical(descriptor, size, decode, twins=True):
                 workers.add(job.worker)
             if job.created_at > last_created:
                 last_created = job.created_at
-            elif not twins:
+            elif not allow_duplicate_keys:
                 late.add(_key_in(line1))
             counts[job.state] += 1
             at = place + len(line2) + 1
@@ -129,7 +129,7 @@ def check_canonical(descriptor, size, decode, twins=True):
         break
     tail = pread(descriptor, used - end, end)
     if tail == END and used == size:
-        if late and _has_twins(descriptor, end, late):
+        if late and _has_duplicate_keys(descriptor, end, late):
             return None
         return Layout(end, tuple(counts.values()), last_created=last_created)
     if _looks_torn(tail, end == 1) or _looks_half_written(tail, end, end == 1):
@@ -143,7 +143,7 @@ def _key_in(line1):
     return line1[:line1.find(AFTER_ID)], line1[at:line1.find(b'"', at)]
 
 
-def _has_twins(descriptor, end, keys):
+def _has_duplicate_keys(descriptor, end, keys):
     """Whether one of these keys, as `_key_in` gives them, is that of several records of a canonical file."""
     seen = set()
     for _, block in blocks(descriptor, end):

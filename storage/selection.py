@@ -27,7 +27,7 @@ class Selection:
         self._states = states
         self._ids = None if ids is None else frozenset(ids)
         self._containing = containing
-        self._mark = None
+        self._file_version = None
         self._found = {}  # place: Job
         self.version = 0  # another one whenever something else may be found
 
@@ -39,7 +39,7 @@ class Selection:
     def look(self, lock):
         """Look at the whole file, without the lock but for the moment in which it is opened."""
         with OpenFiles(lock, self._file):
-            self._mark, view = self._file.mark, self._file.view()
+            self._file_version, view = self._file.version, self._file.view()
         self._found = {}
         self._add(view)
 
@@ -54,7 +54,7 @@ class Selection:
     def catch_up(self, whole=False):
         """Under the lock: take in what has changed since the last look. False if that is not known, and all would have to be looked at,
         which is done only if `whole` says so."""
-        places = self._file.changes_since(self._mark)
+        places = self._file.changes_since(self._file_version)
         if places is None:
             if not whole:
                 return False
@@ -64,8 +64,8 @@ class Selection:
         else:
             for place in places:
                 self._look_at(place)
-            self._add(self._file.view(locked=True, since=self._mark))
-        self._mark = self._file.mark
+            self._add(self._file.view(locked=True, since=self._file_version))
+        self._file_version = self._file.version
         return True
 
     def _look_at(self, place):

@@ -36,7 +36,7 @@ class OpenFiles:
             self._lock.__enter__()
             strange = None
             try:
-                strange = next((file for file in self._files if not file.open(self._changes)), None)
+                strange = next((file for file in self._files if not file.begin(self._changes)), None)
                 if strange is None:
                     for file in self._files if self._changes else ():
                         file.stored = NOTHING  # to bring a file into our layout changes no job
@@ -49,14 +49,14 @@ class OpenFiles:
             self.__exit__()
             if strange is not None:
                 try:
-                    strange.settle()
+                    strange.inspect()
                 except OSError as error:
                     raise storage_error("read", strange.path, error) from None
 
     def __exit__(self, kind=None, error=None, trace=None):
         try:
             for file in self._files:
-                file.leave()
+                file.end_operation()
         finally:
             self._lock.__exit__()
         if isinstance(error, OSError):  # a write tells of its own

@@ -303,7 +303,7 @@ class ChangeTest(JobFileTest):
                 self.assertEqual(view.count(), dict.fromkeys(STATES, 9))
                 self.assertEqual(view.recount(), {"pending": 1, "processing": 1, "completed": 0, "dead": 1})
             self.assertFalse(self.file.counts_agree())
-            self.file.distrust()
+            self.file.forget_notes()
         with OpenFiles(self.locks[self.file], self.file):  # which has looked at all of it again
             self.assertTrue(self.file.counts_agree())
             with self.file.view() as view:
@@ -795,7 +795,7 @@ class TickTest(JobFileTest):
                     self.change(lambda file: file.rewrite(rows("a", "b")))
                     reader = self.job_file()
                     self.put(0, line2("processing", 1), reader)
-                    mark, place = self.change(lambda file: file.mark, reader), self.places(reader)[1]
+                    mark, place = self.change(lambda file: file.version, reader), self.places(reader)[1]
                     writer = self.job_file()
                     killed = self.killed_at(point, lambda: self.change(lambda file: file.put(place, line2("dead", 7)), writer))
                     changes = self.change(lambda file: file.changes_since(mark), reader)
@@ -817,7 +817,7 @@ class TickTest(JobFileTest):
                     content = self.read("jobs.json").replace(b'"id": "b"', b'"id": "x"')
                     with open(self.path("jobs.json"), "r+b") as file:
                         system.pwrite(file.fileno(), content, 0)
-                    mark = self.file.mark
+                    mark = self.file.version
                     self.assertIsNone(self.change(lambda file: file.changes_since(mark)))
                     self.assertEqual(self.ids()[:3], ["a", "x", "c"])
 
@@ -825,7 +825,7 @@ class TickTest(JobFileTest):
         for name, finest in sorted(dict(self.FINEST, none=0).items()):
             with self.subTest(name), self.standing_clock(finest):
                 self.change(lambda file: file.rewrite(rows("a", "b")))
-                mark = self.change(lambda file: file.mark)
+                mark = self.change(lambda file: file.version)
                 place = self.put(1, line2("dead"))
                 self.append("c")
                 reader = self.job_file()
@@ -874,7 +874,7 @@ except StorageFault as error:
 
     def test_append_that_was_undone_leaves_the_index_of_others_right(self):
         self.append("a")
-        mark = self.change(lambda file: file.mark)
+        mark = self.change(lambda file: file.version)
         self.assertTrue(self.child(self.APPEND, "500").startswith("refused: "))
         self.append("d")
         changes, added = self.change(lambda file: (file.changes_since(mark), [place for place, _ in file.pending_since(mark)]))
@@ -905,7 +905,7 @@ except StorageFault as error:
     def test_change_that_cannot_be_noted_makes_others_look_again_at_everything(self):
         self.append("a", "b")
         reader = self.job_file()
-        mark = self.change(lambda file: file.mark, reader)
+        mark = self.change(lambda file: file.version, reader)
         place = self.places()[1]
         printed = self.child("limit(4096)\n"
                              "with OpenFiles(lock, file, change=True):\n"
@@ -1354,7 +1354,7 @@ class NotesTest(JobFileTest):
 
     def mark(self, file=None):
         """The mark of now."""
-        return self.change(lambda file: file.mark, file)
+        return self.change(lambda file: file.version, file)
 
     def test_nothing_has_changed_since_now(self):
         self.append("a")
@@ -1411,9 +1411,9 @@ class NotesTest(JobFileTest):
         place = self.places()[0]
 
         def put(file):
-            before = file.mark
+            before = file.version
             file.put(place, line2("dead"))
-            return before, file.mark
+            return before, file.version
 
         before, after = self.change(put)
         self.assertEqual((self.changes(before)[0], self.changes(after)[0]), ([place], []))
@@ -1545,8 +1545,8 @@ class NotesTest(JobFileTest):
         mark = self.mark()
         self.assertEqual(self.change(lambda file: (file.view().count()["pending"], file.changes_since(mark)), reader), (2, None))
         self.assertEqual(self.change(lambda file: file.line2(place), reader), line2())
-        generation = self.change(lambda file: file.gen, reader)
-        self.assertEqual(self.change(lambda file: file.gen, reader), generation)  # looked at once
+        generation = self.change(lambda file: file.generation, reader)
+        self.assertEqual(self.change(lambda file: file.generation, reader), generation)  # looked at once
 
     def test_notes_that_are_damaged_cost_a_look_at_everything_and_nothing_else(self):
         self.append("a", "b")

@@ -17,13 +17,13 @@ from tests.support.job_files import PENDING, STANDINGS, TIME, FormatTest, conten
 
 class CanonicalTest(FormatTest):
 
-    def check(self, content, twins=True):
+    def check(self, content, allow_duplicate_keys=True):
         """The Layout of a file of these bytes, or None."""
         descriptor = os.open(self.path("jobs.json"), os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0))
         try:
             pwrite(descriptor, content, 0)
             os.ftruncate(descriptor, len(content))
-            return check_canonical(descriptor, len(content), job_from_record, twins)
+            return check_canonical(descriptor, len(content), job_from_record, allow_duplicate_keys)
         finally:
             os.close(descriptor)
 
@@ -44,18 +44,18 @@ class CanonicalTest(FormatTest):
         for copied in range(4):
             for place in range(5):
                 content = content_of(rows[:place] + [rows[copied]] + rows[place:])
-                self.assertIsNone(self.check(content, twins=False), "%d, copied to %d" % (copied, place))
+                self.assertIsNone(self.check(content, allow_duplicate_keys=False), "%d, copied to %d" % (copied, place))
                 self.assertFalse(self.check(content).torn)  # as in dlq.json, where a job may have died twice
 
     def test_times_that_repeat_or_go_back_are_no_copies(self):
         rows = [(line1(job_id, "x, \"created_at\": \"y", "2026-11-24T02:09:06.00000%dZ" % number), encode_line2(PENDING))
                 for job_id in ("a", "a\", \"command\": \"b", "b") for number in (3, 1, 2)]
-        self.assertFalse(self.check(content_of(rows), twins=False).torn)
+        self.assertFalse(self.check(content_of(rows), allow_duplicate_keys=False).torn)
 
     def test_keys_that_increase_are_not_looked_at_again(self):
         rows = [(line1("a", "x", "2026-11-24T02:09:06.%06dZ" % number), encode_line2(PENDING)) for number in range(20)]
-        with mock.patch("storage.recognition._has_twins", side_effect=AssertionError):
-            self.assertFalse(self.check(content_of(rows), twins=False).torn)
+        with mock.patch("storage.recognition._has_duplicate_keys", side_effect=AssertionError):
+            self.assertFalse(self.check(content_of(rows), allow_duplicate_keys=False).torn)
 
     def test_empty_array_of_ours_is_known(self):
         layout = self.check(EMPTY)
