@@ -14,12 +14,13 @@ from functools import partial
 from itertools import islice
 
 from core.errors import CorruptFile, InvalidJob, JobChanged, JobRefused, QueueError, StorageFault, not_confirmed, storage_error
+from core.home import JOBS, dead_letters_path, jobs_path, lock_path, paused_path, wake_workers
 from core.job import (CANCELLED, COMPLETED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, STATES, TIMEOUT, Outcome, first_run_at,
                       job_from_checked, job_from_record, new_job_fields)
 from core.order import find_cycle, jobs_meant
 from core.rules import after_attempt, claimed, given_back, given_up, ready_at, retried, time_limit
 from core.strict_json import encode_json
-from core.system import open_private, remove_file, sync, sync_folder, wake
+from core.system import open_private, remove_file, sync, sync_folder
 from core.times import format_time, parse_time
 from storage.claims import Ended
 from storage.file_lock import FileLock
@@ -54,10 +55,10 @@ class JobManager:
         self._left_alone = None  # what jobs.json was when it was last left as someone else wrote it
         self.scans = 0  # how often the whole file was looked at: at the start, and when someone else wrote it
         self._notice = notice
-        self._lock = FileLock(os.path.join(home, "run", "lock"), self._waiting)
-        self._jobs = JobFile(os.path.join(home, "jobs.json"), self._lock, 0, job_from_record, notice)
-        self._dlq = JobFile(os.path.join(home, "dlq.json"), self._lock, 1, job_from_record, notice, allow_duplicate_keys=True)
-        self._paused = os.path.join(home, "paused")
+        self._lock = FileLock(lock_path(home), self._waiting)
+        self._jobs = JobFile(jobs_path(home), self._lock, 0, job_from_record, notice)
+        self._dlq = JobFile(dead_letters_path(home), self._lock, 1, job_from_record, notice, allow_duplicate_keys=True)
+        self._paused = paused_path(home)
         self._index = None
         self._busy = frozenset()
         self._unsynced = False
@@ -186,7 +187,7 @@ class JobManager:
             descriptor, created_at, dead = self._change(add, self._jobs)
             if self._confirmed(descriptor, created_at):
                 self._tell_of_dead(dead)
-                self.wake_workers()
+                wake_workers(self.home)
                 return ids
 
     def _check_unique(self, ids):
@@ -226,17 +227,6 @@ class JobManager:
         if dead:
             self._notice("%s %s dead, so that what comes after goes to the dead letter queue, too; 'queuectl retry' brings both back"
                          % (", ".join(map(repr, dead[:5])), "is" if len(dead) == 1 else "are"))
-
-    def wake_workers(self):
-        """Let idle workers look at once."""
-        folder = os.path.dirname(self._lock.path)
-        try:
-            names = os.listdir(folder)
-        except OSError:
-            return  # nobody has ever worked here; or they cannot be seen now, and look by themselves within a second
-        for name in names:
-            if name.endswith(".wake"):
-                wake(os.path.join(folder, name))
 
     def _synced(self, descriptor, always=False):
         """Sync jobs.json after a change (if the setting `fsync` says so, or `always`), and close it; whether the path still names it.
@@ -686,7 +676,7 @@ class JobManager:
         dead = self._change(replace, self._jobs)
         self._confirm(self._jobs)
         self._tell_of_dead(dead)
-        self.wake_workers()
+        wake_workers(self.home)
         return changed
 
     def examine(self, name):
@@ -708,7 +698,7 @@ class JobManager:
         self._confirm(file)
 
     def _file_named(self, name):
-        return self._jobs if name == "jobs.json" else self._dlq
+        return self._jobs if name == JOBS else self._dlq
 
     def jobs(self, states=STATES, containing=b""):
         """The jobs in those states, in the order of the file, one at a time; with `containing`, those whose line 1 has these bytes."""
@@ -803,7 +793,7 @@ class JobManager:
             return [job.id for job in jobs]
 
         ids = self._act((dead, entries), choose, bring_back, self._jobs, self._dlq)
-        self.wake_workers()
+        wake_workers(self.home)
         return ids
 
     def _select_dead(self, choice):

@@ -5,6 +5,7 @@ import os
 import time
 
 from core.errors import NotAllowed, fault_text
+from core.home import run_folder, worker_log_path
 from core.system import allow_open_files, make_folder, open_private
 from execution.launcher import start_detached
 from execution.worker_files import ask_to_stop, live_workers, new_token, worker_files
@@ -19,7 +20,7 @@ class WorkerManager:
     def __init__(self, home, config_path):
         self._home = home
         self._config_path = config_path
-        self._folder = os.path.join(home, "run")
+        self._folder = run_folder(home)
 
     def start(self, jobs, count, drain, environ, runner=None):
         """Be a worker process for a JobManager, with `count` workers, until stopped; with `drain`, until nothing is left that could run.
@@ -32,7 +33,7 @@ class WorkerManager:
         """Start a worker process in the background by running `command`; its pid once it is up. Raises NotAllowed if it is not."""
         make_folder(self._folder)
         token = new_token()
-        path = os.path.join(self._folder, "worker.log")
+        path = worker_log_path(self._home)
         descriptor = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             # Known by its token, not by its pid: the Python of a virtual environment, say, may start another one.

@@ -8,7 +8,7 @@ import time
 from cli.context import notice
 from cli.terminal import Progress, counted
 from core.errors import InvalidJob, JobRefused, JsonError, QueueError, UsageError
-from core.home import check_owner
+from core.home import check_owner, jobs_path
 from core.job import COMPLETED, DEAD
 from core.strict_json import decode_json, decode_json_at, decode_utf8, skip_whitespace
 from core.system import quote_words
@@ -61,7 +61,7 @@ class JobStream:
 
 def cmd_enqueue(args, queue):
     """Add one job or many."""
-    check_owner([queue.home, queue.path("jobs.json")])
+    check_owner([queue.home, jobs_path(queue.home)])
     progress = Progress()
     records, source = _requested(args, progress)
     single = source is None

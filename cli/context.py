@@ -5,6 +5,7 @@ import os
 import sys
 
 from core.errors import QueueError
+from core.home import config_path, logs_folder, run_folder
 from core.settings import DEFAULTS, settings_from
 from core.strict_json import encode_json
 from helpers import printable, read_config
@@ -16,12 +17,8 @@ class Home:
 
     def __init__(self, home):
         self.home = home
-        self.config_path = os.path.join(home, "config.json")
+        self.config_path = config_path(home)
         self._jobs = None
-
-    def path(self, name):
-        """A path in the home."""
-        return os.path.join(self.home, name)
 
     @property
     def settings(self):
@@ -50,10 +47,9 @@ class Home:
     def _refuse_links(self):
         """Raise QueueError if a folder of ours is a link: root, who has more rights than those who can write the home, would change files
         elsewhere for them."""
-        for name in ("run", "logs"):
-            if os.path.islink(self.path(name)):
-                raise QueueError("%s is a link, and must be a folder of its own: move it away (the home itself may be a link)"
-                                 % self.path(name))
+        for folder in (run_folder(self.home), logs_folder(self.home)):
+            if os.path.islink(folder):
+                raise QueueError("%s is a link, and must be a folder of its own: move it away (the home itself may be a link)" % folder)
 
 
 def notice(message):

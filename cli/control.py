@@ -8,6 +8,7 @@ import time
 from cli.context import Home, is_same_folder, notice, refuse_in_job
 from cli.terminal import counted, json_text, print_json, table, when
 from core.errors import JsonError, NotConfirmed, QueueError, StorageFault, UsageError
+from core.home import wake_workers
 from core.job import CANCELLED, PENDING, PROCESSING
 from core.rules import given_up
 from core.settings import SETTINGS, check_setting, setting_named, split_words
@@ -21,10 +22,10 @@ PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 def cmd_worker_start(args, queue):
     """Be a worker process, or start one in the background."""
+    from core.home import check_safe, jobs_path, worker_log_path
     from core.system import remote_file_system
-    from core.home import check_safe
     from worker_manager import check_open_files
-    check_safe([queue.home, queue.path("jobs.json"), queue.config_path])
+    check_safe([queue.home, jobs_path(queue.home), queue.config_path])
     check_open_files(args.count)
     if args.drain and queue.jobs.paused():
         raise QueueError("the queue is paused, so that nothing would be drained; 'queuectl resume' first")
@@ -40,7 +41,7 @@ def cmd_worker_start(args, queue):
         command = [sys.executable, PROGRAM, "--home", queue.home, "worker", "start", "--count", str(args.count)]
         command += [] if args.runner is None else ["--runner", encode_json(args.runner)]
         pid = queue.workers.detach(command + ["--drain"] * args.drain, _without_job(os.environ))
-        print("Worker process %d started: %s, home %s, log %s" % (pid, workers, queue.home, queue.path(os.path.join("run", "worker.log"))))
+        print("Worker process %d started: %s, home %s, log %s" % (pid, workers, queue.home, worker_log_path(queue.home)))
         return 0
     print("Worker process %d: %s, home %s. Ctrl+C or 'queuectl worker stop' ends it." % (os.getpid(), workers, printable(queue.home)))
     sys.stdout.flush()
@@ -144,7 +145,7 @@ def cmd_cancel(args, queue):
     from storage.output import last_lines, log_path
     done = queue.jobs.cancel(args.ids, time.time(), lambda job: last_lines(log_path(queue.home, job, job.attempts)))
     if any(job.state == PROCESSING for job in done):
-        queue.jobs.wake_workers()
+        wake_workers(queue.home)
     for job in done:
         print("Job '%s' cancelled%s." % (printable(job.id), "; its worker ends it" if job.state == PROCESSING else ""))
     return _announce(queue, [given_up(job, CANCELLED, time.time()) for job in done])
@@ -173,7 +174,7 @@ def cmd_resume(args, queue):
     """Let workers take jobs again."""
     was_paused = queue.jobs.paused()
     queue.jobs.resume()
-    queue.jobs.wake_workers()
+    wake_workers(queue.home)
     print("Resumed." if was_paused else "It was not paused.")
     return 0
 

@@ -9,6 +9,7 @@ import re
 from collections import namedtuple
 
 from core.errors import QueueError
+from core.home import CONFIG, DEAD_LETTERS, JOBS, LOGS, RUN, config_path
 from core.job import job_from_record
 from core.strict_json import decode_json, decode_json_at
 from core.system import remote_file_system
@@ -22,8 +23,8 @@ Finding = namedtuple("Finding", "name sound text repairable")
 
 def examine(home, jobs, workers):
     """Findings about config.json, jobs.json, dlq.json, logs and run, in that order. `jobs` and `workers` are the managers of the home."""
-    findings = [_examine_config(home), _examine_jobs(home, "jobs.json", jobs), _examine_jobs(home, "dlq.json", jobs),
-                _examine_folder(home, "logs", ".log", "%d logs"), _examine_run(home, workers)]
+    findings = [_examine_config(home), _examine_jobs(home, JOBS, jobs), _examine_jobs(home, DEAD_LETTERS, jobs),
+                _examine_folder(home, LOGS, ".log", "%d logs"), _examine_run(home, workers)]
     return [_examine_owner(home, finding.name) or finding for finding in findings]
 
 
@@ -41,7 +42,7 @@ def _examine_owner(home, name):
             stat = os.lstat(strange)
         except OSError:
             continue  # removed meanwhile
-        if stat.st_uid not in users and not (name == "config.json" and stat.st_mode & 0o004):  # an administrator's, for all to read
+        if stat.st_uid not in users and not (name == CONFIG and stat.st_mode & 0o004):  # an administrator's, for all to read
             from shlex import quote
             return Finding(name, False, "%s belongs to another user (uid %d) than the home; as root: chown -hR %d:%d %s"
                            % (strange, stat.st_uid, belongs.st_uid, belongs.st_gid, quote(path)), False)
@@ -49,14 +50,14 @@ def _examine_owner(home, name):
 
 
 def _examine_config(home):
-    path = os.path.join(home, "config.json")
+    path = config_path(home)
     if not os.path.lexists(path):
-        return Finding("config.json", True, "is not there; the defaults hold", False)
+        return Finding(CONFIG, True, "is not there; the defaults hold", False)
     try:
         load_settings(path)
     except QueueError as error:
-        return Finding("config.json", False, str(error), False)
-    return Finding("config.json", True, "is sound", False)
+        return Finding(CONFIG, False, str(error), False)
+    return Finding(CONFIG, True, "is sound", False)
 
 
 def _examine_jobs(home, name, jobs):
@@ -90,14 +91,14 @@ def _examine_folder(home, name, ending, text):
 
 
 def _examine_run(home, workers):
-    finding = _examine_folder(home, "run", ".json", "%d worker files")
+    finding = _examine_folder(home, RUN, ".json", "%d worker files")
     remote = remote_file_system(home)
     if finding.sound and remote:
-        return Finding("run", True, "is on a file system of another machine (%s), where locks may not hold; use the queue from one machine "
+        return Finding(RUN, True, "is on a file system of another machine (%s), where locks may not hold; use the queue from one machine "
                        "alone" % remote, False)
     dead = len(workers.left_behind()) if finding.sound else 0
     if dead:
-        return Finding("run", True, "holds %d file%s of worker processes that died; the next 'queuectl worker start' returns their jobs"
+        return Finding(RUN, True, "holds %d file%s of worker processes that died; the next 'queuectl worker start' returns their jobs"
                        % (dead, "" if dead == 1 else "s"), False)
     return finding
 

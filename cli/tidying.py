@@ -1,11 +1,13 @@
 """Commands that bring back, remove and mend: retry, purge, clean, reset, doctor."""
 from __future__ import annotations
 
+import os
 import time
 
 from cli.context import notice, refuse_in_job
 from cli.terminal import counted
 from core.errors import CorruptFile, QueueError, UsageError
+from core.home import logs_folder
 from core.settings import DEFAULTS
 from core.times import format_time
 from helpers import printable
@@ -65,7 +67,7 @@ def cmd_reset(args, queue):
     queue.workers.refuse_if_running("reset")
     queue.jobs.reset()
     from shutil import rmtree
-    rmtree(queue.path("logs"), ignore_errors=True)
+    rmtree(logs_folder(queue.home), ignore_errors=True)
     print("Removed all jobs.")
     return 0
 
@@ -97,7 +99,7 @@ def _repair(finding, queue, jobs):
             print(printable("%s: mended; before, %s" % (finding.name, finding.text)))
             return 0
         except CorruptFile:
-            copy, saved, lost = doctor.repair(queue.path(finding.name), jobs)
+            copy, saved, lost = doctor.repair(os.path.join(queue.home, finding.name), jobs)
     except (QueueError, OSError) as error:
         print(printable("%s: cannot be repaired: %s" % (finding.name, error)))
         return 1

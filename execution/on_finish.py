@@ -5,6 +5,7 @@ import os
 import time
 from _thread import allocate_lock
 
+from core.home import worker_log_path
 from core.system import open_private
 from execution.launcher import lacks_room, start_detached
 from execution.process_tree import KILL
@@ -25,7 +26,7 @@ def announce_once(command, job, home, environ):
     """Run the on_finish command for a job that no worker has ended, without waiting for it; what it says goes to run/worker.log. Raises
     OSError."""
     text = {name.decode("ascii"): value.decode("utf-8") for name, value in finish_environ(job).items()}
-    output = open_private(os.path.join(home, "run", "worker.log"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    output = open_private(worker_log_path(home), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         start_detached(command, dict(environ, QUEUECTL_HOME=home, **text), output, shell=True, folder=home)
     finally:

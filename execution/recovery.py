@@ -7,6 +7,7 @@ import signal
 import time
 from contextlib import suppress
 
+from core.home import run_folder
 from core.job import COMPLETED, LOST, PENDING, Outcome
 from core.system import pwrite, remove_file
 from execution.attempt import PATIENCE
@@ -54,7 +55,7 @@ class DeadWorker:
 
     def _spared(self):
         """The pids of worker processes, which the attempt may have started."""
-        return {os.getpid()}.union(worker.pid for worker in live_workers(os.path.join(self._home, "run")))
+        return {os.getpid()}.union(worker.pid for worker in live_workers(run_folder(self._home)))
 
     def _holds(self, job, tree, sight, waited, say):
         """Signal what is left of an attempt; whether its job is to wait for that: as long as something runs that is provably its own, and

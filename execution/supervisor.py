@@ -13,6 +13,7 @@ import time
 from itertools import count as count_up
 
 from core.errors import QueueError, fault_text
+from core.home import run_folder, wake_workers
 from core.job import CANCELLED, COMPLETED, DEAD, DEPENDENCY, PENDING, PROCESSING
 from core.rules import is_retry, ready_at
 from core.system import OPEN_FILES_MOVE, is_there, try_lock
@@ -69,7 +70,7 @@ class Supervisor:
         self._own_settings = {} if runner is None else {"runner": runner}
         jobs.settings = jobs.settings._replace(**self._own_settings)
         self._environ = job_environ(environ, home)
-        self._run_folder = os.path.join(home, "run")
+        self._run_folder = run_folder(home)
         self._signals = StopSignals()
         self._former_handlers = self._take_signals()  # before anyone can find us to send one
         self._launch = Launcher()  # behind that, which looks at what is ignored
@@ -115,7 +116,7 @@ class Supervisor:
             self._record(self._batch.take(), 0)
             self._sync()
             if self._drain:
-                self._jobs.wake_workers()  # another process that drains has waited for our last jobs
+                wake_workers(self._home)  # another process that drains has waited for our last jobs
             given_up = self._finish_announcing()
         except BaseException:
             self._bug = True
@@ -511,7 +512,7 @@ class Supervisor:
         ended = batch.take() if gives_back else batch.take_ended()
         after = self._record(ended + [end], wanted)
         if gives_back:
-            self._jobs.wake_workers()
+            wake_workers(self._home)
         return after, None if waits or self._stop.is_set() else batch.next()
 
     def _attempt(self, number, attempt):
@@ -607,7 +608,7 @@ class Supervisor:
         now = time.monotonic()
         if self._batch.is_stale(now):
             self._record_batch(self._batch.take(), 0)
-            self._jobs.wake_workers()
+            wake_workers(self._home)
         young = [(number, attempt) for number, attempt in enumerate(self._attempts) if attempt is not None and attempt.young]
         for number, attempt in young:
             if now - attempt.since > STALE:

@@ -5,6 +5,7 @@ import os
 import re
 from collections import namedtuple
 
+from core.home import logs_folder
 from core.system import open_private, pread, remove_file
 
 _UNSAFE = re.compile(r"[^0-9A-Za-z_-]+")
@@ -25,7 +26,7 @@ def _log_stem(job_id, digest):
 
 
 def path_of_log(home, job_id, digest, attempt):
-    return "%s%slogs%s%s.%d.log" % (home, os.sep, os.sep, _log_stem(job_id, digest), attempt)
+    return "%s%s%s.%d.log" % (logs_folder(home), os.sep, _log_stem(job_id, digest), attempt)
 
 
 def log_path(home, job, attempt):
@@ -36,12 +37,12 @@ def log_path(home, job, attempt):
 def young_log_path(home, process, number):
     """Where the output of thread `number` (from 0) of a worker process is, by its token, while the attempt is too young for a log of its
     own name."""
-    return os.path.join(home, "logs", "worker-%s-%d.log" % (process, number))
+    return os.path.join(logs_folder(home), "worker-%s-%d.log" % (process, number))
 
 
 def _logs_by_stem(home, jobs):
     """stem: the Logs that are there, for each of these jobs that has any, by one look at the folder."""
-    folder = os.path.join(home, "logs")
+    folder = logs_folder(home)
     found = {}
     stems = {_log_stem(job.id, job.digest) for job in jobs}
     try:
@@ -71,7 +72,7 @@ def set_aside_logs(home, jobs):
             if log.life is None:
                 try:
                     if os.stat(log.path).st_size:  # a worker may go on with an empty one
-                        os.rename(log.path, os.path.join(home, "logs", "%s.%d-%d.log" % (stem, life, log.attempt)))
+                        os.rename(log.path, os.path.join(logs_folder(home), "%s.%d-%d.log" % (stem, life, log.attempt)))
                 except OSError:
                     pass  # what cannot be kept for another name goes when the attempt of that number begins: see `LogFile.begin`
 
