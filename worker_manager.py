@@ -8,7 +8,7 @@ from core.errors import NotAllowed, fault_text
 from core.home import run_folder, worker_log_path
 from core.system import allow_open_files, make_folder, open_private
 from execution.launcher import start_detached
-from execution.worker_files import ask_to_stop, live_workers, new_token, worker_files
+from execution.worker_files import ask_to_stop, live_workers, new_process_token, split_attempt_token, worker_paths
 
 _FILES = 64  # that a worker process has open besides those of its workers, some inherited ones and looks at other workers included
 _FILES_A_WORKER = 4  # its log, the same for the job, and a pipe while that is started
@@ -32,18 +32,18 @@ class WorkerManager:
     def detach(self, command, environ):
         """Start a worker process in the background by running `command`; its pid once it is up. Raises NotAllowed if it is not."""
         make_folder(self._folder)
-        token = new_token()
+        process_token = new_process_token()
         path = worker_log_path(self._home)
         descriptor = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             # Known by its token, not by its pid: the Python of a virtual environment, say, may start another one.
             # And it is no part of an attempt that may have started it.
-            process = start_detached(command, dict(environ, QUEUECTL_TOKEN=token, QUEUECTL_WORKER=""), descriptor)
+            process = start_detached(command, dict(environ, QUEUECTL_TOKEN=process_token, QUEUECTL_WORKER=""), descriptor)
         finally:
             os.close(descriptor)
         while process.poll() is None:
             for worker in self.running():
-                if worker.token == token:
+                if worker.process_token == process_token:
                     return worker.pid
             time.sleep(0.02)
         if process.returncode == 0:
@@ -59,10 +59,17 @@ class WorkerManager:
         """The worker processes that are alive."""
         return live_workers(self._folder)
 
+    def ids_by_process(self, running):
+        """The ids of running jobs, in lists by the token of the worker process that each runs in."""
+        ids: dict = {}
+        for job in running:
+            ids.setdefault(split_attempt_token(job.worker)[0], []).append(job.id)
+        return ids
+
     def left_behind(self):
         """The paths of the files of worker processes that died."""
         alive = [worker.path for worker in self.running()]
-        return [path for path in worker_files(self._folder) if path not in alive]
+        return [path for path in worker_paths(self._folder) if path not in alive]
 
     def stop(self, now, timeout):
         """Ask all worker processes to stop, and wait until they have. Gives back those that stopped, and those that still run after
@@ -78,10 +85,10 @@ class WorkerManager:
             raise NotAllowed("; ".join(faults))
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
-            tokens = {worker.token for worker in self.running()}
-            left = [worker for worker in asked if worker.token in tokens]
+            tokens = {worker.process_token for worker in self.running()}
+            left = [worker for worker in asked if worker.process_token in tokens]
             if not left or (deadline is not None and time.monotonic() >= deadline):
-                return [worker for worker in asked if worker.token not in tokens], left
+                return [worker for worker in asked if worker.process_token not in tokens], left
             time.sleep(0.05)
 
     def refuse_if_running(self, what):

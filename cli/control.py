@@ -77,18 +77,15 @@ def cmd_worker_stop(args, queue):
 
 def cmd_worker_list(args, queue):
     """Show the worker processes and what each runs."""
-    running = {}
-    for job in queue.jobs.running():
-        running.setdefault((job.worker or "").rpartition("-")[0], []).append(job.id)
-    workers = queue.workers.running()
+    running, workers = queue.workers.ids_by_process(queue.jobs.running()), queue.workers.running()
     if args.json:
         print_json([{"pid": worker.pid, "workers": worker.count, "started_at": worker.started_at,
-                      "running": running.get(worker.token, [])} for worker in workers])
+                      "running": running.get(worker.process_token, [])} for worker in workers])
         return 0
     if not workers:
         notice("no worker is running; 'queuectl worker start' starts one")
     table(("PID", "WORKERS", "STARTED", "RUNNING"),
-          ((str(worker.pid), str(worker.count), when(worker.started_at, args.utc), " ".join(running.get(worker.token, ["-"])))
+          ((str(worker.pid), str(worker.count), when(worker.started_at, args.utc), " ".join(running.get(worker.process_token, ["-"])))
            for worker in workers))
     return 0
 

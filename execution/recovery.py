@@ -12,7 +12,7 @@ from core.job import COMPLETED, LOST, PENDING, Outcome
 from core.system import pwrite, remove_file
 from execution.attempt import PATIENCE
 from execution.process_tree import LostTree, Sight, is_denied
-from execution.worker_files import SLOT_SIZE, live_workers, remove_worker_file
+from execution.worker_files import SLOT_SIZE, live_workers, remove_worker_file, split_attempt_token
 from helpers import log
 from storage.output import last_lines, log_path, young_log_path
 
@@ -27,7 +27,7 @@ class DeadWorker:
 
     def __init__(self, descriptor, process, home, runs=None):
         self.process = process
-        self._runs = runs or (lambda worker: worker.rpartition("-")[0] != process.token)
+        self._runs = runs or (lambda worker: split_attempt_token(worker)[0] != process.process_token)
         self._descriptor = descriptor
         self._home = home
         self._since = time.monotonic()
@@ -99,10 +99,9 @@ class DeadWorker:
 
     def _fate(self, worker):
         """What became of an attempt that was claimed under a token: COMPLETED, PENDING (it was not started), or LOST without proof."""
-        serial = worker.rpartition("-")[2]
         if worker in self._ran or not self.process.pid:
             return LOST
-        if serial.isdigit() and int(serial) in self.process.done:
+        if split_attempt_token(worker)[1] in self.process.done:
             return COMPLETED
         return LOST if self.process.proof is False else PENDING
 
@@ -113,7 +112,7 @@ class DeadWorker:
         """Give the young logs of the jobs that ran their own names, and remove the others."""
         logs = {job.worker: self._log(job) for job in left}
         for thread, slot in enumerate(self.process.running):
-            young, own = young_log_path(self._home, self.process.token, thread), logs.get(slot["worker"]) if slot else None
+            young, own = young_log_path(self._home, self.process.process_token, thread), logs.get(slot["worker"]) if slot else None
             if own is None:
                 remove_file(young)
             elif os.path.exists(young):

@@ -27,7 +27,8 @@ from execution.outcomes import STALE, Batch
 from execution.process_tree import HAS_PROC
 from execution.recovery import DeadWorker
 from execution.waiting import TICK, StopFlag, Waker
-from execution.worker_files import WorkerFile, WorkerProcess, all_workers, given_token, open_if_there, read_worker_file, worker_files
+from execution.worker_files import (WorkerFile, WorkerProcess, all_workers, attempt_token, given_process_token, open_if_there,
+                                    read_worker_file, split_attempt_token, wake_path, worker_path, worker_paths)
 from helpers import log
 from storage.claims import Ended
 from storage.output import last_lines, young_log_path
@@ -75,13 +76,13 @@ class Supervisor:
         self._former_handlers = self._take_signals()  # before anyone can find us to send one
         self._launch = Launcher()  # behind that, which looks at what is ignored
         self._announcer = Announcer(home, self._environ, self._launch, _words_descriptor(), self._fault, 0 if drain else Announcer.MOST)
-        self._file = WorkerFile(self._run_folder, count, given_token(environ, self._run_folder))
-        self._waker = Waker(self._file.path[:-len("json")] + "wake")
+        self._file = WorkerFile(self._run_folder, count, given_process_token(environ, self._run_folder))
+        self._waker = Waker(wake_path(self._file.path))
         self._count = count
         self._drain = drain
         self._drained = False  # it has ended by itself, not since someone wanted it
         self._attempts: list = [None] * count  # what each thread runs
-        self._logs = [LogFile(young_log_path(home, self._file.token, number)) for number in range(count)]
+        self._logs = [LogFile(young_log_path(home, self._file.process_token, number)) for number in range(count)]
         self._batch = Batch(count)
         self._batch_watched = False  # by the supervisor, which looks whether it is stale
         self._looked_at = None  # the state of the job file when it was last looked at for cancelled jobs
@@ -343,7 +344,7 @@ class Supervisor:
 
     def _look_for_dead_workers(self):
         known = [self._file.path] + [dead.process.path for dead in self._dead_workers]
-        for path in worker_files(self._run_folder):
+        for path in worker_paths(self._run_folder):
             if path not in known:
                 self._guarded("look at %s" % path, self._take_over_if_dead, path)
         self._guarded("look for jobs that nobody runs", self._find_orphans)
@@ -374,12 +375,12 @@ class Supervisor:
             return
 
         def runs(worker):
-            token = worker.rpartition("-")[0]
-            if token == self._file.token:
+            process_token = split_attempt_token(worker)[0]
+            if process_token == self._file.process_token:
                 return worker in self._tokens
-            return is_there(os.path.join(self._run_folder, "worker-%s.json" % token))
+            return is_there(worker_path(self._run_folder, process_token))
 
-        tokens = {job.worker.rpartition("-")[0] if job.worker else "" for job in self._jobs.abandoned(runs)}
+        tokens = {split_attempt_token(job.worker)[0] for job in self._jobs.abandoned(runs)}
         self._dead_workers += [DeadWorker(None, WorkerProcess(token, 0, 0, "", [], ""), self._home, runs) for token in tokens]
         self._scans = scans
 
@@ -444,7 +445,7 @@ class Supervisor:
         return present is not None and present.standing() == job.standing()  # else it was cancelled, edited or taken
 
     def _token(self):
-        token = "%s-%d" % (self._file.token, next(self._serials))
+        token = attempt_token(self._file.process_token, next(self._serials))
         self._tokens.add(token)
         return token
 
@@ -484,7 +485,7 @@ class Supervisor:
             output = None  # it was never started
         counts = None if attempt.ended == STOPPED else outcome
         if counts is not None and counts.reason is None:
-            self._file.succeeded(number, job.worker)
+            self._file.completed(number, job.worker)
         after, following = self._finish(Ended(job, counts, time.time(), output, ended - started), ended)
         if outcome is None:
             self._stop.wait(TICK)

@@ -1,4 +1,12 @@
-"""TODO: what this owns."""
+"""The worker files, run/worker-TOKEN.json: which worker processes there are, what each of their threads runs, and which are alive.
+
+A worker process holds its file locked from before it has its name until it ends. So a file without a lock is of a process that died, and
+what it notes tells whoever cleans up behind that process (`recovery`) what may still run. A file is written in place, one slot for each
+thread, so that a note needs no room on the disk. Beside it lie TOKEN's .stop, which holds a request to stop, and .wake (see `waiting`).
+
+A process token is random, one for each process. An attempt token begins with the token of the process that claimed the attempt. Only
+`attempt_token` and `split_attempt_token` know how.
+"""
 from __future__ import annotations
 
 import errno
@@ -13,30 +21,73 @@ from core.times import format_time
 from execution.process_tree import start_of
 
 SLOT_SIZE = 256  # bytes for what one thread runs; they divide a page, so that no write of one is torn
-_LISTED = 64  # the last attempts that a thread lists as successful; few of them are not recorded yet
+_LISTED = 64  # the last attempts of a thread, listed if they completed; the few count that are not recorded yet
 _NO_REQUEST = b"none".ljust(15) + b"\n"
 
-WorkerProcess = namedtuple("WorkerProcess", "token pid count started_at running path proof done", defaults=(None, frozenset()))
-WorkerProcess.__doc__ = """What a worker file tells. `done` are the numbers of attempts that have ended well. `proof`: whether what it notes
-of processes, and does not note of jobs, is to be believed, since this very file was written under this boot of the system; None if the
-version that wrote it noted too little for that."""
+WorkerProcess = namedtuple("WorkerProcess", "process_token pid count started_at running path proof done", defaults=(None, frozenset()))
+WorkerProcess.__doc__ = """What a worker file tells of its process.
+
+`running` is what each thread runs, as `WorkerFile.note` wrote it, or None. `done` are the serials of attempts that completed. `proof` is
+whether the file was written under this boot of the system and is no copy: then the processes in it are those meant, and an attempt that
+it does not note was never started. It is None for a file of a version that did not say so.
+"""
+
+
+def new_process_token():
+    """A random token for a worker process."""
+    return os.urandom(6).hex()
+
+
+def given_process_token(environ, folder):
+    """The token that `WorkerManager.detach` has chosen for this process, else None."""
+    token = environ.get("QUEUECTL_TOKEN", "")
+    is_ours = len(token) == 12 and token.isascii() and token.isalnum()
+    return token if is_ours and not os.path.exists(worker_path(folder, token)) else None
+
+
+def attempt_token(process_token, serial):
+    """The token of an attempt: that of the process which claims it, and a number which this process uses once."""
+    return "%s-%d" % (process_token, serial)
+
+
+def split_attempt_token(token):
+    """The two parts of an attempt token: (process token, serial). The first is "" without a token (None), the second None if a hand has
+    written something else into the job file."""
+    process_token, _, serial = (token or "").rpartition("-")
+    return process_token, int(serial) if serial.isdecimal() and len(serial) < 20 else None
+
+
+def worker_path(folder, process_token):
+    """The path of the worker file of a process."""
+    return os.path.join(folder, "worker-%s.json" % process_token)
+
+
+def wake_path(path):
+    """The path of what wakes the process with that worker file."""
+    return _beside(path, "wake")
+
+
+def _beside(path, ending):
+    return path[:-len("json")] + ending
 
 
 class WorkerFile:
     """The file of this worker process."""
 
-    def __init__(self, folder, count, token=None):
-        self.token = token or new_token()
-        self.path = os.path.join(folder, "worker-%s.json" % self.token)
+    def __init__(self, folder, count, process_token=None):
+        """Make the file: from now on this process can be found. Raises OSError."""
+        self.process_token = process_token or new_process_token()
+        self.path = worker_path(folder, self.process_token)
         make_folder(folder)
-        # With room for a request, so that one can be made on a full disk; before this file gets its name, so that who sees it finds that.
+        # The file for requests is there first, and has room for one: whoever sees this process can ask it to stop, on a full disk, too.
         self._requests = open_private(_request_path(self.path), os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         os.write(self._requests, _NO_REQUEST)
-        temporary = os.path.join(folder, "new-worker-%s" % self.token) if OPEN_FILES_MOVE else self.path
+        temporary = os.path.join(folder, "new-worker-%s" % self.process_token) if OPEN_FILES_MOVE else self.path
         self._descriptor = open_private(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-        self._succeeded = [(0, 0)] * count  # of each thread, as `note` writes it
-        while not try_lock(self._descriptor):  # before it gets its name, or else its content: it would be taken for dead
-            time.sleep(0.01)  # someone looks whether it is
+        self._done = [(0, 0)] * count  # of each thread, as `note` writes it
+        # Locked before it has its name, or where that cannot be, its content: without a lock it would be taken for one of a dead process.
+        while not try_lock(self._descriptor):  # another process looks whether this one is dead
+            time.sleep(0.01)
         slots = [b"null".ljust(SLOT_SIZE - 2) + (b",\n" if number < count - 1 else b"\n ") for number in range(count)]
         header = json.dumps({"pid": os.getpid(), "count": count, "started_at": format_time(time.time()), "boot": boot_id(),
                              "file": _identity(self._descriptor)})[:-1] + ', "running": ['
@@ -44,16 +95,16 @@ class WorkerFile:
         if temporary != self.path:
             os.rename(temporary, self.path)
 
-    def succeeded(self, number, token):
-        """The attempt with this token, which ran in thread `number`, has ended well: the next note of that thread says so."""
-        serial, (last, bits) = int(token.rpartition("-")[2]), self._succeeded[number]
+    def completed(self, number, token):
+        """Let the next note of thread `number` say that the attempt with this token completed in it."""
+        (_, serial), (last, bits) = split_attempt_token(token), self._done[number]
         newest = max(serial, last)
-        self._succeeded[number] = newest, (bits << newest - last | 1 << newest - serial) & ((1 << _LISTED) - 1)
+        self._done[number] = newest, (bits << newest - last | 1 << newest - serial) & ((1 << _LISTED) - 1)
 
     def note(self, number, attempt=None):
-        """Note what thread `number` (from 0) runs, for whoever has to clean up behind this process, with what has ended well before in it;
-        the group is 0 while it is not known. Raises OSError."""
-        listed = '"done": [%d, %d]' % self._succeeded[number]
+        """Note which attempt thread `number` (from 0) runs, and which completed in it, for whoever has to clean up behind this process.
+        The process group is 0 while it is not known. Raises OSError."""
+        listed = '"done": [%d, %d]' % self._done[number]
         if attempt is None:
             text = "{%s}" % listed
         else:
@@ -63,7 +114,7 @@ class WorkerFile:
         pwrite(self._descriptor, text.encode("ascii").ljust(SLOT_SIZE - 2), SLOT_SIZE * (number + 1))
 
     def request(self):
-        """What someone has asked this process for: "stop", "now" (and end the running jobs), or None. Raises OSError."""
+        """What someone has asked this process for: "stop", "now" (stop, and end the running jobs), or None. Raises OSError."""
         word = pread(self._requests, len(_NO_REQUEST), 0).strip().decode("ascii", "replace")
         return word if word in ("stop", "now") else None
 
@@ -74,8 +125,8 @@ class WorkerFile:
 
 
 def _request_path(path):
-    """Where a request is put for the worker process with that worker file."""
-    return path[:-len("json")] + "stop"
+    """The path of the request for the process with that worker file."""
+    return _beside(path, "stop")
 
 
 def ask_to_stop(path, now):
@@ -85,69 +136,56 @@ def ask_to_stop(path, now):
         pwrite(descriptor, (b"now" if now else b"stop").ljust(len(_NO_REQUEST)), 0)  # in place, which needs no space
     finally:
         os.close(descriptor)
-    wake(path[:-len("json")] + "wake")
-
-
-def new_token():
-    """A random token for a worker process."""
-    return os.urandom(6).hex()
-
-
-def given_token(environ, folder):
-    """The token that `detach` has chosen for this process, else None."""
-    token = environ.get("QUEUECTL_TOKEN", "")
-    is_ours = len(token) == 12 and token.isascii() and token.isalnum()
-    return token if is_ours and not os.path.exists(os.path.join(folder, "worker-%s.json" % token)) else None
+    wake(wake_path(path))
 
 
 def remove_worker_file(path, descriptor):
-    """Remove a worker file that is ours, by its locked descriptor, and what lies beside it."""
+    """Remove a worker file that this process holds locked by its descriptor, and what lies beside it. Raises OSError."""
     if not OPEN_FILES_MOVE:
-        os.close(descriptor)  # one without a lock that lists no job does no harm meanwhile
+        os.close(descriptor)  # where an open file cannot be removed; without a lock it does no harm meanwhile, since it lists no job
     try:
         for ending in ("stop", "wake", "json"):
-            remove_file(path[:-len("json")] + ending)
+            remove_file(_beside(path, ending))
     finally:
         if OPEN_FILES_MOVE:
             os.close(descriptor)  # a locked one would say that this process is alive
 
 
 def read_worker_file(descriptor, path):
-    """The WorkerProcess that a worker file tells of, with what each thread notes, or None; one that does not read right tells nothing but
-    its token."""
-    token = os.path.basename(path)[len("worker-"):-len(".json")]
+    """The WorkerProcess that a worker file tells of. Of a file that cannot be understood only the token is known."""
+    process_token = os.path.basename(path)[len("worker-"):-len(".json")]
     try:
         record = json.loads(pread(descriptor, 1 << 22, 0).decode("utf-8"))
         running = [slot if _is_slot(slot) else None for slot in record["running"]]
         count = min(int(record["count"]), len(record["running"]))  # there is a slot for each thread
         proof = None if "boot" not in record else (record["boot"], record.get("file")) == (boot_id(), _identity(descriptor))
         done = _read_done(record["running"])
-        return WorkerProcess(token, int(record["pid"]), count, str(record["started_at"]), running, path, proof, done)
+        return WorkerProcess(process_token, int(record["pid"]), count, str(record["started_at"]), running, path, proof, done)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        return WorkerProcess(token, 0, 0, "", [], path)
+        return WorkerProcess(process_token, 0, 0, "", [], path)
 
 
 def _identity(descriptor):
-    """What tells a file from any copy of it."""
+    """The device and inode of a file: a copy of it has others."""
     status = os.fstat(descriptor)
     return [status.st_dev, status.st_ino]
 
 
 def _read_done(slots):
-    """The numbers of the attempts that these slots list as successful: a bit each, from the last one on back."""
+    """The serials of the attempts that these slots list as completed: [the last serial, a bit for each one from that back]."""
     pairs = [slot["done"] for slot in slots if type(slot) is dict and type(slot.get("done")) is list]
     return frozenset(last - back for last, bits in pairs for back in range(_LISTED) if bits >> back & 1)
 
 
 def _is_slot(slot):
-    """Whether this is what `note` has written of an attempt: above all, no number of a group that means something else to the system (1,
-    -1)."""
+    """Whether `note` can have written this of an attempt. Above all, its process group is none that kill(2) takes for more than a group
+    (0, -1) or that is init's (1)."""
     return (type(slot) is dict and type(slot.get("worker")) is str and slot["worker"].isascii() and type(slot.get("job")) is str
             and type(slot.get("group")) is int and (slot["group"] > 1 or slot["group"] == 0)
             and type(slot.get("start", 0)) is int and type(slot.get("seen", 0)) is int)
 
 
-def worker_files(folder):
+def worker_paths(folder):
     """The paths of all worker files, those of dead processes included."""
     try:
         names = os.listdir(folder)
@@ -157,7 +195,7 @@ def worker_files(folder):
 
 
 def open_if_there(path):
-    """A descriptor of a worker file, or None if it is gone, or is none: a folder, a link, a FIFO."""
+    """A descriptor of a worker file; None if it is gone, or if it is a folder, a link or a FIFO. Raises OSError."""
     try:
         descriptor = open_private(path, os.O_RDWR)
     except OSError as error:
@@ -176,26 +214,22 @@ def open_if_there(path):
 
 
 def all_workers(folder):
-    """All worker processes that have a file, alive or dead, as WorkerProcess records."""
-    found = []
-    for path in worker_files(folder):
-        descriptor = open_if_there(path)
-        if descriptor is not None:
-            try:
-                found.append(read_worker_file(descriptor, path))
-            finally:
-                os.close(descriptor)
-    return found
+    """All worker processes that have a file, alive or dead, as WorkerProcess records. Raises OSError."""
+    return _read_all(folder, lambda descriptor: True)
 
 
 def live_workers(folder):
-    """The worker processes that are alive, as WorkerProcess records."""
+    """The worker processes that are alive, as WorkerProcess records. Raises OSError."""
+    return _read_all(folder, lambda descriptor: not try_lock(descriptor))
+
+
+def _read_all(folder, is_wanted):
     found = []
-    for path in worker_files(folder):
+    for path in worker_paths(folder):
         descriptor = open_if_there(path)
         if descriptor is not None:
             try:
-                if not try_lock(descriptor):
+                if is_wanted(descriptor):
                     found.append(read_worker_file(descriptor, path))
             finally:
                 os.close(descriptor)

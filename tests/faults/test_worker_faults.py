@@ -202,7 +202,7 @@ class TestDrain(LifeTest):
         code, after = self.in_child()
         self.assertNotIn("Traceback", after)
         self.assert_all_ended(said + after)
-        self.assertEqual(worker_files.worker_files(self.path("run")), [])
+        self.assertEqual(worker_files.worker_paths(self.path("run")), [])
 
     def assert_all_ended(self, said):
         """Each job has ended as it must, and each of its runs is counted."""
@@ -238,11 +238,11 @@ class TestDrain(LifeTest):
         finally:
             os.waitid = original
         self.assertEqual((code, "ZeroDivisionError" in said), (3, True), said)
-        self.assertEqual(len(worker_files.worker_files(self.path("run"))), 1)
+        self.assertEqual(len(worker_files.worker_paths(self.path("run"))), 1)
         after = self.in_child()[1]
         self.assertIn("died; it runs again", after)
         self.assert_all_ended(said + after)
-        self.assertEqual(worker_files.worker_files(self.path("run")), [])
+        self.assertEqual(worker_files.worker_paths(self.path("run")), [])
 
 
 class TestStop(LifeTest):
@@ -277,7 +277,7 @@ class TestStop(LifeTest):
         self.assert_nothing_runs(said + after)
         self.assertIsNotNone(self.left.poll(), said + after)
         self.assertEqual({job["id"]: job["state"] for job in self.records()}, dict.fromkeys(self.JOBS, COMPLETED), said + after)
-        self.assertEqual(worker_files.worker_files(self.path("run")), [])
+        self.assertEqual(worker_files.worker_paths(self.path("run")), [])
 
     def assert_nothing_runs(self, said):
         """No attempt's process is left."""

@@ -285,9 +285,9 @@ class TestDetach(WorkerTest):
         folder = self.path("run")
         file = worker_files.WorkerFile(folder, 1)
         self.addCleanup(file.remove)
-        for token in ("", "x", "../../../../x", "é" * 12, file.token):
-            self.assertIsNone(worker_files.given_token({"QUEUECTL_TOKEN": token}, folder))
-        self.assertEqual(worker_files.given_token({"QUEUECTL_TOKEN": "0123456789ab"}, folder), "0123456789ab")
+        for token in ("", "x", "../../../../x", "é" * 12, file.process_token):
+            self.assertIsNone(worker_files.given_process_token({"QUEUECTL_TOKEN": token}, folder))
+        self.assertEqual(worker_files.given_process_token({"QUEUECTL_TOKEN": "0123456789ab"}, folder), "0123456789ab")
 
     def test_a_worker_that_does_not_come_up_is_an_error(self):
         os.makedirs(self.path("run", "lock"))  # where the lock should be
@@ -315,7 +315,7 @@ class TestStop(WorkerTest):
             self.assert_ended(worker)
         self.assertEqual((stop.wait(), stop.stdout.read(), stop.stderr.read()), (0, "Stopped 2 worker processes.\n", ""))
         self.assertEqual((self.job("b").state, self.job("c").state), ("completed", "pending"))
-        self.assertEqual(worker_files.worker_files(self.path("run")), [])
+        self.assertEqual(worker_files.worker_paths(self.path("run")), [])
 
     def test_a_worker_in_a_backoff_wait_stops_at_once(self):
         self.settings(backoff_base=1000)
@@ -557,7 +557,7 @@ class TestKilled(WorkerTest):
         job = self.wait_for_state("lost", "completed")
         self.assertEqual((job.attempts, job.exit_code), (2, 0))
         self.assertEqual(self.text("survivors"), "")
-        self.wait_for(lambda: len(worker_files.worker_files(self.path("run"))) == len(worker_files.live_workers(self.path("run"))))
+        self.wait_for(lambda: len(worker_files.worker_paths(self.path("run"))) == len(worker_files.live_workers(self.path("run"))))
 
     def test_an_idle_other_process_takes_the_job_up(self):
         losing = self.start_losing()
@@ -899,7 +899,7 @@ class TestSafety(WorkerTest):
         self.assertNotIn("Traceback", said)
         self.assertEqual(process.returncode, 1, said)
         self.assertRegex(said, "(?m)^queuectl: error: .*thread")
-        self.assertEqual(worker_files.worker_files(self.path("run")), [])
+        self.assertEqual(worker_files.worker_paths(self.path("run")), [])
 
 
 if __name__ == "__main__":

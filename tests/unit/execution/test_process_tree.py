@@ -39,7 +39,7 @@ class LostTest(ControlTest):
         self.add("x", command, **fields)
         file = worker_files.WorkerFile(self.path("run"), 1)
         log = log_file.LogFile()
-        attempt = execution_attempt.Attempt(home or self.home, self.queue.claim(file.token + "-1", time.time()),
+        attempt = execution_attempt.Attempt(home or self.home, self.queue.claim(file.process_token + "-1", time.time()),
                                      execution_attempt.job_environ(os.environ, home or self.home), self.launch, log, DEFAULTS)
         self.addCleanup(reap, attempt)
         file.note(0, attempt)
@@ -160,7 +160,7 @@ class TestNotes(LostTest):
         attempts = []
         for number in range(1, 6):
             self.add("job-%d" % number, "exit 0")
-            job = self.queue.claim("%s-%d" % (file.token, number), time.time())
+            job = self.queue.claim("%s-%d" % (file.process_token, number), time.time())
             attempts.append(execution_attempt.Attempt(self.home, job, {}, self.launch, log_file.LogFile(), DEFAULTS))
         work(file, attempts)
         os.close(file._descriptor)
@@ -174,9 +174,9 @@ class TestNotes(LostTest):
         """Thread 0 has run the first and the third, and runs the fourth; thread 1 has run the second."""
         for thread, number in ((0, 0), (1, 1)):
             file.note(thread, attempts[number])
-            file.succeeded(thread, attempts[number].job.worker)
+            file.completed(thread, attempts[number].job.worker)
         file.note(0, attempts[2])
-        file.succeeded(0, attempts[2].job.worker)
+        file.completed(0, attempts[2].job.worker)
         file.note(1)
         file.note(0, attempts[3])
 
@@ -197,10 +197,10 @@ class TestNotes(LostTest):
     def test_the_list_of_what_ended_well_is_exact_in_whatever_order_it_came(self):
         file = worker_files.WorkerFile(self.path("run"), 1)
         for number in (7, 3, 70, 12, 71):
-            file.succeeded(0, "%s-%d" % (file.token, number))
+            file.completed(0, "%s-%d" % (file.process_token, number))
         file.note(0)
         self.assertEqual(worker_files.read_worker_file(file._descriptor, file.path).done, {70, 12, 71})  # the others are too long ago
-        file.succeeded(0, file.token + "-2")
+        file.completed(0, file.process_token + "-2")
         file.note(0)
         self.assertEqual(worker_files.read_worker_file(file._descriptor, file.path).done, {70, 12, 71})
         file.remove()
