@@ -22,10 +22,12 @@ PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 def cmd_worker_start(args, queue):
     """Be a worker process, or start one in the background."""
-    from core.home import check_safe, jobs_path, worker_log_path
+    from core.home import check_safe, worker_log_path
     from core.system import remote_file_system
     from worker_manager import check_open_files
-    check_safe([queue.home, jobs_path(queue.home), queue.config_path])
+    warning = check_safe(queue.home, lambda: queue.settings.trust_home)
+    if warning:
+        notice("warning: " + warning)
     check_open_files(args.count)
     if args.drain and queue.jobs.paused():
         raise QueueError("the queue is paused, so that nothing would be drained; 'queuectl resume' first")

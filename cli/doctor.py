@@ -9,7 +9,7 @@ import re
 from collections import namedtuple
 
 from core.errors import QueueError
-from core.home import CONFIG, DEAD_LETTERS, JOBS, LOGS, RUN, config_path
+from core.home import CONFIG, DEAD_LETTERS, JOBS, LOGS, RUN, config_path, look_at_modes
 from core.job import job_from_record
 from core.strict_json import decode_json, decode_json_at
 from core.system import remote_file_system
@@ -22,10 +22,11 @@ Finding = namedtuple("Finding", "name sound text repairable")
 
 
 def examine(home, jobs, workers):
-    """Findings about config.json, jobs.json, dlq.json, logs and run, in that order. `jobs` and `workers` are the managers of the home."""
+    """Findings about config.json, jobs.json, dlq.json, logs and run, in that order, and about the home if everyone can write it. `jobs` and
+    `workers` are the managers of the home."""
     findings = [_examine_config(home), _examine_jobs(home, JOBS, jobs), _examine_jobs(home, DEAD_LETTERS, jobs),
                 _examine_folder(home, LOGS, ".log", "%d logs"), _examine_run(home, workers)]
-    return [_examine_owner(home, finding.name) or finding for finding in findings]
+    return [_examine_owner(home, finding.name) or finding for finding in findings] + _examine_modes(home)
 
 
 def _examine_owner(home, name):
@@ -47,6 +48,16 @@ def _examine_owner(home, name):
             return Finding(name, False, "%s belongs to another user (uid %d) than the home; as root: chown -hR %d:%d %s"
                            % (strange, stat.st_uid, belongs.st_uid, belongs.st_gid, quote(path)), False)
     return None
+
+
+def _examine_modes(home):
+    """A Finding, in a list, if everyone can write the home."""
+    try:
+        fault, warning = look_at_modes(home, lambda: load_settings(config_path(home)).trust_home)
+    except QueueError:
+        return []  # what cannot be looked at is told of by its name
+    text = fault or warning
+    return [Finding("home", fault is None, text if fault else "is not safe: " + str(text), False)] if text else []
 
 
 def _examine_config(home):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from core.errors import NotAllowed, QueueError
-from core.system import wake
+from core.system import keeps_modes, quote_words, wake
 
 JOBS, DEAD_LETTERS, CONFIG, RUN, LOGS = "jobs.json", "dlq.json", "config.json", "run", "logs"
 
@@ -79,34 +79,70 @@ def find_home(given, environ, program):
 
 def check_owner(paths):
     """Refuse to work with files of another user, root's excepted: either they could run commands as this user, or what this user adds
-    runs as them. Raises QueueError with the path and what to do."""
-    if not hasattr(os, "geteuid"):
-        return  # a system that knows no owners as numbers
-    for path in paths:
-        try:
-            owner = os.stat(path).st_uid
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise QueueError("cannot look at %s: %s" % (path, error.strerror)) from None
-        if owner not in (os.geteuid(), 0):
-            from shlex import quote
-            raise QueueError("%s belongs to another user, as whom jobs would run, or who could run some as you; choose a home of your own "
-                             "with --home, or be that user (sudo -u '#%d' ...), or: chown %d %s"
-                             % (path, owner, os.geteuid(), quote(path)))
+    runs as them. Raises QueueError with all such paths and what to do."""
+    faults = _owner_faults(paths)
+    if faults:
+        raise QueueError("; ".join(faults))
 
 
-def check_safe(paths):
-    """Refuse to run commands from files that others can write, since they could run commands as this user. Raises NotAllowed with the
-    path and what mends it."""
-    check_owner(paths)
+def check_safe(home, trusts_home):
+    """Refuse to run commands from files of another user, or that everyone can write. Raises NotAllowed with all that is wrong and what
+    mends it. Gives back the warning of `look_at_modes`, if any."""
+    faults = _owner_faults(_paths(home))
+    fault, warning = look_at_modes(home, trusts_home)
+    if fault:
+        faults.append(fault)
+    if faults:
+        raise NotAllowed("; ".join(faults))
+    return warning
+
+
+def look_at_modes(home, trusts_home):
+    """What is wrong if everyone can write the home, and so run commands as this user: (a fault with what mends it, a warning), one of which
+    is None, or both.
+
+    Where the file system keeps no modes (`keeps_modes`) no command mends that, and it is a warning if `trusts_home()`. Elsewhere that
+    setting means nothing, since who can write the home could set it.
+    """
+    writable = [path for path in _paths(home) if _is_writable_by_everyone(path)]
+    if not writable:
+        return None, None
+    if keeps_modes(home):
+        return "%s can be written by everyone, who could run commands as you; chmod o-w %s mends it" % (
+            " and ".join(writable), quote_words(writable)), None
+    exposed = ("%s is on a file system that keeps no modes, so that everyone on this machine can write it, and could run commands as you"
+               % home)
+    if trusts_home():
+        return None, exposed + "; the setting trust_home allows it"
+    return exposed + ("; use a home elsewhere (--home, QUEUECTL_HOME), or, if you trust everyone on this machine: "
+                      "queuectl --home %s config set trust_home true" % quote_words([home])), None
+
+
+def _paths(home):
+    """The home, and the files in it that say which commands are run."""
+    return [home, jobs_path(home), config_path(home)]
+
+
+def _owner_faults(paths):
+    """A sentence for each of these paths that belongs to another user than root or this one."""
     if not hasattr(os, "geteuid"):
-        return  # nor has it modes that mean something
-    from shlex import quote
-    for path in paths:
-        try:
-            status = os.stat(path)
-        except FileNotFoundError:
-            continue
-        if status.st_mode & 0o002:
-            raise NotAllowed("%s can be written by everyone, who could run commands as you; chmod o-w %s mends it" % (path, quote(path)))
+        return []  # a system that knows no owners as numbers
+    owners = [(path, status.st_uid) for path, status in zip(paths, map(_status, paths)) if status is not None]
+    return ["%s belongs to another user, as whom jobs would run, or who could run some as you; choose a home of your own with --home, or "
+            "be that user (sudo -u '#%d' ...), or: chown %d %s" % (path, owner, os.geteuid(), quote_words([path]))
+            for path, owner in owners if owner not in (os.geteuid(), 0)]
+
+
+def _is_writable_by_everyone(path):
+    status = _status(path) if hasattr(os, "geteuid") else None  # Windows' modes mean something else
+    return status is not None and bool(status.st_mode & 0o002)
+
+
+def _status(path):
+    """What the system tells of a file; None if there is none. Raises QueueError."""
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise QueueError("cannot look at %s: %s" % (path, error.strerror)) from None

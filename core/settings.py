@@ -31,9 +31,12 @@ SETTINGS = (
             "{id}, {attempt} and {cwd} in them are filled in; null: none"),
     Setting("on_finish", str, None, None, None, "", "a command that a worker runs when a job is completed or dead; "
             "what it says is in the worker's log, and it is ended after 60 s; null: none"),
+    Setting("trust_home", bool, False, None, None, "", "workers start also where the file system of the home keeps no modes, so that "
+            "everyone on the machine could run commands as you"),
 )
 Settings = namedtuple("Settings", ("max_retries", "backoff_base", "backoff_max", "retry_in_place", "poll_interval", "timeout", "kill_grace",
-                                   "save_output", "max_output", "unique_ids", "fsync", "runner", "on_finish"))  # in this order
+                                   "save_output", "max_output", "unique_ids", "fsync", "runner", "on_finish",
+                                   "trust_home"))  # in this order
 DEFAULTS = Settings(*[setting.default for setting in SETTINGS])
 _TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list: "a list of texts like [\"srun\"]"}
 

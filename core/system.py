@@ -56,6 +56,21 @@ def _give_to_owner_of(folder, descriptor):
         return  # a file system that knows no owners, or lets root give nothing away
 
 
+def keeps_modes(folder):
+    """Whether the file system of a folder keeps the modes of files, which NTFS, exFAT and a disk of Windows in WSL do not. It makes a file
+    there to see; where it cannot, the answer is yes."""
+    path = os.path.join(folder, ".queuectl-%s" % os.urandom(8).hex())
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError:
+        return True
+    try:
+        return not os.fstat(descriptor).st_mode & 0o002
+    finally:
+        os.close(descriptor)
+        remove_file(path)
+
+
 def make_folder(path):
     """Create a folder, and those above it, for its owner alone (0700; as `open_private` says who that is), unless it is there. It may not
     be a symbolic link; those above it may. Raises OSError."""

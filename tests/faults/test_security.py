@@ -324,6 +324,24 @@ class TestOthers(WorkerTest):
         self.drain()
         self.assertEqual(self.text("ran"), "ran\n")
 
+    def test_all_that_is_wrong_is_told_at_once_and_one_command_mends_it(self):
+        self.add("x", "true")
+        paths = [self.home, self.path("jobs.json"), self.path("config.json")]
+        for path in paths:
+            os.chmod(path, os.stat(path).st_mode | 0o002)
+        said = self.refuse("worker", "start", "--drain", code=1)
+        self.assertIn("chmod o-w %s mends it" % " ".join(map(shlex.quote, paths)), said)
+        done = self.run_program("doctor")
+        self.assertEqual((done.returncode, said.partition("error: ")[2] in done.stdout), (1, True), done.stdout)
+        subprocess.run(["sh", "-c", said[said.index("chmod"):said.rindex(" mends")]], check=True)
+        self.drain()
+
+    def test_where_modes_are_kept_nobody_can_allow_it_who_can_write_the_home(self):
+        self.add("x", "true")
+        self.settings(trust_home=True)
+        os.chmod(self.home, 0o777)
+        self.assertIn("chmod o-w", self.refuse("worker", "start", "--drain", code=1))
+
 
 @unittest.skipUnless(POSIX and getattr(os, "geteuid", int)() == 0, "only root can work in the home of another user")
 class TestRoot(HomeTest):

@@ -114,6 +114,46 @@ class TestHomes(HomeTest):
         self.addCleanup(shutil.rmtree, home, True)
         self.go_the_whole_way(home)
 
+    def test_a_file_system_that_keeps_no_modes(self):
+        self.mount_without_modes(self.path("disk"))
+        home = self.path("disk", "clone")
+        options = {"env": self.environ(QUEUECTL_HOME=home)}
+        self.succeed("enqueue", "--id", "a", "--", "echo Hello", **options)
+        said = self.refuse("worker", "start", "--drain", code=1, **options)
+        self.assertEqual(("keeps no modes" in said, "chmod" in said), (True, False), said)
+        done = self.run_program("doctor", **options)
+        self.assertEqual((done.returncode, "keeps no modes" in done.stdout), (1, True), done.stdout)
+        mend = said.partition(": queuectl")[2]
+        subprocess.run(["sh", "-c", '"$0" "$1"' + mend, sys.executable, MAIN], check=True, stdout=subprocess.DEVNULL)
+        done = self.run_program("worker", "start", "--drain", **options)
+        self.assertEqual((done.returncode, done.stderr.count("warning: %s is on a file system that keeps no modes" % home)), (0, 1), done.stderr)
+        self.assertEqual(self.succeed("logs", "a", **options), "Hello\n")
+        self.assertIn("home is not safe: ", self.succeed("doctor", **options))
+        self.assertEqual(sorted(os.listdir(home)), ["config.json", "jobs.json", "logs", "run"])
+
+    def mount_without_modes(self, place):
+        """Mount a new file system that keeps no modes, as a disk of Windows is mounted, until the test is over."""
+        if not ROOT_USER:
+            self.skipTest("only root can mount a file system")
+        image, reasons = self.path("image"), []
+        os.mkdir(place)
+        for make, mount in ((["mkfs.vfat"], ["mount", "-o", "loop,umask=0"]), (["mkntfs", "-F", "-q"], ["ntfs-3g", "-o", "umask=0"])):
+            with open(image, "wb") as file:
+                file.truncate(16 << 20)
+            for words in (make + [image], mount + [image, place]):
+                if shutil.which(words[0]) is None:
+                    reasons.append("%s is not installed" % words[0])
+                    break
+                done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
+                                      check=False)
+                if done.returncode:
+                    reasons.append("%s: %s" % (words[0], " ".join(done.stderr.split())))
+                    break
+            else:
+                self.addCleanup(subprocess.run, ["umount", place], check=True)
+                return
+        self.skipTest("no such file system can be mounted here: %s" % "; ".join(reasons))
+
     def test_locales(self):
         for more in ({"LC_ALL": "C", "LANG": "C"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONUTF8": "1"},
                      {"LC_ALL": "POSIX", "PYTHONIOENCODING": "ascii"}):
