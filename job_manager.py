@@ -89,7 +89,7 @@ class JobManager:
             except Replaced:
                 continue
             except StorageFault as fault:
-                fault.standing = what_is_stored(began)
+                fault.effect = what_is_stored(began)
                 raise
 
     def _confirm(self, *files):
@@ -114,7 +114,7 @@ class JobManager:
             for file in files:
                 file.commit()
             if self._index is not None:
-                self._index.mark = self._jobs.version_after_own_changes(self._index.mark)
+                self._index.version = self._jobs.version_after_own_changes(self._index.version)
             return result
         except BaseException as error:
             if self._jobs.has_changes or not isinstance(error, CorruptFile):  # which is of a record that the index knows no more
@@ -300,12 +300,12 @@ class JobManager:
             return None
         due = ready_at(job, self.settings, now)
         if due > now:
-            self._index.wait(due, place, job.priority)
+            self._index.add_delayed(due, place, job.priority)
             return None
         if self._busy or (job.started_at and not job.attempts):  # someone else wrote the file, or the job was brought back
             self._busy = self.busy() if self.busy else self._busy
             if job.digest in self._busy:
-                self._index.wait(now + 1, place, job.priority)
+                self._index.add_delayed(now + 1, place, job.priority)
                 return None
         job = claimed(job, token, now)
         self._put(place, job)
@@ -355,18 +355,18 @@ class JobManager:
         if job.after:
             index.block(place, job.after, job.created_at, job.priority, due)
         elif due > now:
-            index.wait(due, place, job.priority)
+            index.add_delayed(due, place, job.priority)
         else:
             index.add(place, job.priority)
 
     def _catch_up(self):
         """Bring the index up to the file. False if the whole file must be looked at again (then there is no index)."""
         index, jobs = self._index, self._jobs
-        places = jobs.changes_since(index.mark) if index is not None else None
+        places = jobs.changes_since(index.version) if index is not None else None
         if places is None:
             self._index = None
             return False
-        for job_id, job in jobs.ids_since(index.mark, index.named):  # in whatever state: another process may have taken it
+        for job_id, job in jobs.ids_since(index.version, index.named):  # in whatever state: another process may have taken it
             index.appeared(job_id, job)
         for place in places:
             line2 = jobs.line2(place)
@@ -375,11 +375,11 @@ class JobManager:
                 index.changed(place, state, column(line2, "updated_at"))
             if state == PENDING:
                 self._expect(index, job_from_lines(jobs.lines(place), place), place, index.now)
-        self._expect_all(index, jobs.pending_since(index.mark), index.now)
+        self._expect_all(index, jobs.pending_since(index.version), index.now)
         if index.unknown:
             with jobs.view(locked=True) as view:
                 index.learn(view.find_ids(index.unknown))
-        index.mark = jobs.version
+        index.version = jobs.version
         return True
 
     def _bury_doomed(self, now):
@@ -418,7 +418,7 @@ class JobManager:
         return line2 is not None and column(line2, "state") == state
 
     def _put(self, place, job):
-        self._jobs.put(place, encode_line2(job.standing()))
+        self._jobs.put(place, encode_line2(job.progress()))
         self._unsynced = True
         if self._index is not None:
             self._index.changed(place, job.state, job.updated_at)
@@ -505,7 +505,7 @@ class JobManager:
         fields = dict(job.fields(), failed_at=job.updated_at, output=output)
         if job.reason == TIMEOUT:
             fields["timed_out_after"] = time_limit(job, self.settings)
-        return encode_line1(fields), encode_line2(job.standing())
+        return encode_line1(fields), encode_line2(job.progress())
 
     def taken_away(self, jobs):
         """Those of these running jobs whose token is gone from the file: they were cancelled, cleared, or set back by an editor."""
@@ -665,10 +665,10 @@ class JobManager:
 
         def replace():
             place, line2 = self._find(job)
-            if line2 is None or line2 != encode_line2(job.standing()):
+            if line2 is None or line2 != encode_line2(job.progress()):
                 raise JobChanged("job %r was started, moved or changed meanwhile" % job.id)
             dead = self._check_dependencies({job.id: set(changed.after)}, {job.id})[0] if changed.after else ()
-            row = (_encode_line1(changed.fields()), encode_line2(changed.standing()))
+            row = (_encode_line1(changed.fields()), encode_line2(changed.progress()))
             with self._jobs.view(locked=True) as view:
                 self._jobs.rewrite(row if at == place else old for at, old in view.rows())
             return dead
@@ -902,7 +902,7 @@ class JobManager:
             except Replaced:
                 raise QueueError("%s has changed meanwhile; try again" % file.path) from None
             except StorageFault as fault:
-                fault.standing = what_is_stored([file])
+                fault.effect = what_is_stored([file])
                 raise
             finally:
                 file.end_operation()
@@ -925,7 +925,7 @@ def _choose_buried(choice, dead, entries):
 
 def _without_burial(job):
     """A job that dlq.json alone had, as a row of jobs.json."""
-    return encode_line1({name: value for name, value in job.fields().items() if name not in BURIED}), encode_line2(job.standing())
+    return encode_line1({name: value for name, value in job.fields().items() if name not in BURIED}), encode_line2(job.progress())
 
 
 def _encode_line1(fields):

@@ -69,16 +69,16 @@ _ADVICE = {errno.ENOSPC: "; free some space and try again", errno.EDQUOT: "; fre
 
 
 class StorageFault(QueueError):
-    """The disk refused a read or a write. `path` is the file's; `standing` says what has become of what was asked for, and is put right by
+    """The disk refused a read or a write. `path` is the file's; `effect` says what has become of what was asked for, and is put right by
     whoever has looked; `besides` is added to that. `lacks_space` says that the disk is full."""
 
     path = None
     lacks_space = False
-    standing = "nothing was changed"
+    effect = "nothing was changed"
     besides = ""
 
     def __str__(self):
-        return "%s; %s%s" % (self.args[0], self.standing, self.besides)
+        return "%s; %s%s" % (self.args[0], self.effect, self.besides)
 
 
 class NotConfirmed(QueueError):

@@ -58,17 +58,17 @@ class Job(namedtuple("Job", "id command created_at options state attempts exit_c
         """What line 1 of its record holds."""
         return dict(id=self.id, command=self.command, created_at=self.created_at, **self.options)
 
-    def standing(self):
+    def progress(self):
         """What line 2 of its record holds: the values of COLUMNS, in order."""
         return self[4:-1]
 
-    def standing_as(self, *standing):
+    def with_progress(self, *progress):
         """The job with other values of COLUMNS."""
-        return Job._make(self[:4] + standing + self[-1:])
+        return Job._make(self[:4] + progress + self[-1:])
 
     def to_dict(self):
         """All of the job, as `show` prints it."""
-        return dict(self.fields(), **dict(zip(COLUMN_NAMES, self.standing())))
+        return dict(self.fields(), **dict(zip(COLUMN_NAMES, self.progress())))
 
     @property
     def key(self):

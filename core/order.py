@@ -79,13 +79,13 @@ class Named:
 
 
 class JobIndex:
-    """Places of pending jobs. `mark` is the state of the job file up to which the index knows everything, `now` the time of the last
+    """Places of pending jobs. `version` is the state of the job file up to which the index knows everything, `now` the time of the last
     look, `doomed` the places of the jobs that come after one that is dead or gone (as keys), `unknown` holds ids that are named and must
     be looked up (`learn`), and `named` all ids that are, by their bytes in the file: of jobs that are added with one of these it must be
     told too (`appeared`)."""
 
-    def __init__(self, mark):
-        self.mark = mark
+    def __init__(self, version):
+        self.version = version
         self.now = 0.0
         self.doomed = {}
         self.unknown = set()
@@ -110,7 +110,7 @@ class JobIndex:
         else:
             heappush(self._late, place)
 
-    def wait(self, due, place, priority=0):
+    def add_delayed(self, due, place, priority=0):
         """A job that may run at `due` (seconds since the epoch)."""
         heappush(self._waiting, (due, priority, place))
 
@@ -122,7 +122,7 @@ class JobIndex:
             if known.fatal:
                 self.doomed[place] = None
             if not known.lacks:
-                self.wait(due, place, priority)
+                self.add_delayed(due, place, priority)
             return
         dependent = self._dependents[place] = Dependent(after, since, priority, due)
         for job_id in dependent.after:
@@ -211,7 +211,7 @@ class JobIndex:
         elif job_id in dependent.lacks:
             dependent.lacks.discard(job_id)
             if not dependent.lacks and dependent.is_pending:
-                self.wait(dependent.due, place, dependent.priority)
+                self.add_delayed(dependent.due, place, dependent.priority)
 
     def _forget(self, place):
         """A dependent has ended."""
@@ -227,7 +227,7 @@ class JobIndex:
     # -- what comes next
 
     def pop(self, now):
-        """The place that comes next, or None. The caller reads it and puts it back with `wait` if it is not due after all."""
+        """The place that comes next, or None. The caller reads it and puts it back with `add_delayed` if it is not due after all."""
         if now < self.now - 1:  # the clock was set back: every wait is looked at again
             self._waiting = [(now, priority, place) for _, priority, place in self._waiting]
             heapify(self._waiting)

@@ -63,7 +63,7 @@ def is_retry(job, settings):
 def claimed(job, worker, now):
     """The job as a worker takes it. The attempt counts from its start, so that a job which kills its worker still comes to an end."""
     moment = format_time(now)
-    return job.standing_as(PROCESSING, min(job.attempts + 1, MAX_ATTEMPTS), None, None, None, moment, moment, worker)
+    return job.with_progress(PROCESSING, min(job.attempts + 1, MAX_ATTEMPTS), None, None, None, moment, moment, worker)
 
 
 def after_attempt(job, outcome, settings, now, seconds=0.0):
@@ -80,7 +80,7 @@ def after_attempt(job, outcome, settings, now, seconds=0.0):
         state = DEAD
     elif outcome.reason != LOST:
         run_at = format_time(now + backoff_delay(job, settings))
-    return job.standing_as(state, job.attempts, outcome.exit_code, outcome.reason, run_at, started_at, format_time(now), None)
+    return job.with_progress(state, job.attempts, outcome.exit_code, outcome.reason, run_at, started_at, format_time(now), None)
 
 
 def given_back(job, now):

@@ -442,7 +442,7 @@ class Supervisor:
             return False
         self._stop.wait(min(delay, TICK))
         present = self._guarded("look at %s" % job.id, self._jobs.refresh, job, otherwise=job) if delay > TICK else job
-        return present is not None and present.standing() == job.standing()  # else it was cancelled, edited or taken
+        return present is not None and present.progress() == job.progress()  # else it was cancelled, edited or taken
 
     def _token(self):
         token = attempt_token(self._file.process_token, next(self._serials))

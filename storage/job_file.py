@@ -63,7 +63,7 @@ def _key(stat):
 class JobFile:
     """One job file. All methods but `inspect` are called with the lock held and the file opened by `OpenFiles`.
 
-    `decode(record)` turns a record's object into a namedtuple with `fields()` (line 1), `standing()` (line 2), `key` and `created_at`
+    `decode(record)` turns a record's object into a namedtuple with `fields()` (line 1), `progress()` (line 2), `key` and `created_at`
     ("" if it has none), or raises QueueError; `decode(record, faults=[], typed=True)` adds what is wrong with that job alone to the
     list instead, as `Fault`s of `job`. `warn(message)` is called when a torn tail was cut off. `allow_duplicate_keys` says that
     several records may have one key. `durable` says whether the name of a rewritten file is synced, too; what it holds always is.
@@ -421,7 +421,7 @@ class JobFile:
         before the lock is released."""
         lock = None if locked else self._lock
         if self._foreign is not None and self._foreign.records is not None:
-            parsed = [dict(job.fields(), **dict(zip(COLUMN_NAMES, job.standing()))) for job in self._foreign.records]
+            parsed = [dict(job.fields(), **dict(zip(COLUMN_NAMES, job.progress()))) for job in self._foreign.records]
         elif self._descriptor is None:
             parsed = []
         else:
@@ -445,7 +445,7 @@ class JobFile:
                        % (self.path, self._held, " was" if self._held == 1 else "s were"))
         jobs = foreign.records
         self._tell_faults(foreign)
-        self.rewrite([(encode_line1(job.fields()), encode_line2(job.standing())) for job in jobs],
+        self.rewrite([(encode_line1(job.fields()), encode_line2(job.progress())) for job in jobs],
                      max([micros_of(job.created_at) for job in jobs], default=0))
 
     def _tell_faults(self, foreign):
@@ -471,7 +471,7 @@ class JobFile:
         if self._descriptor is None or pread(self._descriptor, len(content) + 1, 0) != content:
             raise Replaced
         jobs = with_created_at(jobs, self._look()[0][2] // 1000, self._allow_duplicate_keys)
-        self.rewrite([(encode_line1(job.fields()), encode_line2(job.standing())) for job in jobs],
+        self.rewrite([(encode_line1(job.fields()), encode_line2(job.progress())) for job in jobs],
                      max([micros_of(job.created_at) for job in jobs], default=0))
 
     def _cut_tail(self, layout):

@@ -164,7 +164,7 @@ def _check_lines(line1, line2, place, decode):
         job = decode(decode_json((line1 + line2[:WIDTH]).decode("utf-8")))
     except (QueueError, ValueError):
         return None
-    same = encode_line2(job.standing()) == line2[:WIDTH] and encode_line1(job.fields()) == bare(line1)
+    same = encode_line2(job.progress()) == line2[:WIDTH] and encode_line1(job.fields()) == bare(line1)
     return job if same else None
 
 

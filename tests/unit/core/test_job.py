@@ -211,7 +211,7 @@ class StoredJobTest(unittest.TestCase):
                 with self.subTest(name, value=value):
                     job = job_from_record({"id": "a", "command": "x", name: value})
                     self.assertEqual(getattr(job, name), value)
-                    self.assertEqual(len(encode_line2(job.standing())), WIDTH)
+                    self.assertEqual(len(encode_line2(job.progress())), WIDTH)
 
     def test_time_of_other_programs_is_kept_in_our_form(self):
         for given in ("2026-11-24T02:09:06Z", "2026-11-24T03:09:06+01:00", "2026-11-23T21:39:06-04:30", "2026-11-24 02:09:06+00:00"):
@@ -229,7 +229,7 @@ class StoredJobTest(unittest.TestCase):
     def test_job_is_written_and_read_without_loss(self):
         record = dict(running(3, own=[1, {"z": None}], cwd="/tmp", place="Berne").to_dict())
         job = job_from_record(record, 77)
-        line = (encode_line1(job.fields()) + b",\n" + encode_line2(job.standing())).decode("utf-8")
+        line = (encode_line1(job.fields()) + b",\n" + encode_line2(job.progress())).decode("utf-8")
         self.assertEqual(json.loads(line), record)
         self.assertEqual(job_from_checked(json.loads(line), 77), job)
         self.assertEqual((job.place, job.options), (77, {"own": [1, {"z": None}], "cwd": "/tmp", "place": "Berne"}))

@@ -30,8 +30,8 @@ class JobIndexTest(unittest.TestCase):
     def test_empty_index_has_nothing_to_give(self):
         self.assertEqual((self.index.pop(NOW), self.index.pop(NOW + 1e9), self.index.next_due()), (None, None, None))
 
-    def test_mark_is_kept(self):
-        self.assertEqual(self.index.mark, (1, 2, 3))
+    def test_version_is_kept(self):
+        self.assertEqual(self.index.version, (1, 2, 3))
 
     def test_smallest_place_comes_first(self):
         for place in (10, 20, 30):
@@ -65,20 +65,20 @@ class JobIndexTest(unittest.TestCase):
         self.assertEqual(all_of(self.index, NOW), [10, 10])
 
     def test_waiting_place_is_given_when_it_is_due_and_not_before(self):
-        self.index.wait(NOW + 5, 10)
+        self.index.add_delayed(NOW + 5, 10)
         for now, place in ((NOW, None), (NOW + 4.999, None), (NOW + 5, 10), (NOW + 6, None)):
             with self.subTest(now):
                 self.assertEqual(self.index.pop(now), place)
 
     def test_waiting_places_that_are_due_come_in_the_order_of_the_file(self):
-        self.index.wait(NOW + 1, 30)
-        self.index.wait(NOW + 2, 10)
-        self.index.wait(NOW + 3, 20)
+        self.index.add_delayed(NOW + 1, 30)
+        self.index.add_delayed(NOW + 2, 10)
+        self.index.add_delayed(NOW + 3, 20)
         self.index.add(15)
         self.assertEqual(all_of(self.index, NOW + 10), [10, 15, 20, 30])
 
     def test_others_are_given_while_a_place_waits(self):
-        self.index.wait(NOW + 5, 10)
+        self.index.add_delayed(NOW + 5, 10)
         self.index.add(20)
         self.index.add(30)
         self.assertEqual([self.index.pop(NOW), self.index.pop(NOW + 5), self.index.pop(NOW + 5)], [20, 10, 30])
@@ -86,7 +86,7 @@ class JobIndexTest(unittest.TestCase):
     def test_next_due_is_that_of_the_first_that_waits(self):
         self.index.add(5)
         for due in (NOW + 5, NOW + 3, NOW + 9):
-            self.index.wait(due, 10)
+            self.index.add_delayed(due, 10)
         self.assertEqual(self.index.next_due(), NOW + 3)
         all_of(self.index, NOW + 3)
         self.assertEqual(self.index.next_due(), NOW + 5)
@@ -95,21 +95,21 @@ class JobIndexTest(unittest.TestCase):
 
     def test_every_wait_is_looked_at_again_when_the_clock_was_set_back(self):
         self.index.pop(NOW)
-        self.index.wait(NOW + 5, 20)
-        self.index.wait(NOW + 3600, 10)
+        self.index.add_delayed(NOW + 5, 20)
+        self.index.add_delayed(NOW + 3600, 10)
         self.assertEqual(all_of(self.index, NOW - 3600), [10, 20])
         self.assertIsNone(self.index.next_due())
 
     def test_waits_go_on_from_the_clock_that_was_set_back(self):
         self.index.pop(NOW)
-        self.index.wait(NOW + 5, 20)
+        self.index.add_delayed(NOW + 5, 20)
         self.assertEqual(self.index.pop(NOW - 3600), 20)
-        self.index.wait(NOW - 3598, 20)
+        self.index.add_delayed(NOW - 3598, 20)
         self.assertEqual([self.index.pop(NOW - 3599), self.index.pop(NOW - 3598)], [None, 20])
 
     def test_clock_that_is_corrected_by_less_than_a_second_changes_nothing(self):
         self.index.pop(NOW)
-        self.index.wait(NOW + 5, 20)
+        self.index.add_delayed(NOW + 5, 20)
         self.assertEqual([self.index.pop(NOW - 0.5), self.index.pop(NOW + 4), self.index.pop(NOW + 5)], [None, None, 20])
 
     def test_time_of_the_last_look_is_known(self):
@@ -151,16 +151,16 @@ class JobIndexTest(unittest.TestCase):
         self.assertEqual(all_of(self.index, NOW), [50, 20, 40, 10, 60, 30, 70])
 
     def test_waiting_place_keeps_its_priority(self):
-        self.index.wait(NOW + 1, 30, 5)
-        self.index.wait(NOW + 1, 10, -5)
-        self.index.wait(NOW + 1, 20)
+        self.index.add_delayed(NOW + 1, 30, 5)
+        self.index.add_delayed(NOW + 1, 10, -5)
+        self.index.add_delayed(NOW + 1, 20)
         self.assertEqual(self.index.pop(NOW), None)
         self.assertEqual(all_of(self.index, NOW + 1), [30, 20, 10])
 
     def test_waiting_place_keeps_its_priority_when_the_clock_was_set_back(self):
         self.index.pop(NOW)
-        self.index.wait(NOW + 60, 10)
-        self.index.wait(NOW + 90, 20, 5)
+        self.index.add_delayed(NOW + 60, 10)
+        self.index.add_delayed(NOW + 90, 20, 5)
         self.assertEqual(all_of(self.index, NOW - 60), [20, 10])
 
     def test_nothing_is_lost_in_a_random_history(self):
@@ -172,7 +172,7 @@ class JobIndexTest(unittest.TestCase):
                 place = chance.randrange(10 ** 6)
                 due = now + chance.random() * 20 if chance.random() < 0.5 else 0
                 expected.setdefault(place, []).append(due)
-                self.index.wait(due, place) if due else self.index.add(place)
+                self.index.add_delayed(due, place) if due else self.index.add(place)
             else:
                 place = self.index.pop(now)
                 ready = [other for other, dues in expected.items() if min(dues) <= now]

@@ -88,7 +88,7 @@ class AttemptTest(unittest.TestCase):
 
     def test_attempts_never_outgrow_their_column(self):
         job = claimed(a_job(attempts=MAX_ATTEMPTS), "w-1", NOW)
-        self.assertEqual((job.attempts, len(encode_line2(job.standing()))), (MAX_ATTEMPTS, WIDTH))
+        self.assertEqual((job.attempts, len(encode_line2(job.progress()))), (MAX_ATTEMPTS, WIDTH))
 
     def test_every_outcome_has_its_consequence(self):
         lost = Outcome(None, LOST)
@@ -117,7 +117,7 @@ class AttemptTest(unittest.TestCase):
                 self.assertEqual(after, a_job(state=state, attempts=attempts, exit_code=outcome.exit_code, reason=outcome.reason,
                                               run_at=run_at,
                                               started_at=TIME, updated_at=TIME, own=5))
-                self.assertEqual(len(encode_line2(after.standing())), WIDTH)
+                self.assertEqual(len(encode_line2(after.progress())), WIDTH)
 
     def test_number_of_attempts_is_one_more_than_that_of_retries(self):
         for retries in (0, 1, 3, 10):

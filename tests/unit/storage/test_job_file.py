@@ -154,7 +154,7 @@ class JobFileTest(HomeTest):
             self.assertEqual((first[:1], first[-1:], second[WIDTH:]), (b"{", b",", b"," if number < len(records) - 1 else b""))
             self.assertLessEqual(at % PAGE + WIDTH, PAGE, record["id"])
             job = job_from_record(record)
-            self.assertEqual((bare(first), second[:WIDTH]), (encode_line1(job.fields()), encode_line2(job.standing())))
+            self.assertEqual((bare(first), second[:WIDTH]), (encode_line1(job.fields()), encode_line2(job.progress())))
             at += len(second) + 1
         return records
 
@@ -1137,7 +1137,7 @@ while True:
     def layouts(self):
         """(name, bytes) of the same two jobs as other programs write them."""
         jobs = [job_from_record(dict({"created_at": TIME % 1}, **job)) for job in self.JOBS]
-        first, second = [(encode_line1(job.fields()), encode_line2(job.standing())) for job in jobs]
+        first, second = [(encode_line1(job.fields()), encode_line2(job.progress())) for job in jobs]
         ours = b"[" + bytes(lay_out([first, second], 1, True)) + END
         one, other = [json.dumps(job).encode("ascii") for job in self.JOBS]
         across = b" " * (PAGE - WIDTH - len(first[0]) - 3)

@@ -134,7 +134,7 @@ class CanonicalTest(FormatTest):
                     self.fail(what + " is taken for a sound file")
                 self.assertEqual((len(records), layout.end), (len(jobs), len(content) - len(END)), what)
                 self.assertEqual([job_from_record(record).to_dict() for record in records], records, what)
-                laid = content_of([(encode_line1(job_from_record(record).fields()), encode_line2(job_from_record(record).standing()))
+                laid = content_of([(encode_line1(job_from_record(record).fields()), encode_line2(job_from_record(record).progress()))
                                    for record in records])
                 self.assertEqual(laid, damaged, what)
 
