@@ -8,7 +8,8 @@ from core.errors import NotAllowed, fault_text
 from core.home import run_folder, worker_log_path
 from core.system import allow_open_files, make_folder, open_private
 from execution.launcher import start_detached
-from execution.worker_files import ask_to_stop, live_workers, new_process_token, split_attempt_token, worker_paths
+from execution.worker_files import (WorkerFile, ask_to_stop, given_process_token, live_workers, new_process_token, split_attempt_token,
+                                    worker_paths)
 
 _FILES = 64  # that a worker process has open besides those of its workers, some inherited ones and looks at other workers included
 _FILES_A_WORKER = 4  # its log, the same for the job, and a pipe while that is started
@@ -23,11 +24,19 @@ class WorkerManager:
         self._folder = run_folder(home)
 
     def start(self, jobs, count, drain, environ, runner=None):
-        """Be a worker process for a JobManager, with `count` workers, until stopped; with `drain`, until nothing is left that could run.
-        `runner` (words) takes the setting's place.
-        The exit code: 0, or 1 if a job died while draining, if a result could not be recorded, or if on_finish was given up for a job."""
-        from execution.supervisor import Supervisor
-        return Supervisor(self._home, jobs, self._config_path, environ, count, drain, runner).run()
+        """Be a worker process for a JobManager, with `count` workers, until stopped; with `drain`, until no job is left that could run.
+
+        `runner` (words) takes the place of the setting. Gives back the exit code: 0, or 1 if a job died while draining, if a result could
+        not be recorded, or if on_finish was given up for a job; 3 after a bug. Raises QueueError, OSError.
+        """
+        from execution.live_settings import FollowedSettings
+        from execution.supervisor import StopSignals, Supervisor
+        own = {} if runner is None else {"runner": runner}
+        jobs.settings = jobs.settings._replace(**own)
+        settings = FollowedSettings(self._config_path, own)
+        with StopSignals() as signals:  # before anyone can find this process to send one
+            file = WorkerFile(self._folder, count, given_process_token(environ, self._folder))
+            return Supervisor(self._home, jobs, settings, environ, file, signals, count, drain).run()
 
     def detach(self, command, environ):
         """Start a worker process in the background by running `command`; its pid once it is up. Raises NotAllowed if it is not."""

@@ -1,4 +1,7 @@
-"""config.json while a worker runs: followed, with what a half-written one means."""
+"""config.json while a worker process runs: whether its settings have changed, and what an empty file means.
+
+A broken config.json never changes the settings of a running worker process.
+"""
 from __future__ import annotations
 
 import time
@@ -11,21 +14,22 @@ _BLANK = 5.0  # seconds after which an empty or missing config.json is meant
 
 
 class FollowedSettings:
-    """config.json as a running worker follows it.
+    """The settings of a running worker process: those of config.json, with its `own` (names and values) in their place.
 
-    Whoever saves it in place, or moves another one to its place, leaves it empty or missing for a moment: `> config.json`, scp, an editor.
-    Jobs of that moment would run by the defaults, without their runner or with fewer retries, so that it counts as broken until it has been
-    so for some seconds.
+    A program that saves config.json in place, or moves another file there, leaves it empty or missing for a moment: `> config.json`, scp,
+    an editor. Jobs of that moment would run by the defaults, without their runner or with fewer retries. So an empty or missing file counts
+    as broken until it has been so for some seconds.
     """
 
-    def __init__(self, path, clock=time.monotonic):
+    def __init__(self, path, own=None, clock=time.monotonic):
         self._path = path
+        self._own = own or {}
         self._clock = clock
-        self._taken = None  # what it held when its settings were last taken, as bytes; blank is b""
+        self._taken = None  # the bytes of config.json when its settings were last taken; b"" if it was blank or missing
         self._blank_since = None
 
     def look(self):
-        """The settings, if they are others than at the last look (the first one, too); None if not. Raises InvalidSettings."""
+        """The settings, if config.json has changed since the last look (and at the first one); None if not. Raises InvalidSettings."""
         content = config_content(self._path)
         if not content.strip():
             return self._look_at_blank()
@@ -34,7 +38,7 @@ class FollowedSettings:
             return None
         settings = settings_from(decode_config(content, self._path), self._path)
         self._taken = content
-        return settings
+        return settings._replace(**self._own)
 
     def _look_at_blank(self):
         if not self._taken:  # as it was when this process was started
@@ -46,4 +50,4 @@ class FollowedSettings:
         if now - self._blank_since < _BLANK:
             raise InvalidSettings("%s is empty or gone" % self._path)
         self._taken, self._blank_since = b"", None
-        return DEFAULTS
+        return DEFAULTS._replace(**self._own)

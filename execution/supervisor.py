@@ -20,15 +20,14 @@ from core.system import OPEN_FILES_MOVE, is_there, try_lock
 from core.times import parse_time
 from execution.attempt import PATIENCE, STOPPED, Attempt, job_environ
 from execution.launcher import Launcher, lacks_room
-from execution.live_settings import FollowedSettings
 from execution.log_file import LogFile
 from execution.on_finish import Announcer
 from execution.outcomes import STALE, Batch
 from execution.process_tree import HAS_PROC
 from execution.recovery import DeadWorker
 from execution.waiting import TICK, StopFlag, Waker
-from execution.worker_files import (WorkerFile, WorkerProcess, all_workers, attempt_token, given_process_token, open_if_there,
-                                    read_worker_file, split_attempt_token, wake_path, worker_path, worker_paths)
+from execution.worker_files import (WorkerProcess, all_workers, attempt_token, open_if_there, read_worker_file, split_attempt_token,
+                                    wake_path, worker_path, worker_paths)
 from helpers import log
 from storage.claims import Ended
 from storage.output import last_lines, young_log_path
@@ -38,22 +37,36 @@ _AGAIN = 1.0  # seconds after the first signal from which another one is a secon
 
 
 class StopSignals:
-    """What signals ask a worker process for: the first to take no more jobs, the second to end those that run.
+    """The signals that ask a worker process to stop, noted inside of `with StopSignals() as signals`. The first one asks it to take no more
+    jobs, the second one to end those that run.
 
-    One wish may arrive as several: timeout(1) and a service manager each send a TERM, and who closes a terminal has a HUP come from the
-    kernel and from the shell. So what comes within a second of the first is the first, and HUP never is the second.
+    One wish may arrive as several signals: timeout(1) and a service manager each send a TERM to the whole group, and when a terminal is
+    closed, the kernel and the shell each send a HUP. So a signal within a second of the first one counts as the first, and HUP never counts
+    as the second.
     """
 
     def __init__(self, clock=time.monotonic):
         self._clock = clock
         self._first = None  # when it came
+        self._former_handlers = []
         self.again = False  # whether there was a second
 
     def __bool__(self):
         return self._first is not None
 
+    def __enter__(self):
+        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as nohup asks
+                self._former_handlers.append((number, signal.signal(number, self.note)))
+        return self
+
+    def __exit__(self, *fault):
+        for number, handler in self._former_handlers:
+            signal.signal(number, handler)
+
     def note(self, number, frame=None):
-        """A signal has come (for signal.signal)."""
+        """Note a signal that has come. A handler for signal.signal."""
         now = self._clock()
         if self._first is None:
             self._first = now
@@ -64,19 +77,16 @@ class StopSignals:
 class Supervisor:
     """A worker process from its start to its end. `run` is its life; everything else is called by it or by its threads."""
 
-    def __init__(self, home, jobs, config_path, environ, count, drain, runner=None):
+    def __init__(self, home, jobs, settings, environ, file, signals, count, drain):
         self._home = home
         self._jobs = jobs
-        self._config = FollowedSettings(config_path)
-        self._own_settings = {} if runner is None else {"runner": runner}
-        jobs.settings = jobs.settings._replace(**self._own_settings)
+        self._settings = settings
+        self._file = file
+        self._signals = signals
         self._environ = job_environ(environ, home)
         self._run_folder = run_folder(home)
-        self._signals = StopSignals()
-        self._former_handlers = self._take_signals()  # before anyone can find us to send one
-        self._launch = Launcher()  # behind that, which looks at what is ignored
+        self._launch = Launcher()
         self._announcer = Announcer(home, self._environ, self._launch, _words_descriptor(), self._fault, 0 if drain else Announcer.MOST)
-        self._file = WorkerFile(self._run_folder, count, given_process_token(environ, self._run_folder))
         self._waker = Waker(wake_path(self._file.path))
         self._count = count
         self._drain = drain
@@ -179,8 +189,6 @@ class Supervisor:
 
     def _close(self):
         """Give back what this process holds; its file only if all is recorded and ended, or nobody would return the jobs that are not."""
-        for number, handler in self._former_handlers:
-            signal.signal(number, handler)
         self._waker.close()
         self._stop.close()
         self._launch.close()
@@ -200,14 +208,6 @@ class Supervisor:
                 self._begin_stop("")
                 return refused
         return None
-
-    def _take_signals(self):
-        former = []
-        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
-            number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as nohup asks
-                former.append((number, signal.signal(number, self._signals.note)))
-        return former
 
     def _until_due(self):
         """Seconds until the next waiting job is due, if a worker is idle; then the wait counts as having been woken."""
@@ -279,11 +279,10 @@ class Supervisor:
 
     def _follow_settings(self):
         try:
-            settings = self._config.look()
+            settings = self._settings.look()
         except QueueError as error:
             self._fault("%s; going on with the settings as they were" % error)
             return
-        settings = None if settings is None else settings._replace(**self._own_settings)
         if settings is not None and settings != self._jobs.settings:
             self._jobs.settings = settings
             log("settings read again")

@@ -756,7 +756,7 @@ class TestFilesThatChange(WorkerTest):
 
     def test_config_that_is_empty_or_gone_counts_as_such_after_some_seconds(self):
         now = [100.0]
-        followed = live_settings.FollowedSettings(self.path("config.json"), lambda: now[0])
+        followed = live_settings.FollowedSettings(self.path("config.json"), clock=lambda: now[0])
 
         def looks(*times):
             """What is seen at those times: a max_retries, None for no change, or a refusal."""
