@@ -13,7 +13,7 @@ import os
 from functools import partial
 from itertools import islice
 
-from core.errors import CorruptFile, InvalidJob, JobChanged, JobRefused, QueueError, StorageFault, not_confirmed, storage_error
+from core.errors import CorruptFile, InvalidJob, JobChanged, JobRefused, QueueError, StorageFault, not_confirmed, not_utf8, storage_error
 from core.home import JOBS, dead_letters_path, jobs_path, lock_path, paused_path, wake_workers
 from core.job import (CANCELLED, COMPLETED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, STATES, TIMEOUT, Outcome, first_run_at,
                       job_from_checked, job_from_record, new_job_fields)
@@ -932,7 +932,7 @@ def _encode_line1(fields):
     try:
         return encode_line1(fields)
     except UnicodeEncodeError:
-        raise InvalidJob("a text of the job %r holds half of a surrogate pair, which no file can hold" % fields["id"]) from None
+        raise not_utf8(fields["id"]) from None
 
 
 def _split_line1(fields, tails):
@@ -947,7 +947,7 @@ def _split_line1(fields, tails):
             if cwd is not None:
                 tails[cwd] = tail
     except UnicodeEncodeError:
-        raise InvalidJob("a text of the job %r holds half of a surrogate pair, which no file can hold" % fields["id"]) from None
+        raise not_utf8(fields["id"]) from None
     return head, tail
 
 

@@ -16,14 +16,13 @@ if __package__ or getattr(sys.flags, "safe_path", False):
 
 from cli import arguments
 from cli.context import Home
-from core.errors import QueueError, fault_text
+from core.errors import EXIT_BUG, EXIT_FAILED, EXIT_INTERRUPTED, QueueError, fault_text
 from core.home import find_home
 from helpers import printable
 
 gc.enable()
 
 VERSION = "0.2.0.dev0"  # the one place; pyproject.toml reads it here
-BUG, INTERRUPTED = 3, 130
 
 
 def _run(argv):
@@ -52,7 +51,7 @@ def _prepare_process():
 
 
 def main(argv=None):
-    """Run a command; the exit code. DESIGN, "Commands", lists the codes."""
+    """Run a command, and return its exit code (core.errors names them)."""
     _prepare_process()
     try:
         code = _run(sys.argv[1:] if argv is None else argv)
@@ -64,14 +63,14 @@ def main(argv=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return EXIT_INTERRUPTED
     except OSError as error:
-        message, code = fault_text(error), 1
+        message, code = fault_text(error), EXIT_FAILED
     except Exception:
         import traceback
         traceback.print_exc()
         sys.stderr.write("queuectl: this is a bug in QueueCTL; please report it with the lines above\n")
-        return BUG
+        return EXIT_BUG
     sys.stderr.write("queuectl: error: %s\n" % printable(message))
     return code
 

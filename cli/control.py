@@ -7,7 +7,7 @@ import time
 
 from cli.context import Home, is_same_folder, notice, refuse_in_job
 from cli.terminal import counted, json_text, print_json, table, when
-from core.errors import JsonError, NotConfirmed, QueueError, StorageFault, UsageError
+from core.errors import EXIT_FAILED, EXIT_TIMEOUT, JsonError, NotConfirmed, QueueError, StorageFault, UsageError
 from core.home import wake_workers
 from core.job import CANCELLED, PENDING, PROCESSING
 from core.rules import given_up
@@ -71,7 +71,7 @@ def cmd_worker_stop(args, queue):
         notice("after %g s %s still run%s (pid %s)%s" % (args.timeout, counted(len(left), "worker process", "es"),
                "s" if len(left) == 1 else "", ", ".join(str(worker.pid) for worker in left),
                "" if args.now else "; 'queuectl worker stop --now' ends the jobs they wait for"))
-        return 124
+        return EXIT_TIMEOUT
     print("Stopped %s." % counted(len(stopped), "worker process", "es") if stopped
           else "No worker is running.")
     return 0
@@ -157,7 +157,7 @@ def _announce(queue, jobs):
         try:
             queue.workers.announce(queue.jobs.settings.on_finish, job, os.environ)
         except OSError as error:
-            code = 1
+            code = EXIT_FAILED
             notice("on_finish could not be run for %r: %s" % (job.id, error.strerror or error))
     return code
 

@@ -9,7 +9,7 @@ from cli.adding import tell_of_nothing
 from cli.context import notice, refuse_in_job
 from cli.terminal import (Follower, Progress, bar, bars, copy_to_stdout, counted, display_width, fit, get_width, is_terminal,
                           knows_unicode, length, paint_state, print_json, print_json_array, showable, table, use_color, watch, when)
-from core.errors import QueueError, UsageError
+from core.errors import EXIT_FAILED, EXIT_TIMEOUT, QueueError, UsageError
 from core.job import COMPLETED, DEAD, PENDING, STATES
 from core.order import jobs_meant
 from core.strict_json import encode_json
@@ -188,7 +188,7 @@ def _follow(args, queue, job):
             follower.copy(lines)
             lines = None
         if now is None or now.state in (COMPLETED, DEAD):
-            return 0 if now is not None and now.state == COMPLETED else 1
+            return 0 if now is not None and now.state == COMPLETED else EXIT_FAILED
         job = now
         time.sleep(_LOOK_AGAIN)
 
@@ -220,11 +220,11 @@ def cmd_wait(args, queue):
             if deadline is not None and time.monotonic() >= deadline:
                 progress.clear()
                 notice("%s still unfinished after %g s" % (counted(left, "job"), args.timeout))
-                return 124
+                return EXIT_TIMEOUT
             time.sleep(_LOOK_AGAIN)
     if not args.ids:
         died = any(job.updated_at >= since for job in queue.jobs.jobs((DEAD,)) if job.updated_at)
-    return 1 if died else 0
+    return EXIT_FAILED if died else 0
 
 
 def _remind_of_workers(queue):

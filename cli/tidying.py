@@ -6,7 +6,7 @@ import time
 
 from cli.context import notice, refuse_in_job
 from cli.terminal import counted
-from core.errors import CorruptFile, QueueError, UsageError
+from core.errors import EXIT_FAILED, CorruptFile, QueueError, UsageError
 from core.home import logs_folder
 from core.settings import DEFAULTS
 from core.times import format_time
@@ -84,7 +84,7 @@ def cmd_doctor(args, queue):
         elif args.repair and finding.repairable:
             code = _repair(finding, queue, jobs) or code
         else:
-            code = 1
+            code = EXIT_FAILED
             print(printable("%s: %s" % (finding.name, finding.text)))
     return code
 
@@ -102,8 +102,8 @@ def _repair(finding, queue, jobs):
             copy, saved, lost = doctor.repair(os.path.join(queue.home, finding.name), jobs)
     except (QueueError, OSError) as error:
         print(printable("%s: cannot be repaired: %s" % (finding.name, error)))
-        return 1
+        return EXIT_FAILED
     print(printable("%s: saved %s; the file as it was is %s" % (finding.name, counted(saved, "job"), copy)))
     for sentence in lost:
         print(printable("%s: could not read %s" % (finding.name, sentence)))
-    return 1 if lost else 0
+    return EXIT_FAILED if lost else 0

@@ -1,6 +1,6 @@
-"""Every fault that a user, a disk or another program can cause: its exit code, and what to do about it.
+"""Every fault that a user, a disk or another program can cause, its exit code, and the advice in its message.
 
-The text of a QueueError is the line that the user reads. `main` alone catches it.
+The text of a QueueError is the line that the user reads; `main` alone catches it. What is no fault for a user stays where it is raised.
 """
 from __future__ import annotations
 
@@ -8,26 +8,28 @@ import errno
 
 from core.system import OPEN_FILES_MOVE
 
+# The exit codes of the program, which README lists; 0 is success.
+EXIT_FAILED = 1  # something was refused or failed; or a job died that the command waited for
+EXIT_USAGE = 2  # the command line, a field of a job or a setting was not understood
+EXIT_BUG = 3
+EXIT_TIMEOUT = 124  # as timeout(1) has it: what the command waited for took too long
+EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports Ctrl+C
+
 
 class QueueError(Exception):
-    """A fault that a user, a disk or another program can cause; its text is the line that the user reads."""
+    """A fault that a user, a disk or another program can cause."""
 
-    exit_code = 1
+    exit_code = EXIT_FAILED
 
 
 class UsageError(QueueError):
     """The command line, a field of a job or a setting is not usable as it was given."""
 
-    exit_code = 2
+    exit_code = EXIT_USAGE
 
 
 class InvalidSettings(UsageError):
     """config.json cannot be read as settings, or a value does not fit its setting."""
-
-
-def fault_text(error):
-    """What the system refused, as an OSError tells it, with the file if one is named."""
-    return "%s%s" % ("%s: " % error.filename if error.filename else "", error.strerror or error)
 
 
 class JsonError(UsageError):
@@ -44,33 +46,38 @@ class InvalidJob(UsageError):
     """A field of a job is missing or has a value that it cannot have; the message names the field."""
 
 
-class CorruptFile(QueueError):
-    """A job file does not hold an array of jobs; its message names the place. `path` is the file's, where that is known."""
-
-    path = None
+class JobNotFound(QueueError):
+    """No job has that id."""
 
 
-def rotten_record_error(place, fault, path=None):
-    """A CorruptFile for a record that `parse_record` refuses, although the file's time and size are those of the last change of ours."""
-    return CorruptFile("%sthe record whose second line is at byte %d does not read right (%s); the disk may be failing: 'queuectl doctor' "
-                       "looks over all files" % ("%s: " % path if path else "", place, fault))
+class JobRefused(QueueError):
+    """The request was understood, but does not go with the jobs in the queue."""
+
+
+class JobChanged(QueueError):
+    """Another program has changed the job since it was read."""
+
+
+class NotAllowed(QueueError):
+    """The command is refused while workers run, or because none could run."""
 
 
 class LockError(QueueError):
     """The lock file cannot be opened or locked."""
 
 
+class CorruptFile(QueueError):
+    """A job file does not hold an array of jobs; the message names the place. `path` is the file's, where it is known."""
+
+    path = None
+
+
 NOTHING, PART, ALL = range(3)  # how much of a change is in the file: see `JobFile.stored`
-_ADVICE = {errno.ENOSPC: "; free some space and try again", errno.EDQUOT: "; free some space and try again",
-           errno.EFBIG: "; raise the limit on file sizes", errno.EIO: "; the disk may be failing: save a copy of the queue's folder",
-           errno.EACCES: "; it must be readable and writable by you" + ", and another program may have it open" * (not OPEN_FILES_MOVE),
-           errno.EPERM: "; it must be readable and writable by you", errno.EROFS: "; the queue needs a folder that can be written",
-           errno.ELOOP: "; it must not be a symbolic link"}
 
 
 class StorageFault(QueueError):
-    """The disk refused a read or a write. `path` is the file's; `effect` says what has become of what was asked for, and is put right by
-    whoever has looked; `besides` is added to that. `lacks_space` says that the disk is full."""
+    """The disk refused a read or a write. `path` is the file's, and `lacks_space` says that the disk is full. `effect` says how much was
+    changed: nothing, until whoever has looked puts it right; `besides` adds to it."""
 
     path = None
     lacks_space = False
@@ -85,8 +92,20 @@ class NotConfirmed(QueueError):
     """Everything is stored, but the disk did not confirm it, so that a power cut may undo it."""
 
 
+_ADVICE = {errno.ENOSPC: "; free some space and try again", errno.EDQUOT: "; free some space and try again",
+           errno.EFBIG: "; raise the limit on file sizes", errno.EIO: "; the disk may be failing: save a copy of the queue's folder",
+           errno.EACCES: "; it must be readable and writable by you" + ", and another program may have it open" * (not OPEN_FILES_MOVE),
+           errno.EPERM: "; it must be readable and writable by you", errno.EROFS: "; the queue needs a folder that can be written",
+           errno.ELOOP: "; it must not be a symbolic link"}
+
+
+def fault_text(error):
+    """What the system refused, as an OSError tells it, with the file if it names one."""
+    return "%s%s" % ("%s: " % error.filename if error.filename else "", error.strerror or error)
+
+
 def storage_error(action, path, error):
-    """A StorageFault for an OSError, with what can be done about it."""
+    """A StorageFault for an OSError, with advice."""
     fault = StorageFault("cannot %s %s: %s%s" % (action, path, error.strerror, _ADVICE.get(error.errno, "")))
     fault.path = path
     fault.lacks_space = error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -98,17 +117,12 @@ def not_confirmed(path, error):
     return NotConfirmed("stored, but not confirmed on disk: %s: %s; check the disk before you trust it" % (path, error.strerror))
 
 
-class JobRefused(QueueError):
-    """What is asked for was understood, but cannot be done with the jobs that there are."""
+def rotten_record_error(place, fault, path=None):
+    """A CorruptFile for a record that cannot be parsed, although the file's time and size are those of our own last change."""
+    return CorruptFile("%sthe record whose second line is at byte %d does not read right (%s); the disk may be failing: 'queuectl doctor' "
+                       "looks over all files" % ("%s: " % path if path else "", place, fault))
 
 
-class JobChanged(QueueError):
-    """A job is not what it was when it was read."""
-
-
-class JobNotFound(QueueError):
-    """No job has that id."""
-
-
-class NotAllowed(QueueError):
-    """Something that is refused while workers run, or because none can."""
+def not_utf8(job_id):
+    """An InvalidJob for a text that no JSON file can hold: Python decodes other bytes of a command line to lone surrogates (PEP 383)."""
+    return InvalidJob("the job %r has bytes that are not UTF-8, which no JSON file can hold" % job_id)

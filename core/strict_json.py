@@ -116,8 +116,8 @@ def decode_json_at(text, position):
         try:
             encode_json(value).encode("utf-8")
         except UnicodeEncodeError as error:
-            half = "\\u%04x" % ord(error.object[error.start])
-            raise JsonError("%s is half of a surrogate pair" % half, text, _place_of(text, position, None)) from None
+            raise JsonError("\\u%04x stands for no character without the other half of its surrogate pair"
+                            % ord(error.object[error.start]), text, _place_of(text, position, None)) from None
     return value, end
 
 

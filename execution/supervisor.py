@@ -12,7 +12,7 @@ import threading
 import time
 from itertools import count as count_up
 
-from core.errors import QueueError, fault_text
+from core.errors import EXIT_BUG, EXIT_FAILED, QueueError, fault_text
 from core.home import run_folder, wake_workers
 from core.job import CANCELLED, COMPLETED, DEAD, DEPENDENCY, PENDING, PROCESSING
 from core.rules import is_retry, ready_at
@@ -137,8 +137,8 @@ class Supervisor:
         if refused:
             raise QueueError(refused)
         if self._bug:
-            return 3
-        return 1 if self._unrecorded or given_up or (self._drain and self._deaths) else 0
+            return EXIT_BUG
+        return EXIT_FAILED if self._unrecorded or given_up or (self._drain and self._deaths) else 0
 
     def _supervise(self):
         """Look after the workers until all have ended."""
