@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 """The command line of QueueCTL: parse, call the command, turn a fault into one line and an exit code."""
-from __future__ import annotations
+import sys
+
+if sys.version_info < (3, 8):  # older ones must be able to read this file alone: no later syntax, nothing but ASCII
+    sys.stderr.write("queuectl: error: QueueCTL needs Python 3.8 or newer, and this is Python %d.%d (%s)\n"
+                     % (sys.version_info[0], sys.version_info[1], sys.executable))
+    sys.exit(1)
 
 import gc
 
 gc.disable()  # what is imported is no garbage, and to look for some takes a short command 3 % of its time
 
 import os
-import sys
 
 if __package__ or getattr(sys.flags, "safe_path", False):
     # An installed copy is a package, and `python3 -P` looks for nothing beside the program. In both cases a module of somebody else, on

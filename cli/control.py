@@ -17,8 +17,6 @@ from core.system import EDITOR, quote_words
 from helpers import load_settings, printable, save_setting
 from storage.job_file import remove_quietly
 
-PROGRAM = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "main.py")
-
 
 def cmd_worker_start(args, queue):
     """Be a worker process, or start one in the background."""
@@ -40,7 +38,7 @@ def cmd_worker_start(args, queue):
                "alone, better with --home on a disk of its own" % (queue.home, remote))
     workers = counted(args.count, "worker")
     if args.detach:
-        command = [sys.executable, PROGRAM, "--home", queue.home, "worker", "start", "--count", str(args.count)]
+        command = [sys.executable, _program(), "--home", queue.home, "worker", "start", "--count", str(args.count)]
         command += [] if args.runner is None else ["--runner", encode_json(args.runner)]
         pid = queue.workers.detach(command + ["--drain"] * args.drain, _without_job(os.environ))
         print("Worker process %d started: %s, home %s, log %s" % (pid, workers, queue.home, worker_log_path(queue.home)))
@@ -48,6 +46,14 @@ def cmd_worker_start(args, queue):
     print("Worker process %d: %s, home %s. Ctrl+C or 'queuectl worker stop' ends it." % (os.getpid(), workers, printable(queue.home)))
     sys.stdout.flush()
     return queue.workers.start(queue.jobs, args.count, args.drain, os.environ, args.runner)
+
+
+def _program():
+    """What Python runs as this program: main.py, or the archive that holds it (`python3 -m zipapp`)."""
+    path = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "main.py")
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return path
 
 
 def _without_job(environ):

@@ -8,9 +8,10 @@ import shutil
 import subprocess
 import sys
 import unittest
+import zipapp
 
 from main import VERSION
-from tests.support.home import DEADLINE, MAIN, ROOMS, ROOT, HomeTest, product_modules
+from tests.support.home import DEADLINE, MAIN, ROOMS, ROOT, HomeTest, copy_program, product_modules
 
 THEIRS = "import sys\nprint('a module of somebody else')\nsys.exit(0)\n"
 
@@ -72,6 +73,44 @@ class TestInstalled(HomeTest):
         done = subprocess.run([sys.executable, "-P", MAIN, "--version"], env=self.environ(PYTHONPATH=self.path("theirs")),
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, timeout=DEADLINE)
         self.assertEqual((done.returncode, done.stdout), (0, "queuectl %s\n" % VERSION))
+
+
+class TestOtherWays(HomeTest):
+    """The program as an archive, and under a Python that is too old."""
+
+    def test_an_archive_runs_and_starts_workers_in_the_background(self):
+        copy_program(self.path("source"))
+        archive = self.path("queuectl.pyz")
+        zipapp.create_archive(self.path("source"), archive, main="main:run")
+        os.mkdir(self.path("home"))
+
+        def run(*arguments):
+            done = subprocess.run([sys.executable, archive, *arguments], env=self.environ(QUEUECTL_HOME=self.path("home")), cwd=self.path("source"),
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
+                                  timeout=DEADLINE)
+            self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+            return done.stdout
+
+        run("enqueue", "--id", "x", "--", "echo Hello")
+        run("worker", "start", "--detach")
+        try:
+            run("wait", "x")
+            self.assertEqual(run("logs", "x"), "Hello\n")
+        finally:
+            run("worker", "stop")
+
+    def test_a_python_that_is_too_old_is_told_so(self):
+        pyenv = os.environ.get("PYENV_ROOT") or os.path.join(os.path.expanduser("~"), ".pyenv")
+        for version in ("2.7", "3.5", "3.6", "3.7"):
+            found = sorted(glob.glob(os.path.join(glob.escape(pyenv), "versions", version + ".*", "bin", "python")))
+            python = found[-1] if found else shutil.which("python" + version)
+            with self.subTest(version):
+                if python is None:
+                    self.skipTest("there is no Python %s" % version)
+                done = subprocess.run([python, MAIN, "status"], env=self.environ(PYTHONDONTWRITEBYTECODE="1"), stdin=subprocess.DEVNULL,
+                                      stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=DEADLINE)
+                self.assertEqual((done.returncode, done.stdout), (1, ""))
+                self.assertEqual(done.stderr.partition(" (")[0], "queuectl: error: QueueCTL needs Python 3.8 or newer, and this is Python " + version)
 
 
 class TestPackage(unittest.TestCase):
