@@ -25,7 +25,7 @@ PATIENCE = 10.0  # seconds to wait for processes that have left a tree on purpos
 class Attempt:
     """An attempt of a claimed job: `start`, then `wait` in the worker's thread; `end` and `check` from any other one."""
 
-    def __init__(self, home, job, environ, launch, log, settings, young=False, say=None):
+    def __init__(self, home, job, environ, launch, log, settings, say=None):
         """`say(message)` logs what its owner has to know; it may be called again and again with the same."""
         self.job = job
         self.pid = 0
@@ -34,8 +34,6 @@ class Attempt:
         self.ended = None  # why someone called `end`: TIMEOUT, or another word
         self.fault = None  # the last OSError after which the attempt went on
         self.seen = False  # someone has looked whether the job is still ours
-        self.young = young  # it is expected to be short; the supervisor makes up for what is left out then if it is not
-        self.since = float("inf")  # when its command was started, by the monotonic clock
         self.has_output = False
         self.limit = time_limit(job, settings)  # seconds that it may run, or None
         self._settings = settings
@@ -64,7 +62,7 @@ class Attempt:
         has no room for a process at the moment, which is not the job's fault."""
         job = self.job
         self.has_output = keep_output
-        output = self.log.begin(self._log_path, self.young) if keep_output else os.open(os.devnull, os.O_WRONLY)
+        output = self.log.begin(self._log_path) if keep_output else os.open(os.devnull, os.O_WRONLY)
         try:
             if self._fault:
                 raise InvalidJob(self._fault)
@@ -72,11 +70,10 @@ class Attempt:
                                           runner_words(job, self._settings, self._folder))
             with self._mutex:
                 self._running = True
-                self.since = time.monotonic()
                 if self._kill_at is not None:  # `end` was called meanwhile
                     self._launch.signal(self.pid, TERM)
             if self.limit is not None:
-                self._deadline = self.since + self.limit
+                self._deadline = time.monotonic() + self.limit
             return None
         except (OSError, ValueError, InvalidJob) as error:
             if isinstance(error, OSError) and lacks_room(error):

@@ -16,38 +16,26 @@ class LogFile:
 
     A file that stayed empty serves the next attempt, since making and removing one costs a short job a tenth of its time. It must not if
     a process of the former attempt still has it open, so the descriptor that the job inherits is a lock of its own: as long as any
-    process has it, nobody else gets the lock. A new name for it costs nearly as much, so that an attempt which is expected to be short
-    writes to one under `young_path`, which gets its own name at the end if there is something in it, or when `trim` comes by.
+    process has it, nobody else gets the lock.
     """
 
-    def __init__(self, young_path=None, sleep=time.sleep):
-        self.path = None  # where it is
-        self._own_path = None  # and where it belongs
-        self._young_path = young_path
+    def __init__(self, sleep=time.sleep):
+        self.path = None
         self._descriptor = None
         self._sleep = sleep
         self._dropped = 0  # bytes that `trim` took away
         self._mutex = allocate_lock()  # `trim` comes from another thread
 
-    def begin(self, path, young=False):
+    def begin(self, path):
         """Make the log of an attempt, in place of one of that name (an attempt that did not count had it, or someone set the job back by
-        hand); a descriptor for the job, which the caller closes once the job has it. With `young` someone is to call `trim` if the
-        attempt takes long. Raises OSError."""
+        hand); a descriptor for the job, which the caller closes once the job has it. Raises OSError."""
         with self._mutex:
-            if self._descriptor is not None:  # `end` has locked it
-                # One that stays empty never gets its own name, and would leave the one that has it.
-                self._move(self._young_path if young and not os.access(path, os.F_OK) else path)
-                own = open_private(self.path, _OURS)
-                inherited, self._descriptor = self._descriptor, own
-            else:
-                inherited = self._create(path)
-            self._own_path = path
-        return inherited
-
-    def _move(self, path):
-        if self.path != path:
+            if self._descriptor is None:
+                return self._create(path)
             os.rename(self.path, path)
             self.path = path
+            inherited, self._descriptor = self._descriptor, open_private(path, _OURS)  # `end` has locked the former
+            return inherited
 
     def _create(self, path):
         """Make a new file the log; a locked descriptor of it for the job."""
@@ -78,10 +66,9 @@ class LogFile:
 
     def trim(self, limit):
         """Keep only the last part of a log that has grown beyond `limit` bytes, and say in it how much was dropped. What the job writes
-        in the same moment may be dropped too. One that is young no longer gets its name. Raises OSError."""
+        in the same moment may be dropped too. Raises OSError."""
         with self._mutex:
             if self._descriptor is not None:
-                self._move(self._own_path)
                 self._trim(self._size(), limit)
 
     def _size(self):
@@ -113,18 +100,14 @@ class LogFile:
                     self._trim(size, limit)
                 kept = not size and OPEN_FILES_MOVE and self._lock()
             finally:
-                self._own_path = self.path if kept else self._own_path
                 if not kept:
                     self._let_go()
                     if not size and not is_held(self.path):  # where an open file gets no other name, none serves the next attempt
                         remove_file(self.path)
 
     def _let_go(self):
-        try:
-            self._move(self._own_path)
-        finally:
-            descriptor, self._descriptor = self._descriptor, None
-            os.close(descriptor)
+        descriptor, self._descriptor = self._descriptor, None
+        os.close(descriptor)
 
     def _lock(self):
         """Lock the log; False if it is held. A command that another thread is just starting has a copy of the descriptor until its exec."""
@@ -149,5 +132,4 @@ class LogFile:
                     if not self._size():
                         remove_file(self.path)
                 finally:
-                    descriptor, self._descriptor = self._descriptor, None
-                    os.close(descriptor)
+                    self._let_go()

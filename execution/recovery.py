@@ -9,12 +9,12 @@ from contextlib import suppress
 
 from core.home import run_folder
 from core.job import COMPLETED, LOST, PENDING, Outcome
-from core.system import pwrite, remove_file
+from core.system import pwrite
 from execution.attempt import PATIENCE
 from execution.process_tree import LostTree, Sight, is_denied
 from execution.worker_files import SLOT_SIZE, live_workers, remove_worker_file, split_attempt_token
 from helpers import log
-from storage.output import last_lines, log_path, young_log_path
+from storage.output import last_lines, log_path
 
 _LOST_GRACE = 2.0  # seconds between TERM and KILL for the tree of a dead worker; its jobs are to run again within five
 
@@ -85,7 +85,6 @@ class DeadWorker:
         left = jobs.abandoned(self._runs)
         slots = {slot["worker"]: slot for slot in self.process.running if slot}
         self._ran = frozenset(slots)
-        self._name_logs(left)
         trees = [(job, self._tree(job.worker, slots.pop(job.worker, None), self._log(job))) for job in left]
         return trees + [(None, self._tree(worker, slot, "")) for worker, slot in slots.items()]
 
@@ -107,16 +106,6 @@ class DeadWorker:
 
     def _log(self, job):
         return log_path(self._home, job, job.attempts)
-
-    def _name_logs(self, left):
-        """Give the young logs of the jobs that ran their own names, and remove the others."""
-        logs = {job.worker: self._log(job) for job in left}
-        for thread, slot in enumerate(self.process.running):
-            young, own = young_log_path(self._home, self.process.process_token, thread), logs.get(slot["worker"]) if slot else None
-            if own is None:
-                remove_file(young)
-            elif os.path.exists(young):
-                os.replace(young, own)  # also over one from before a retry, as `LogFile.begin` does
 
     def _return(self, jobs, job, ended):
         fate = self._fate(job.worker)

@@ -23,14 +23,13 @@ from execution.launcher import Launcher, lacks_room
 from execution.log_file import LogFile
 from execution.on_finish import Announcer
 from execution.outcomes import STALE, Batch
-from execution.process_tree import HAS_PROC
 from execution.recovery import DeadWorker
 from execution.waiting import TICK, StopFlag, Waker
 from execution.worker_files import (WorkerProcess, all_workers, attempt_token, open_if_there, read_worker_file, split_attempt_token,
                                     wake_path, worker_path, worker_paths)
 from helpers import log
 from storage.claims import Ended
-from storage.output import last_lines, young_log_path
+from storage.output import last_lines
 
 _REMIND = 60.0  # seconds between two times that the same fault is logged
 _AGAIN = 1.0  # seconds after the first signal from which another one is a second wish
@@ -92,7 +91,7 @@ class Supervisor:
         self._drain = drain
         self._drained = False  # it has ended by itself, not since someone wanted it
         self._attempts: list = [None] * count  # what each thread runs
-        self._logs = [LogFile(young_log_path(home, self._file.process_token, number)) for number in range(count)]
+        self._logs = [LogFile() for _ in range(count)]
         self._batch = Batch(count)
         self._batch_watched = False  # by the supervisor, which looks whether it is stale
         self._looked_at = None  # the state of the job file when it was last looked at for cancelled jobs
@@ -229,10 +228,7 @@ class Supervisor:
 
     def _trim_logs(self):
         for attempt in self._running():
-            self._trim_log(attempt)
-
-    def _trim_log(self, attempt):
-        self._guarded("shorten the output of %s" % attempt.job.id, attempt.log.trim, self._jobs.settings.max_output)
+            self._guarded("shorten the output of %s" % attempt.job.id, attempt.log.trim, self._jobs.settings.max_output)
 
     def _note_group(self, number, attempt):
         """Note the group of an attempt. Who looks for its processes finds them by its token if that fails."""
@@ -469,8 +465,7 @@ class Supervisor:
 
     def _run(self, number, job):
         """Run an attempt of a claimed job and record how it ended: (the next one, the job whose retry this worker is to wait for)."""
-        attempt = Attempt(self._home, job, self._environ, self._launch, self._logs[number], self._jobs.settings,
-                          HAS_PROC and bool(self._batch), self._fault)
+        attempt = Attempt(self._home, job, self._environ, self._launch, self._logs[number], self._jobs.settings, self._fault)
         self._attempts[number] = attempt
         started = time.monotonic()
         outcome, strays = self._attempt(number, attempt)
@@ -539,8 +534,7 @@ class Supervisor:
         """What is done between the start of an attempt and the wait for its end."""
         if self._now:
             attempt.end(STOPPED, self._jobs.settings.kill_grace)
-        if not attempt.young:
-            self._note_group(number, attempt)
+        self._note_group(number, attempt)
         wanted = self._batch.wanted()
         if wanted and not self._stop.is_set():
             self._record_batch(self._batch.take_ended(), wanted)
@@ -602,20 +596,12 @@ class Supervisor:
             log(*lines)
 
     def _flush_batch(self):
-        """Record what was put off for too long, give back the jobs that nobody has started, and make up for what was left out because the
-        attempt of a longer job was expected to be short."""
+        """Record what was put off for too long, and give back the jobs that nobody has started."""
         self._batch_watched = False  # first, since whoever fills the batch from now on looks at it
-        now = time.monotonic()
-        if self._batch.is_stale(now):
+        if self._batch.is_stale(time.monotonic()):
             self._record_batch(self._batch.take(), 0)
             wake_workers(self._home)
-        young = [(number, attempt) for number, attempt in enumerate(self._attempts) if attempt is not None and attempt.young]
-        for number, attempt in young:
-            if now - attempt.since > STALE:
-                attempt.young = False
-                self._trim_log(attempt)
-                self._note_group(number, attempt)
-        if self._batch or young:
+        if self._batch:
             self._batch_watched = True
 
     def _tell_buried(self, jobs):

@@ -34,12 +34,6 @@ def log_path(home, job, attempt):
     return path_of_log(home, job.id, job.digest, attempt)
 
 
-def young_log_path(home, process, number):
-    """Where the output of thread `number` (from 0) of a worker process is, by its token, while the attempt is too young for a log of its
-    own name."""
-    return os.path.join(logs_folder(home), "worker-%s-%d.log" % (process, number))
-
-
 def _logs_by_stem(home, jobs):
     """stem: the Logs that are there, for each of these jobs that has any, by one look at the folder."""
     folder = logs_folder(home)

@@ -348,7 +348,7 @@ class TestPlaces(QueueTest):
         os.makedirs(self.path("logs"))
         for call, let_go in (("unlink", log_file.LogFile.discard), ("lseek", log_file.LogFile.end)):
             with self.subTest(call=call):
-                log = log_file.LogFile(self.path("logs", "young.log"))
+                log = log_file.LogFile()
                 os.close(log.begin(self.path("logs", "first.log")))
                 mended = self.refuse(os, call)
                 with self.assertRaises(OSError):
@@ -362,7 +362,7 @@ class TestPlaces(QueueTest):
         job = self.queue.claim("worker-1", time.time())
         launch = launcher.Launcher()
         self.addCleanup(launch.close)
-        log = log_file.LogFile(self.path("logs", "young.log"))
+        log = log_file.LogFile()
         attempt = execution_attempt.Attempt(self.home, job, {b"PATH": os.fsencode(os.defpath)}, launch, log, DEFAULTS)
         self.assertIsNone(attempt.start())
         return attempt

@@ -120,31 +120,31 @@ class TestOutput(ControlTest):
         log.discard()
         self.assertEqual([name for name in os.listdir(self.home) if name.startswith("log-")], [])
 
-    def test_the_log_of_a_short_attempt_gets_its_name_if_there_is_something_in_it(self):
-        log = log_file.LogFile(self.path("young"))
+    def test_the_log_of_a_short_attempt_stays_if_there_is_something_in_it(self):
+        log = log_file.LogFile()
         for number, said in enumerate((b"", b"", b"one", b"", b"", b"two")):
             path = self.path("log-%d" % number)
-            inherited = log.begin(path, young=True)
+            inherited = log.begin(path)
             os.write(inherited, said)
             os.close(inherited)
             log.end()
             if said:
                 self.assertEqual(self.read(path), said)
         log.discard()
-        self.assertEqual(sorted(name for name in os.listdir(self.home) if name.startswith(("log", "young"))), ["log-2", "log-5"])
+        self.assertEqual(sorted(name for name in os.listdir(self.home) if name.startswith("log")), ["log-2", "log-5"])
 
     def test_the_log_of_a_short_attempt_takes_the_place_of_one_of_that_name_also_if_it_stays_empty(self):
-        log = log_file.LogFile(self.path("young"))
+        log = log_file.LogFile()
         os.close(log.begin(self.path("log-0")))
         log.end()
         self.write("log-1", "what the worker that was stopped in mid-attempt has left")
-        os.close(log.begin(self.path("log-1"), young=True))
+        os.close(log.begin(self.path("log-1")))
         self.assertEqual(self.text("log-1"), "")
         log.end()
         log.discard()
-        self.assertEqual([name for name in os.listdir(self.home) if name.startswith(("log", "young"))], [])
+        self.assertEqual([name for name in os.listdir(self.home) if name.startswith("log")], [])
 
-    def test_the_log_of_an_attempt_that_was_expected_to_be_short_gets_its_name_while_it_runs(self):
+    def test_the_log_of_a_long_attempt_behind_short_ones_has_its_name_while_it_runs(self):
         for _ in range(40):
             self.add("short", ":")
         self.add("long", "echo begun; while [ ! -e go ]; do sleep 0.05; done; echo done")
