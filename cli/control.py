@@ -20,8 +20,8 @@ from storage.job_file import remove_quietly
 
 def cmd_worker_start(args, queue):
     """Be a worker process, or start one in the background."""
+    from core.file_systems import remote_file_system
     from core.home import check_safe, worker_log_path
-    from core.system import remote_file_system
     from worker_manager import check_open_files
     warning = check_safe(queue.home, lambda: queue.settings.trust_home)
     if warning:

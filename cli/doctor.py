@@ -9,10 +9,10 @@ import re
 from collections import namedtuple
 
 from core.errors import QueueError
+from core.file_systems import remote_file_system
 from core.home import CONFIG, DEAD_LETTERS, JOBS, LOGS, RUN, config_path, look_at_modes
 from core.job import job_from_record
 from core.strict_json import decode_json, decode_json_at
-from core.system import remote_file_system
 from helpers import load_settings
 from storage.foreign import keep_beside
 from storage.layout import encode_line1

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from core.errors import NotAllowed, QueueError
-from core.system import keeps_modes, quote_words, wake
+from core.system import quote_words, wake
 
 JOBS, DEAD_LETTERS, CONFIG, RUN, LOGS = "jobs.json", "dlq.json", "config.json", "run", "logs"
 
@@ -104,6 +104,7 @@ def look_at_modes(home, trusts_home):
     Where the file system keeps no modes (`keeps_modes`) no command mends that, and it is a warning if `trusts_home()`. Elsewhere that
     setting means nothing, since who can write the home could set it.
     """
+    from core.file_systems import keeps_modes
     writable = [path for path in _paths(home) if _is_writable_by_everyone(path)]
     if not writable:
         return None, None

@@ -1,7 +1,7 @@
-"""What operating systems do each in its own way: files, locks, terminals and the shell. With `process_tree`, where processes are started
-and ended, it is the only place that asks which system this is; all others ask for what there is.
+"""What each operating system does in its own way: files, their owners, locks, terminals and the shell.
 
-It uses no other module, and knows nothing of jobs or queues. It must stay cheap to import.
+Only this module, and those of execution/ that start and end processes, ask which system this is; all others ask for what it offers. It
+imports no other module, knows nothing of jobs or queues, and must stay cheap to import.
 """
 from __future__ import annotations
 
@@ -54,21 +54,6 @@ def _give_to_owner_of(folder, descriptor):
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
     except OSError:
         return  # a file system that knows no owners, or lets root give nothing away
-
-
-def keeps_modes(folder):
-    """Whether the file system of a folder keeps the modes of files, which NTFS, exFAT and a disk of Windows in WSL do not. It makes a file
-    there to see; where it cannot, the answer is yes."""
-    path = os.path.join(folder, ".queuectl-%s" % os.urandom(8).hex())
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError:
-        return True
-    try:
-        return not os.fstat(descriptor).st_mode & 0o002
-    finally:
-        os.close(descriptor)
-        remove_file(path)
 
 
 def make_folder(path):
@@ -204,7 +189,7 @@ def write_file(path, content):
         descriptor = open_private(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
             if os.write(descriptor, content) != len(content):
-                raise OSError(28, "no space left on device", path)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
             keep_owner(descriptor, path)
             sync(descriptor)
         finally:
@@ -389,32 +374,6 @@ else:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         finally:
             timer.cancel()
-
-# File systems of other machines, by Linux's names: whether a lock there keeps out a process on another one, and whether it ends with its
-# process, depends on servers and mount options.
-_REMOTE = frozenset(("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ncpfs", "ceph", "lustre", "glusterfs", "virtiofs", "fuse.sshfs",
-                     "fuse.glusterfs", "fuse.s3fs", "fuse.rclone", "fuse.ceph-fuse", "fuse.davfs", "davfs"))
-
-
-def remote_file_system(path, mounts="/proc/self/mounts"):
-    """The kind of file system of another machine that a folder is on, or None if it is on none, or the system does not tell. `mounts` is a
-    table as in fstab(5)."""
-    path = os.path.realpath(path)
-    if WINDOWS:
-        return "network drive" if path.startswith("\\\\") and not path.startswith("\\\\?\\") else None
-    try:
-        with open(mounts, encoding="utf-8", errors="surrogateescape") as file:
-            rows = [line.split(" ") for line in file]
-    except OSError:
-        return None
-    kind, longest = None, -1
-    for row in rows:
-        # Spaces and the like are written as octal numbers there.
-        place = row[1].replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\").rstrip("/")
-        if (path == place or path.startswith(place + "/")) and len(place) >= longest:
-            kind, longest = row[2], len(place)
-    return kind if kind in _REMOTE else None
-
 
 def takes_escapes(descriptor):
     """Whether a terminal takes escape sequences. The console of Windows does once it is asked to, but for very old ones."""

@@ -1,4 +1,4 @@
-"""What systems do each in its own way: files, and the file systems that a home may be on. (What is tested on each system is test_platforms.)"""
+"""What each system does in its own way: files. (What is tested on each system is test_platforms.)"""
 from __future__ import annotations
 
 import os
@@ -149,30 +149,6 @@ class BootTest(HomeTest):
                                stdout=subprocess.PIPE, universal_newlines=True)
         self.assertRegex(system.boot_id(), r"\A[0-9a-f-]{36}\Z")
         self.assertEqual(other.stdout, system.boot_id() + "\n")
-
-
-class RemoteFileSystemTest(HomeTest):
-    """A home where locks cannot be relied on is recognised."""
-
-    def kind(self, *rows, path=None):
-        self.write("mounts", "".join("%s %s %s rw 0 0\n" % row for row in rows))
-        return system.remote_file_system(path or self.home, self.path("mounts"))
-
-    def test_the_mount_that_is_nearest_counts(self):
-        home = os.path.realpath(self.home)
-        outer = os.path.dirname(home)
-        self.assertEqual(self.kind(("/dev/sda", "/", "ext4"), ("server:/x", outer, "nfs4")), "nfs4")
-        self.assertIsNone(self.kind(("server:/", "/", "nfs4"), ("tmpfs", home, "tmpfs")))
-        self.assertIsNone(self.kind(("/dev/sda", "/", "ext4"), ("server:/x", home + "-other", "nfs4")))
-        self.assertEqual(self.kind(("/dev/sda", home, "ext4"), ("host:", home, "fuse.sshfs")), "fuse.sshfs")
-
-    def test_places_with_spaces_are_read(self):
-        folder = self.path("a b")
-        os.mkdir(folder)
-        self.assertEqual(self.kind(("//server/x", os.path.realpath(folder).replace(" ", "\\040"), "cifs"), path=folder), "cifs")
-
-    def test_where_there_is_no_table_nothing_is_known(self):
-        self.assertIsNone(system.remote_file_system(self.home, self.path("none")))
 
 
 if __name__ == "__main__":
