@@ -1,4 +1,8 @@
-"""What a dead worker left: its processes are ended, then its jobs go back into the queue."""
+"""What dead workers left: their processes are ended, then their jobs go back into the queue.
+
+A job runs again only once nothing of its lost attempt runs that is provably its own; what may be its own is waited for some seconds. Jobs
+that a dead worker had claimed and not started go back uncounted, and what it had noted as completed is recorded so.
+"""
 from __future__ import annotations
 
 import json
@@ -7,36 +11,114 @@ import signal
 import time
 from contextlib import suppress
 
+from core.errors import QueueError, fault_text
 from core.home import run_folder
 from core.job import COMPLETED, LOST, PENDING, Outcome
-from core.system import pwrite
+from core.system import OPEN_FILES_MOVE, is_there, pwrite, try_lock
 from execution.attempt import PATIENCE
 from execution.process_tree import LostTree, Sight, is_denied
-from execution.worker_files import SLOT_SIZE, live_workers, remove_worker_file, split_attempt_token
+from execution.worker_files import (SLOT_SIZE, WorkerProcess, all_workers, live_workers, open_if_there, read_worker_file,
+                                    remove_worker_file, split_attempt_token, worker_path, worker_paths)
 from helpers import log
 from storage.output import last_lines, log_path
 
 _LOST_GRACE = 2.0  # seconds between TERM and KILL for the tree of a dead worker; its jobs are to run again within five
 
 
+class Recovery:
+    """Finds dead worker processes, and jobs that are marked as running although nobody runs them, and returns these jobs to the queue.
+
+    The main thread of a worker process calls `step`, again and again. `outcomes` knows which jobs the process itself has claimed.
+    """
+
+    def __init__(self, home, jobs, own_file, outcomes, faults):
+        self._home = home
+        self._folder = run_folder(home)
+        self._jobs = jobs
+        self._own_file = own_file
+        self._outcomes = outcomes
+        self._faults = faults
+        self._dead_workers = []
+        self._looked_at = None  # what was known when orphans were last looked for
+
+    def __bool__(self):
+        """Whether there is more to do."""
+        return bool(self._dead_workers)
+
+    def step(self):
+        """Look for what dead workers left, and do what can be done about it now."""
+        known = [self._own_file.path] + [dead.process.path for dead in self._dead_workers]
+        for path in worker_paths(self._folder):
+            if path not in known:
+                self._faults.guarded("look at %s" % path, self._take_over_if_dead, path)
+        self._faults.guarded("look for jobs that nobody runs", self._find_orphans)
+        for dead in list(self._dead_workers):
+            if self._faults.guarded("return the jobs of a dead worker", dead.step, self._jobs, self._outcomes.count_end, self._faults.tell):
+                self._dead_workers.remove(dead)
+
+    def running_digests(self):
+        """The digests of the jobs that run now, in any live process or in what a dead one left. Raises QueueError."""
+        try:
+            return frozenset(slot["job"] for process in all_workers(self._folder) for slot in process.running if slot)
+        except OSError as error:
+            raise QueueError("cannot see what other workers run: %s" % fault_text(error)) from None
+
+    def _take_over_if_dead(self, path):
+        """Take over the file of a worker process that has died."""
+        descriptor = open_if_there(path)
+        if descriptor is None:
+            return
+        dead = None
+        try:
+            stat = os.fstat(descriptor)
+            is_new = not OPEN_FILES_MOVE and not stat.st_size and time.time() - stat.st_mtime < PATIENCE  # and not locked yet
+            if not is_new and try_lock(descriptor) and is_there(path):
+                dead = DeadWorker(descriptor, read_worker_file(descriptor, path), self._home)
+                self._dead_workers.append(dead)
+        finally:
+            if dead is None:
+                os.close(descriptor)
+
+    def _find_orphans(self):
+        """Look for jobs that are marked as running although nobody runs them: run/ was deleted, or an editor's save brought them back.
+
+        There can be new ones once someone else has written the job file; or once an end was ignored: the token of its job may now stand
+        with a copy of that job's line."""
+        known = self._jobs.scans, self._outcomes.ignored
+        if self._looked_at == known:
+            return
+        for process_token in {split_attempt_token(job.worker)[0] for job in self._jobs.abandoned(self._is_run)}:
+            process = WorkerProcess(process_token, 0, 0, "", [], "")
+            self._dead_workers.append(DeadWorker(None, process, self._home, self._is_run))
+        self._looked_at = known
+
+    def _is_run(self, token):
+        """Whether a live process, or what a dead one left, runs the attempt with this token."""
+        process_token = split_attempt_token(token)[0]
+        if process_token == self._own_file.process_token:
+            return self._outcomes.holds(token)
+        return is_there(worker_path(self._folder, process_token))
+
+
 class DeadWorker:
     """The file of a dead worker process, held locked by us, and what is to be done about its jobs.
 
-    Without a descriptor: jobs that nobody runs although they are marked so. `runs(worker)` tells whether someone runs a token's job.
+    Without a descriptor: orphans, jobs that are marked as running although nobody runs them. `runs(token)` tells whether someone runs the
+    attempt with that token.
     """
 
     def __init__(self, descriptor, process, home, runs=None):
         self.process = process
-        self._runs = runs or (lambda worker: split_attempt_token(worker)[0] != process.process_token)
+        self._runs = runs or (lambda token: split_attempt_token(token)[0] != process.process_token)
         self._descriptor = descriptor
         self._home = home
         self._since = time.monotonic()
-        self._left = None  # (job, LostTree) pairs; the job None for a tree whose job was taken away
-        self._ran = frozenset()  # the tokens of the attempts that it had noted to run when it died
+        self._left = None  # (job, LostTree) pairs; the job is None if it was taken away meanwhile, the tree if nothing can run
+        self._ran = frozenset()  # the tokens of the attempts that it had noted as running when it died
 
     def step(self, jobs, ended=None, say=log):
         """End what still runs of its attempts, and return its jobs once nothing does; False while there is more to do. `ended(job)` is
-        called for each job that was returned or died, `say(message)` for what has to be known, which may be the same again and again."""
+        called for each job that was returned or died, `say(message)` for what a user has to know; it may get the same again and again."""
         if self._left is None:
             self._left = self._look(jobs)
         waited = time.monotonic() - self._since
@@ -49,17 +131,17 @@ class DeadWorker:
         if still:
             return False
         if self._descriptor is not None:
-            descriptor, self._descriptor = self._descriptor, None  # given back, also if the file cannot be removed now
+            descriptor, self._descriptor = self._descriptor, None  # unlocked, also if the file cannot be removed now
             remove_worker_file(self.process.path, descriptor)
         return True
 
     def _spared(self):
-        """The pids of worker processes, which the attempt may have started."""
+        """The pids of live worker processes: an attempt may have started one, and it is no part of that attempt."""
         return {os.getpid()}.union(worker.pid for worker in live_workers(run_folder(self._home)))
 
     def _holds(self, job, tree, sight, waited, say):
-        """Signal what is left of an attempt; whether its job is to wait for that: as long as something runs that is provably its own, and
-        for some seconds for what may be its own."""
+        """Signal what is left of an attempt. Whether its job must wait: as long as something runs that is provably of the attempt, and for
+        some seconds for what may be of it."""
         left = tree.signal(sight, _urgency(waited), None if waited < PATIENCE else _urgency(waited - PATIENCE))
         self._note_seen(tree)
         name, late = job.id if job is not None else "a job", waited >= PATIENCE
@@ -74,7 +156,7 @@ class DeadWorker:
         return bool(left.unsure) and not late
 
     def _note_seen(self, tree):
-        """Note what was seen of a tree while it was proven, for whoever comes if we die, too, before it has ended."""
+        """Note what was seen of a tree while it was proven to be the attempt's: for the next process, if this one dies before it ends."""
         for thread, slot in enumerate(self.process.running):
             if self._descriptor is not None and slot and slot["worker"] == tree.token and 0 < slot.get("seen", 0) < tree.seen:
                 slot["seen"] = tree.seen
@@ -86,21 +168,21 @@ class DeadWorker:
         slots = {slot["worker"]: slot for slot in self.process.running if slot}
         self._ran = frozenset(slots)
         trees = [(job, self._tree(job.worker, slots.pop(job.worker, None), self._log(job))) for job in left]
-        return trees + [(None, self._tree(worker, slot, "")) for worker, slot in slots.items()]
+        return trees + [(None, self._tree(token, slot, "")) for token, slot in slots.items()]
 
-    def _tree(self, worker, slot, path):
-        """What may run of an attempt; None if it has ended well, since that may leave something, or was never started."""
-        if self._fate(worker) != LOST:
+    def _tree(self, token, slot, path):
+        """What may run of an attempt; None if it completed, since it may leave something running then, or was never started."""
+        if self._fate(token) != LOST:
             return None
         if not slot or not self.process.proof:
-            return LostTree(worker, path, slot["group"] if slot else 0)
-        return LostTree(worker, path, slot["group"], slot.get("start", 0), slot.get("seen", 0))
+            return LostTree(token, path, slot["group"] if slot else 0)
+        return LostTree(token, path, slot["group"], slot.get("start", 0), slot.get("seen", 0))
 
-    def _fate(self, worker):
-        """What became of an attempt that was claimed under a token: COMPLETED, PENDING (it was not started), or LOST without proof."""
-        if worker in self._ran or not self.process.pid:
+    def _fate(self, token):
+        """What became of the attempt with this token: COMPLETED, PENDING (it was not started), or LOST if neither is proven."""
+        if token in self._ran or not self.process.pid:
             return LOST
-        if split_attempt_token(worker)[1] in self.process.done:
+        if split_attempt_token(token)[1] in self.process.done:
             return COMPLETED
         return LOST if self.process.proof is False else PENDING
 
@@ -124,12 +206,12 @@ class DeadWorker:
 
 
 def _urgency(seconds):
-    """The signal for what was asked to end so many seconds ago."""
+    """The signal for processes that were asked to end so many seconds ago."""
     return signal.SIGTERM if seconds < _LOST_GRACE else getattr(signal, "SIGKILL", signal.SIGTERM)
 
 
 def _named(pids):
-    """Processes by their pids, with what is to be known of them, for a message; "" without any."""
+    """The pids of processes for a message, with a word about those of another user; "" if there are none."""
     if not pids:
         return ""
     foreign = " of another user, which must end by themselves" if any(map(is_denied, pids)) else ""

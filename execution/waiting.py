@@ -10,13 +10,15 @@ import time
 from core.system import make_fifo, make_pipe, open_private
 
 
+TICK = 1.0  # seconds between two looks of the main thread at requests, dead workers and cancelled jobs
+_INSIDE = b"i"  # the byte of a wake-up by this process itself
+
+
 def wait_until(condition, seconds):
+    """Wait until `condition()` is true, but no longer than so many seconds."""
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.02)
-
-
-_INSIDE = b"i"
 
 
 class Waker:
@@ -82,10 +84,14 @@ class Waker:
 
 
 class StopFlag:
-    """Set once, and waited for by all threads. Not threading.Event, which waits by the wall clock on Python 3.8: a clock that is set back
-    by a day would make a wait of a second last a day."""
+    """Tells all threads of a worker process to take no more jobs, and ends their waits.
+
+    Not threading.Event alone, which waits by the wall clock on Python 3.8: a clock that is set back by a day would make a wait of a second
+    last a day.
+    """
 
     def __init__(self):
+        self.at_once = False  # whether the running jobs are to be ended, too
         self._event = threading.Event()
         self._pipe = make_pipe()
 
@@ -118,4 +124,49 @@ class StopFlag:
             os.close(descriptor)
 
 
-TICK = 1.0  # seconds between two looks at requests and at dead workers
+class Crew:
+    """The workers of a process: how many of them are busy, and how many have ended. Idle ones sleep here.
+
+    `all_idle()`, if given, is called when the last busy worker becomes idle.
+    """
+
+    def __init__(self, count, stop, all_idle=None):
+        self.count = count  # fewer if not all could be started
+        self.busy = count
+        self.ended = 0
+        self.has_bug = False  # a thread ended with an exception, which Python has shown
+        self._stop = stop
+        self._all_idle = all_idle
+        self._condition = threading.Condition()
+
+    def has_idle(self):
+        """Whether a worker is idle, or has ended."""
+        return self.busy < self.count
+
+    def be_idle(self):
+        """Sleep until called, or until the process stops."""
+        with self._condition:
+            self.busy -= 1
+            if self._all_idle is not None and not self.busy:
+                self._all_idle()
+            if not self._stop.is_set():
+                self._condition.wait()
+            self.busy += 1
+
+    def call_one(self):
+        """Let one idle worker look for a job."""
+        if self.has_idle():
+            with self._condition:
+                self._condition.notify()
+
+    def dismiss(self):
+        """Let all workers end after the jobs that they run."""
+        self._stop.set()
+        with self._condition:
+            self._condition.notify_all()
+
+    def leave(self):
+        """Count the calling worker as ended."""
+        with self._condition:
+            self.ended += 1
+            self.busy -= 1

@@ -623,25 +623,6 @@ class TestKilled(WorkerTest):
         self.assertEqual([(job.state, job.attempts, job.reason) for job in self.queue.jobs()],
                          [("pending", 0, None), ("pending", 1, "lost")])
 
-    def test_what_a_short_job_wrote_before_its_worker_died_is_its_own(self):
-        dead = self.claimed_by_a_dead_worker([None, "abc-1"])
-        for number, said in enumerate(("of another thread", "said")):
-            self.write(os.path.join("logs", "worker-abc-%d.log" % number), said)
-        self.wait_for(lambda: dead.step(self.queue))
-        first = self.queue.find("abc-1")[0]
-        self.assertEqual((first.state, first.attempts), ("pending", 1))
-        self.assertEqual(os.listdir(self.path("logs")), [os.path.basename(output.log_path(self.home, first, 1))])
-        self.assertEqual(output.last_lines(output.log_path(self.home, first, 1)), "said")
-
-    def test_what_it_wrote_takes_the_place_of_a_log_from_before_a_retry(self):
-        dead = self.claimed_by_a_dead_worker(["abc-1", None])
-        own = output.log_path(self.home, self.queue.find("abc-1")[0], 1)
-        for path, said in ((own, "long ago"), (self.path("logs", "worker-abc-0.log"), "said")):
-            self.write(os.path.relpath(path, self.home), said)
-        self.wait_for(lambda: dead.step(self.queue))
-        self.assertEqual(os.listdir(self.path("logs")), [os.path.basename(own)])
-        self.assertEqual(output.last_lines(own), "said")
-
     def test_jobs_that_were_claimed_with_one_that_kills_its_worker_are_not_blamed(self):
         self.settings(max_retries=1)
         for number in range(30):
@@ -691,7 +672,6 @@ class TestSeveralAtOnce(WorkerTest):
         self.stop(worker, other)
         self.assertEqual({job.attempts for job in self.queue.jobs()}, {1})
 
-    @unittest.skipUnless(os.path.isdir("/proc/self"), "elsewhere a log has its own name from the start")
     def test_a_long_one_is_treated_as_such_while_another_worker_goes_on_with_short_ones(self):
         self.queue.enqueue([{"id": "job-%d" % number, "command": GATE if number == 50 else ":"} for number in range(4000)],
                            self.home, time.time())

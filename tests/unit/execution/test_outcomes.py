@@ -21,10 +21,10 @@ class TestBatch(unittest.TestCase):
     def test_jobs_run_in_order_and_are_recorded_together(self):
         self.batch.add(self.jobs, 10.0)
         first = self.batch.next()
-        second = self.batch.put_off(self.ended(first), 10.001)
-        third = self.batch.put_off(self.ended(second), 10.002)
+        second = self.batch.postpone(self.ended(first), 10.001)
+        third = self.batch.postpone(self.ended(second), 10.002)
         self.assertEqual([first.id, second.id, third.id], ["a", "b", "c"])
-        self.assertIsNone(self.batch.put_off(self.ended(third), 10.003))
+        self.assertIsNone(self.batch.postpone(self.ended(third), 10.003))
         self.assertIsNone(self.batch.next())
         self.assertTrue(self.batch)
         self.assertEqual([ended.job.id for ended in self.batch.take_ended()], ["a", "b"])
@@ -32,7 +32,7 @@ class TestBatch(unittest.TestCase):
 
     def test_what_was_not_started_is_given_back(self):
         self.batch.add(self.jobs, 10.0)
-        self.batch.put_off(self.ended(self.batch.next()), 10.001)
+        self.batch.postpone(self.ended(self.batch.next()), 10.001)
         self.assertTrue(self.batch)
         self.assertEqual([(ended.job.id, ended.outcome is None) for ended in self.batch.take()], [("c", True), ("a", False)])
         self.assertFalse(self.batch)
@@ -42,11 +42,11 @@ class TestBatch(unittest.TestCase):
         self.batch.next()
         self.assertFalse(self.batch.is_stale(10.04))
         self.assertTrue(self.batch.is_stale(10.06))
-        self.assertIsNone(self.batch.put_off(self.ended(self.jobs[0]), 10.06))
+        self.assertIsNone(self.batch.postpone(self.ended(self.jobs[0]), 10.06))
 
     def test_no_end_is_put_off_for_long(self):
         self.batch.add(self.jobs, 10.0)
-        self.batch.put_off(self.ended(self.batch.next()), 10.04)
+        self.batch.postpone(self.ended(self.batch.next()), 10.04)
         self.batch.next()
         self.assertFalse(self.batch.is_stale(10.08))
         self.assertTrue(self.batch.is_stale(10.1))
@@ -64,7 +64,7 @@ class TestBatch(unittest.TestCase):
     def test_the_next_are_wanted_while_each_worker_runs_one_of_the_last(self):
         self.batch.add(self.jobs, 10.0)
         self.assertEqual(self.batch.wanted(), 0)
-        self.batch.put_off(self.ended(self.batch.next(), 0.004), 10.001)
+        self.batch.postpone(self.ended(self.batch.next(), 0.004), 10.001)
         self.assertEqual(self.batch.wanted(), 15)  # as many as take two workers 30 ms
         self.assertFalse(self.batch.is_full())
         with self.batch.filling:

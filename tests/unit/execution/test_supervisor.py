@@ -12,11 +12,10 @@ class TestFaults(unittest.TestCase):
     """What a worker process logs of a fault that goes on."""
 
     def said(self, *messages):
-        process = supervisor.Supervisor.__new__(supervisor.Supervisor)
-        process._faults = {}
+        faults = supervisor.Faults(None)
         with contextlib.redirect_stderr(io.StringIO()) as stream:
             for message in messages:
-                process._fault(message)
+                faults.tell(message)
         return [line.split(" ", 1)[1] for line in stream.getvalue().splitlines()]
 
     def test_faults_that_alternate_are_logged_once_each_and_again_after_a_while(self):

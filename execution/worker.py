@@ -1,0 +1,148 @@
+"""A worker: a thread that claims a job, runs it, records how it ended, and claims the next one.
+
+A fault of the system or of a file never ends a worker: it is logged, and the worker goes on (`Faults`). Any other exception is a bug. It
+ends the worker, and stops its process.
+"""
+from __future__ import annotations
+
+import time
+from collections import namedtuple
+
+from core.errors import fault_text
+from core.rules import ready_at
+from execution.attempt import STOPPED, Attempt
+from execution.launcher import lacks_room
+from execution.log_file import LogFile
+from execution.waiting import TICK
+from helpers import log
+from storage.claims import Ended
+from storage.output import last_lines
+
+Shared = namedtuple("Shared", "home environ jobs file launch outcomes crew stop faults waker")
+Shared.__doc__ = """What the workers of one process share: the home, the environment of all jobs, the queue, the worker file, what starts
+commands, the Outcomes, the Crew, the StopFlag, what meets faults, and what the main thread sleeps on."""
+
+
+class Worker:
+    """Worker `number` (from 0) of a process. `work` is what its thread does; the main thread looks at `attempt`, and may end that."""
+
+    def __init__(self, number, shared):
+        self.attempt = None  # the Attempt that it runs, if any
+        self._number = number
+        self._shared = shared
+        self._log = LogFile()
+        self._is_noted = False  # that it runs something, although it does not
+
+    def work(self):
+        """Run jobs until the process stops."""
+        shared, waiting_for = self._shared, None
+        try:
+            while not shared.stop.is_set():
+                waiting_for = shared.faults.guarded("go on working", self._work_once, waiting_for, pause=TICK)
+        except BaseException:
+            shared.crew.has_bug = True
+            shared.crew.dismiss()  # the next process ends what this worker has left running, by the worker file, which stays
+            raise
+        finally:
+            self._discard_log()
+            shared.crew.leave()
+            shared.waker.wake()
+
+    def _work_once(self, waiting_for):
+        """Run the next job, and those that follow it at once; gives back the job whose retry this worker is to wait for."""
+        if waiting_for is not None and self._wait_for_retry(waiting_for):
+            return waiting_for
+        job = self._shared.outcomes.next(waiting_for)
+        waiting_for = None
+        if job is None:
+            if self._is_noted:
+                self._note_nothing()
+            self._shared.crew.be_idle()
+        while job is not None:
+            self._shared.crew.call_one()  # there may be more
+            job, waiting_for = self._run(job)
+        self._discard_log()
+        return waiting_for
+
+    def _wait_for_retry(self, job):
+        """Wait a little for a job's time; True if there is still some to wait. By the wall clock, in small steps: neither a clock that is
+        set nor a computer that sleeps makes a wait longer than the job's own backoff."""
+        jobs, now = self._shared.jobs, time.time()
+        delay = ready_at(job, jobs.settings, now) - now
+        if delay <= 0:
+            return False
+        self._shared.stop.wait(min(delay, TICK))
+        present = job if delay <= TICK else self._shared.faults.guarded("look at %s" % job.id, jobs.refresh, job, otherwise=job)
+        return present is not None and present.progress() == job.progress()  # else it was cancelled, edited or taken
+
+    def _run(self, job):
+        """Run an attempt of a claimed job and record how it ended; gives back what `Outcomes.finished` does."""
+        shared = self._shared
+        attempt = Attempt(shared.home, job, shared.environ, shared.launch, self._log, shared.jobs.settings, shared.faults.tell)
+        self.attempt = attempt
+        started = time.monotonic()
+        outcome, strays = self._run_attempt(attempt)
+        self.attempt = None
+        ended = time.monotonic()
+        output = last_lines(attempt.log.path) if outcome is not None and outcome.reason and attempt.has_output else ""
+        shared.faults.guarded("keep the output of %s" % job.id, attempt.log.end, shared.jobs.settings.max_output)
+        if strays:
+            log("%s: processes that left its tree still run (pid %s)" % (job.id, ", ".join(map(str, strays))))
+        if outcome is None and not attempt.pid:
+            output = None  # it was never started
+        counts = None if attempt.ended == STOPPED else outcome
+        if counts is not None and counts.reason is None:
+            shared.file.completed(self._number, job.worker)
+        following, retry = shared.outcomes.finished(Ended(job, counts, time.time(), output, ended - started), ended)
+        if outcome is None:
+            shared.stop.wait(TICK)
+        if following is None and not shared.outcomes.unrecorded:  # else the attempt stays noted, so that the next process counts it
+            self._note_nothing()
+        return following, retry
+
+    def _run_attempt(self, attempt):
+        """Run an attempt to its end: (its Outcome, or None if it could not be tried; the pids of processes that have left its tree)."""
+        shared = self._shared
+        try:
+            shared.file.note(self._number, attempt)  # before it starts: it may end this process at once
+            outcome = attempt.start(shared.jobs.settings.save_output)
+        except OSError as error:
+            if lacks_room(error):  # one message, however many jobs are given back
+                shared.faults.tell("the system has no room for another process (%s); the jobs wait for it" % error.strerror)
+            else:
+                shared.faults.tell("cannot run %s: %s" % (attempt.job.id, fault_text(error)))
+            return None, []
+        if outcome is not None:
+            return outcome, []
+        shared.faults.guarded("do other things while %s runs" % attempt.job.id, self._work_while_it_runs, attempt)
+        ended = attempt.wait(shared.jobs.settings.kill_grace)
+        if attempt.fault is not None:
+            shared.faults.tell("%s has run, and then: %s" % (attempt.job.id, fault_text(attempt.fault)))
+        return ended
+
+    def _work_while_it_runs(self, attempt):
+        """Do what there is to do between the start of a command and its end."""
+        shared = self._shared
+        if shared.stop.at_once:
+            attempt.end(STOPPED, shared.jobs.settings.kill_grace)
+        # Whoever looks for its processes finds them by its token if the group cannot be noted.
+        self._note(lambda: attempt.if_running(lambda: shared.file.note(self._number, attempt)))
+        shared.outcomes.claim_ahead()
+        if attempt.limit is not None:
+            shared.waker.wake()  # the main thread ends it when its time is over
+
+    def _note_nothing(self):
+        """Note that this worker runs nothing. If that fails it is tried again before the worker idles: as long as the job is noted as
+        running, nobody takes it up."""
+        def note():
+            self._is_noted = True
+            self._shared.file.note(self._number)
+            self._is_noted = False
+
+        self._note(note)
+
+    def _note(self, note):
+        self._shared.faults.guarded("note what runs in %s" % self._shared.file.path, note)
+
+    def _discard_log(self):
+        self._shared.faults.guarded("remove an empty log", self._log.discard)
