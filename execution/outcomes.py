@@ -243,7 +243,7 @@ class Batch:
     def __init__(self, count):
         self.filling = threading.Lock()  # held while ends are recorded and jobs claimed: other workers wait for what that brings
         self._count = count
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
         self._ended = []
         self._ahead = deque()  # (job, when it was claimed)
         self._since = 0.0  # when the first of _ended has ended
@@ -280,7 +280,7 @@ class Batch:
         """Keep an end, and give back the job that is to run next. None, and the end is not kept, if no job is here, or if the oldest of
         what is here must be recorded now."""
         with self._mutex:
-            if not self._ahead or self._is_stale(moment):
+            if not self._ahead or self.is_stale(moment):
                 return None
             if not self._ended:
                 self._since = moment
@@ -308,7 +308,4 @@ class Batch:
     def is_stale(self, moment):
         """Whether what is here must be recorded now."""
         with self._mutex:
-            return self._is_stale(moment)
-
-    def _is_stale(self, moment):
-        return bool(self._ended and moment - self._since > STALE or self._ahead and moment - self._ahead[0][1] > STALE)
+            return bool(self._ended and moment - self._since > STALE or self._ahead and moment - self._ahead[0][1] > STALE)

@@ -23,7 +23,7 @@ from execution.outcomes import Outcomes
 from execution.recovery import Recovery
 from execution.waiting import TICK, Crew, StopFlag, Waker
 from execution.worker import Shared, Worker
-from execution.worker_files import wake_path
+from execution.worker_files import path_beside
 from helpers import log
 
 _REMIND = 60.0  # seconds between two times that the same fault is logged
@@ -116,7 +116,7 @@ class Supervisor:
         self._stop = StopFlag()
         self._faults = Faults(self._stop)
         self._guarded = self._faults.guarded
-        self._waker = Waker(wake_path(file.path))
+        self._waker = Waker(path_beside(file.path, "wake"))
         self._launch = Launcher()
         environ = job_environ(environ, home)
         self._announcer = Announcer(home, environ, self._launch, _words_descriptor(), self._faults.tell, 0 if drain else Announcer.MOST)

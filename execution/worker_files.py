@@ -2,7 +2,8 @@
 
 A worker process holds its file locked from before it has its name until it ends. So a file without a lock is of a process that died, and
 what it notes tells whoever cleans up behind that process (`recovery`) what may still run. A file is written in place, one slot for each
-thread, so that a note needs no room on the disk. Beside it lie TOKEN's .stop, which holds a request to stop, and .wake (see `waiting`).
+thread, so that a note needs no room on the disk. Beside it lie worker-TOKEN.stop, which holds a request to stop, and worker-TOKEN.wake,
+which wakes the process (`waiting`).
 
 A process token is random, one for each process. An attempt token begins with the token of the process that claimed the attempt. Only
 `attempt_token` and `split_attempt_token` know how.
@@ -62,12 +63,8 @@ def worker_path(folder, process_token):
     return os.path.join(folder, "worker-%s.json" % process_token)
 
 
-def wake_path(path):
-    """The path of what wakes the process with that worker file."""
-    return _beside(path, "wake")
-
-
-def _beside(path, ending):
+def path_beside(path, ending):
+    """The path of what lies beside a worker file: the request ("stop"), or what its process sleeps on ("wake")."""
     return path[:-len("json")] + ending
 
 
@@ -80,7 +77,7 @@ class WorkerFile:
         self.path = worker_path(folder, self.process_token)
         make_folder(folder)
         # The file for requests is there first, and has room for one: whoever sees this process can ask it to stop, on a full disk, too.
-        self._requests = open_private(_request_path(self.path), os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        self._requests = open_private(path_beside(self.path, "stop"), os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         os.write(self._requests, _NO_REQUEST)
         temporary = os.path.join(folder, "new-worker-%s" % self.process_token) if OPEN_FILES_MOVE else self.path
         self._descriptor = open_private(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
@@ -124,19 +121,14 @@ class WorkerFile:
         remove_worker_file(self.path, self._descriptor)
 
 
-def _request_path(path):
-    """The path of the request for the process with that worker file."""
-    return _beside(path, "stop")
-
-
 def ask_to_stop(path, now):
     """Ask the worker process with that worker file to stop. Raises OSError."""
-    descriptor = open_private(_request_path(path), os.O_WRONLY | os.O_CREAT)
+    descriptor = open_private(path_beside(path, "stop"), os.O_WRONLY | os.O_CREAT)
     try:
         pwrite(descriptor, (b"now" if now else b"stop").ljust(len(_NO_REQUEST)), 0)  # in place, which needs no space
     finally:
         os.close(descriptor)
-    wake(wake_path(path))
+    wake(path_beside(path, "wake"))
 
 
 def remove_worker_file(path, descriptor):
@@ -145,7 +137,7 @@ def remove_worker_file(path, descriptor):
         os.close(descriptor)  # where an open file cannot be removed; without a lock it does no harm meanwhile, since it lists no job
     try:
         for ending in ("stop", "wake", "json"):
-            remove_file(_beside(path, ending))
+            remove_file(path_beside(path, ending))
     finally:
         if OPEN_FILES_MOVE:
             os.close(descriptor)  # a locked one would say that this process is alive

@@ -143,7 +143,7 @@ class TestFullDisk(WorkerTest):
     def test_one_that_cannot_be_asked_to_stop_is_named_with_another_way_and_all_others_are_asked(self):
         first, second = self.worker(), self.worker()
         paths = {worker.pid: worker.path for worker in worker_files.live_workers(self.path("run"))}
-        request = worker_files._request_path(paths[first.pid])
+        request = worker_files.path_beside(paths[first.pid], "stop")
         os.unlink(request)
         os.mkdir(request)
         said = self.refuse("worker", "stop", code=1)
