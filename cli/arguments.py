@@ -70,34 +70,33 @@ def _positive(text):
 
 def _enqueue(parser):
     parser.add_argument("job", nargs="?", metavar="JSON", help="a job as JSON with id and command; - reads jobs from standard input")
-    parser.add_argument("--file", "-f", metavar="FILE", help="add the jobs of a file: a JSON array, or one JSON object after another")
-    parser.add_argument("--id", help="the id of the job whose command follows --; default: a random one")
-    parser.add_argument("--priority", "-p", type=_whole, metavar="N", help="jobs with a higher priority run first; default: 0")
-    parser.add_argument("--delay", metavar="TIME", help="start the job after this time: 90, 10s, 5m, 2h, 1d")
-    parser.add_argument("--at", metavar="WHEN", help="start the job at this time or later: 2026-11-24T02:00:00+01:00")
-    parser.add_argument("--after", action="append", metavar="ID", help="start the job once the job ID is completed; may be repeated")
-    parser.add_argument("--unique", "-u", action="store_true", help="refuse a job whose id is in the queue already")
-    parser.add_argument("--timeout", type=_duration, metavar="TIME", help="end an attempt that runs longer than this: 90, 10s, 5m, 2h")
-    parser.add_argument("--max-retries", type=_whole, metavar="N", help="how often the job is tried again if it fails")
-    parser.add_argument("--backoff-base", type=_number, metavar="N", help="wait N ** R seconds before retry R")
-    parser.add_argument("--backoff-max", type=_number, metavar="S", help="wait at most S seconds before a retry")
-    parser.add_argument("--cwd", metavar="DIR", help="the folder in which the command runs; default: the current one")
-    parser.add_argument("--env", "-e", action="append", metavar="NAME[=VALUE]", help="set a variable; without VALUE, copy it from here")
-    parser.add_argument("--runner", type=_runner, metavar="WORDS", help="the program that runs the command: 'srun -n1'; '': none")
-    parser.add_argument("--quiet", "-q", action="store_true", help="print only the ids")
+    parser.add_argument("--file", "-f", metavar="FILE", help="read jobs from a file: a JSON array, or one JSON object after another")
+    parser.add_argument("--id", help="the id of a job whose command follows --")
+    parser.add_argument("--priority", "-p", type=_whole, metavar="N", help="higher ones run first; default 0")
+    parser.add_argument("--delay", metavar="TIME", help="run it no sooner than in this time: 90, 10s, 5m, 2h, 1d")
+    parser.add_argument("--at", metavar="WHEN", help="run it no sooner than at this time: 2026-11-24T02:00:00+01:00")
+    parser.add_argument("--after", action="append", metavar="ID", help="run it once that job is completed; may be repeated")
+    parser.add_argument("--unique", "-u", action="store_true", help="refuse an id that is in the queue already")
+    parser.add_argument("--timeout", type=_duration, metavar="TIME", help="end an attempt that runs for longer: 90, 10s, 5m, 2h")
+    parser.add_argument("--max-retries", type=_whole, metavar="N", help="how often it is tried again; likewise:")
+    parser.add_argument("--backoff-base", type=_number, metavar="N", help="see the settings")
+    parser.add_argument("--backoff-max", type=_number, metavar="S", help="see the settings")
+    parser.add_argument("--cwd", metavar="DIR", help="the folder to run it in; default: this one")
+    parser.add_argument("--env", "-e", action="append", metavar="NAME[=VALUE]", help="a variable for it; without a value, as it is here")
+    parser.add_argument("--runner", type=_runner, metavar="WORDS", help="what it is run with, like 'srun -n1'; '': nothing, plainly")
+    parser.add_argument("--quiet", "-q", action="store_true", help="print the ids alone")
 
 
 def _list(parser):
     parser.add_argument("--state", "-s", type=_states, default=STATES,
-                        metavar="S[,S]", help="show jobs in these states only: pending, processing, completed, dead")
-    parser.add_argument("--limit", "-n", type=_positive, metavar="N", help="show at most N jobs")
+                        metavar="S[,S]", help="only jobs in these states: pending, processing, completed, dead")
+    parser.add_argument("--limit", "-n", type=_positive, metavar="N", help="at most N jobs")
     parser.add_argument("--sort", choices=("id", "state", "attempts", "created_at", "started_at", "updated_at", "command"),
-                        metavar="FIELD", help="sort by id, state, attempts, created_at, started_at, updated_at or command; "
-                                              "default: as they were added")
-    parser.add_argument("--reverse", "-r", action="store_true", help="reverse the order")
-    parser.add_argument("--search", metavar="TEXT", help="show only jobs with TEXT in their id or command")
-    parser.add_argument("--quiet", "-q", action="store_true", help="print only the ids")
-    parser.add_argument("--jsonl", action="store_true", help="print one JSON object a line")
+                        metavar="FIELD", help="id, state, attempts, created_at, started_at, updated_at or command; else as they were added")
+    parser.add_argument("--reverse", "-r", action="store_true", help="the last one first")
+    parser.add_argument("--search", metavar="TEXT", help="only jobs with TEXT in their id or command")
+    parser.add_argument("--quiet", "-q", action="store_true", help="print the ids alone")
+    parser.add_argument("--jsonl", action="store_true", help="print JSON, a job a line")
     _table(parser)
     _color(parser)
 
@@ -105,25 +104,25 @@ def _list(parser):
 def _table(parser):
     """What every command takes that prints a table."""
     _json(parser)
-    parser.add_argument("--utc", action="store_true", help="print times in UTC, not how long ago they were")
+    parser.add_argument("--utc", action="store_true", help="print times as they are, not how long ago they were")
 
 
 def _color(parser):
-    parser.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="when to use colours; default: on a terminal")
+    parser.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="colour; default: on a terminal")
 
 
 def _status(parser):
     _json(parser)
     _color(parser)
-    parser.add_argument("--watch", "-w", nargs="?", type=_seconds, const=1.0, metavar="S", help="update it every S seconds; default: 1")
+    parser.add_argument("--watch", "-w", nargs="?", type=_seconds, const=1.0, metavar="SECONDS", help="show it again and again, in place")
 
 
 def _edit(parser):
-    parser.add_argument("id", metavar="ID", help="the job to edit")
+    parser.add_argument("id", metavar="ID")
 
 
 def _completion(parser):
-    parser.add_argument("shell", nargs="?", choices=("bash", "zsh", "fish"), metavar="bash|zsh|fish", help="which shell it is for")
+    parser.add_argument("shell", nargs="?", choices=("bash", "zsh", "fish"), metavar="bash|zsh|fish")
     parser.add_argument("--words", dest="words_so_far", nargs=REMAINDER, metavar="WORD", help=SUPPRESS)
 
 
@@ -132,41 +131,40 @@ def _json(parser):
 
 
 def _show(parser):
-    parser.add_argument("id", metavar="ID", help="the job to show")
+    parser.add_argument("id", metavar="ID")
     parser.add_argument("--json", action="store_true", help=SUPPRESS)
 
 
 def _worker_start(parser):
-    parser.add_argument("--count", "-c", type=_positive, default=1, metavar="N", help="how many jobs may run at once; default: 1")
-    parser.add_argument("--drain", action="store_true", help="end when no job is left that could run; exit code 1 if a job died")
-    parser.add_argument("--detach", "-d", action="store_true", help="run in the background; messages go to run/worker.log")
-    parser.add_argument("--runner", type=_runner, metavar="WORDS", help="the program that runs jobs without a runner of their own")
+    parser.add_argument("--count", "-c", type=_positive, default=1, metavar="N", help="how many workers (threads); default 1")
+    parser.add_argument("--drain", action="store_true", help="end when nothing is left to run; exit code 1 if a job died meanwhile")
+    parser.add_argument("--detach", "-d", action="store_true", help="run in the background, with its log in run/worker.log")
+    parser.add_argument("--runner", type=_runner, metavar="WORDS", help="what jobs are run with that do not say so: 'srun -n1'")
 
 
 def _worker_stop(parser):
-    parser.add_argument("--now", action="store_true", help="also end the running jobs, which go back to the queue")
+    parser.add_argument("--now", action="store_true", help="end the running jobs too; they go back to the queue")
     until = parser.add_mutually_exclusive_group()
-    until.add_argument("--timeout", type=_duration, metavar="TIME", help="wait no longer than this; exit code 124 if a worker still runs")
-    until.add_argument("--no-wait", action="store_true", help="ask the workers to stop, and do not wait for their end")
+    until.add_argument("--timeout", type=_duration, metavar="TIME", help="give up waiting after this time, with exit code 124")
+    until.add_argument("--no-wait", action="store_true", help="only ask, and do not wait until they have ended")
 
 
 def _logs(parser):
-    parser.add_argument("id", nargs="?", metavar="ID", help="the job; default: the one that was started last")
-    parser.add_argument("--lines", "-n", type=_positive, metavar="N", help="print only the last N lines")
-    parser.add_argument("--follow", "-f", action="store_true", help="print what the job writes until it has ended, retries included; "
-                                                                       "exit code 0 if it completed, 1 if it died")
+    parser.add_argument("id", nargs="?", metavar="ID", help="default: the job that was started last")
+    parser.add_argument("--lines", "-n", type=_positive, metavar="N", help="only the last N lines")
+    parser.add_argument("--follow", "-f", action="store_true", help="go on until the job has ended, over its retries; 0 completed, 1 dead")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--attempt", type=_positive, metavar="N", help="print the output of attempt N; default: the last one")
-    which.add_argument("--all", "-a", action="store_true", help="print the output of every attempt")
+    which.add_argument("--attempt", type=_positive, metavar="N", help="the output of that attempt; default: the last one")
+    which.add_argument("--all", "-a", action="store_true", help="the output of every attempt")
 
 
 def _wait(parser):
-    parser.add_argument("ids", nargs="*", metavar="ID", help="default: all unfinished jobs, and those added meanwhile")
-    parser.add_argument("--timeout", type=_duration, metavar="TIME", help="wait no longer than this; exit code 124 if a job has not ended")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="default: all that are unfinished now, and those added meanwhile")
+    parser.add_argument("--timeout", type=_duration, metavar="TIME", help="give up after this time, with exit code 124")
 
 
 def _cancel(parser):
-    parser.add_argument("ids", nargs="+", metavar="ID", help="the jobs to cancel")
+    parser.add_argument("ids", nargs="+", metavar="ID")
 
 
 def _nothing(parser):
@@ -174,8 +172,8 @@ def _nothing(parser):
 
 
 def _dead_ids(parser):
-    parser.add_argument("ids", nargs="*", metavar="ID", help="dead jobs")
-    parser.add_argument("--all", "-a", action="store_true", help="all dead jobs")
+    parser.add_argument("ids", nargs="*", metavar="ID")
+    parser.add_argument("--all", "-a", action="store_true", help="every dead job")
 
 
 def _dlq_purge(parser):
@@ -184,22 +182,21 @@ def _dlq_purge(parser):
 
 
 def _older_than(parser):
-    parser.add_argument("--older-than", type=_duration, metavar="TIME", help="only jobs that ended longer ago than this: 90s, 2h, 7d")
+    parser.add_argument("--older-than", type=_duration, metavar="TIME", help="only those that ended so long ago: 90s, 2h, 7d")
 
 
 def _clean(parser):
-    parser.add_argument("ids", nargs="*", metavar="ID", help="the jobs to remove; default: all in that state")
-    parser.add_argument("--state", choices=("completed", "dead"), default="completed",
-                        help="the state of the jobs to remove; default: completed")
+    parser.add_argument("ids", nargs="*", metavar="ID")
+    parser.add_argument("--state", choices=("completed", "dead"), default="completed", help="default: completed")
     _older_than(parser)
 
 
 def _reset(parser):
-    parser.add_argument("--yes", action="store_true", help="confirm that all jobs and their output are to be removed")
+    parser.add_argument("--yes", action="store_true", help="yes, all of it")
 
 
 def _doctor(parser):
-    parser.add_argument("--repair", action="store_true", help="replace a broken job file by what can be read of it, and keep a copy")
+    parser.add_argument("--repair", action="store_true", help="save what can be read of a broken job file, and keep a copy of it")
 
 
 def _config(parser):
@@ -208,14 +205,14 @@ def _config(parser):
 
 
 def _config_get(parser):
-    parser.add_argument("key", nargs="?", metavar="KEY", help="a setting; default: all")
+    parser.add_argument("key", nargs="?", metavar="KEY")
     parser.set_defaults(action="get")
     _json(parser)
 
 
 def _config_set(parser):
-    parser.add_argument("key", metavar="KEY", help="a setting")
-    parser.add_argument("value", metavar="VALUE", help="its value, as JSON or as a text")
+    parser.add_argument("key", metavar="KEY")
+    parser.add_argument("value", metavar="VALUE")
     parser.set_defaults(action="set")
 
 
@@ -223,26 +220,26 @@ def _config_set(parser):
 COMMANDS = {
     "enqueue": ("add jobs to the queue", "enqueue '{\"id\": \"job1\", \"command\": \"echo Hello\"}'", _enqueue, "adding.cmd_enqueue"),
     "edit": ("change a pending job in your editor", "edit job1", _edit, "control.cmd_edit"),
-    "cancel": ("take jobs out of the queue, and end running ones", "cancel job1", _cancel, "control.cmd_cancel"),
-    "worker start": ("run jobs, N at once", "worker start --count 3", _worker_start, "control.cmd_worker_start"),
-    "worker stop": ("stop all workers once their jobs have ended", "worker stop", _worker_stop, "control.cmd_worker_stop"),
+    "cancel": ("take jobs out of the queue, or end them", "cancel job1", _cancel, "control.cmd_cancel"),
+    "worker start": ("run jobs, with N workers at once", "worker start --count 3", _worker_start, "control.cmd_worker_start"),
+    "worker stop": ("let all workers finish their job and end", "worker stop", _worker_stop, "control.cmd_worker_stop"),
     "worker list": ("show the worker processes", "worker list", _table, "control.cmd_worker_list"),
-    "pause": ("keep workers from taking new jobs", "pause", _nothing, "control.cmd_pause"),
-    "resume": ("let workers take jobs again", "resume", _nothing, "control.cmd_resume"),
+    "pause": ("let workers take no new jobs", "pause", _nothing, "control.cmd_pause"),
+    "resume": ("let them take jobs again", "resume", _nothing, "control.cmd_resume"),
     "status": ("count the jobs in each state, and the workers", "status --watch", _status, "looking.cmd_status"),
     "list": ("show jobs", "list --state pending,dead", _list, "looking.cmd_list"),
-    "show": ("print one job as JSON", "show job1", _show, "looking.cmd_show"),
-    "logs": ("print the output of a job", "logs -f job1", _logs, "looking.cmd_logs"),
+    "show": ("print all of a job, as JSON", "show job1", _show, "looking.cmd_show"),
+    "logs": ("print what a job wrote", "logs -f job1", _logs, "looking.cmd_logs"),
     "wait": ("wait until jobs have ended", "wait job1 --timeout 5m", _wait, "looking.cmd_wait"),
-    "stats": ("show success rate, run times and speed", "stats", _json, "looking.cmd_stats"),
+    "stats": ("tell how jobs fare: success, times, speed", "stats", _json, "looking.cmd_stats"),
     "dlq list": ("show the dead letter queue", "dlq list", _table, "looking.cmd_dlq_list"),
     "dlq retry": ("bring dead jobs back", "dlq retry job1", _dead_ids, "tidying.cmd_retry"),
     "dlq purge": ("remove dead jobs for good", "dlq purge --all --older-than 7d", _dlq_purge, "tidying.cmd_dlq_purge"),
     "retry": ("the same as dlq retry", "retry --all", _dead_ids, "tidying.cmd_retry"),
     "clean": ("remove completed jobs and their output", "clean --older-than 7d", _clean, "tidying.cmd_clean"),
     "reset": ("remove everything but the settings", "reset --yes", _reset, "tidying.cmd_reset"),
-    "doctor": ("check every file, and repair what is broken", "doctor --repair", _doctor, "tidying.cmd_doctor"),
-    "config": ("show all settings", "config", _config, "control.cmd_config"),
+    "doctor": ("look over every file, and mend what is broken", "doctor --repair", _doctor, "tidying.cmd_doctor"),
+    "config": ("show the settings", "config", _config, "control.cmd_config"),
     "config get": ("show one setting", "config get max_retries", _config_get, "control.cmd_config"),
     "config set": ("change a setting", "config set max_retries 5", _config_set, "control.cmd_config"),
     "completion": ("print a shell's completion script", "completion bash", _completion, "control.cmd_completion"),
@@ -273,15 +270,15 @@ class _Help(RawDescriptionHelpFormatter):
 def overview(group=""):
     """The help of the program as a whole, or of the commands whose name starts with a word."""
     if group:
-        return "\n".join("  %-13s %s" % (name, row[0]) for name, row in COMMANDS.items() if name.startswith(group + " "))
+        return "\n".join("  %-13s %-46s queuectl %s" % (name, meaning, example) for name, (meaning, example, _, _) in COMMANDS.items()
+                         if name.startswith(group + " "))
     lines = ["QueueCTL: a job queue in plain files.", "", "usage: queuectl [--home DIR] COMMAND …", ""]
     titles = {first: title for title, first in GROUPS}
-    for name, row in COMMANDS.items():
+    for name, (meaning, example, _, _) in COMMANDS.items():
         if name in titles:
             lines += [titles[name] + ":"]
-        lines.append("  %-13s %s" % (name, row[0]))
-    lines += ["", "'queuectl COMMAND --help' shows the options of a command, and an example.",
-              "The queue is in --home DIR, else in $QUEUECTL_HOME, else beside the program."]
+        lines.append("  %-13s %-46s queuectl %s" % (name, meaning, example))
+    lines += ["", "'queuectl COMMAND --help' tells more. The queue is in --home DIR, else $QUEUECTL_HOME, else beside the program."]
     return "\n".join(lines)
 
 
@@ -311,7 +308,7 @@ def build_parser(name):
     meaning, example, add_arguments, _ = COMMANDS[name]
     parser = _Parser(prog="queuectl " + name, description=meaning[:1].upper() + meaning[1:] + ".",
                      epilog="example:\n  queuectl " + example, formatter_class=_Help)
-    parser.add_argument("--home", metavar="DIR", help="the folder that holds the queue")
+    parser.add_argument("--home", metavar="DIR", help="the folder of the queue")
     add_arguments(parser)
     return parser
 

@@ -1,4 +1,5 @@
-"""The README tells the truth: its commands are run in a copy of the repository, and its tables are compared with the code."""
+"""The documents tell the truth: the README's commands are run in a copy of the repository, its tables are compared with the code, and the
+tests and the files that the README and the pages of docs/ name are there."""
 from __future__ import annotations
 
 import glob
@@ -13,13 +14,22 @@ import unittest
 from cli import arguments
 from core import settings
 from tests.support.engine_recipes import ON_HOST, ON_SLURM
-from tests.support.home import ROOT, HomeTest, copy_program
+from tests.support.home import ROOMS, ROOT, HomeTest, copy_program, product_modules
 
 
 def readme():
     """The README's text."""
     with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
         return file.read()
+
+
+def documents():
+    """path: the text of each document for people."""
+    found = {}
+    for path in sorted(glob.glob(os.path.join(glob.escape(ROOT), "*.md")) + glob.glob(os.path.join(glob.escape(ROOT), "docs", "*.md"))):
+        with open(path, encoding="utf-8") as file:
+            found[path] = file.read()
+    return found
 
 
 def blocks(language):
@@ -91,15 +101,6 @@ class ReadmeTest(HomeTest):
                      setting.meaning + (" (%s)" % setting.unit if setting.unit else "")) for setting in settings.SETTINGS]
         self.assertEqual(rows, expected)
 
-    def test_the_tests_that_it_names_are_there(self):
-        names = set(re.findall(r"`(test_\w+)`", readme()))
-        self.assertGreater(len(names), 10)
-        there = set()
-        for path in glob.glob(os.path.join(ROOT, "tests", "**", "*.py"), recursive=True):
-            with open(path, encoding="utf-8") as file:
-                there.update(re.findall(r"def (test_\w+)\(", file.read()))
-        self.assertEqual(names - there, set())
-
     def test_the_config_that_comes_with_it_holds_the_defaults(self):
         with open(os.path.join(ROOT, "config.json"), encoding="utf-8") as file:
             self.assertEqual(settings.Settings(**json.load(file)), settings.DEFAULTS)
@@ -109,3 +110,40 @@ class ReadmeTest(HomeTest):
         os.chmod(os.path.join(self.clone, "main.py"), 0o755)
         self.shell("queuectl enqueue --id linked -- true")
         self.assertEqual(self.shell("cd / && queuectl list -q"), "linked\n")
+
+
+class DocumentsTest(unittest.TestCase):
+    """What the documents point to."""
+
+    def test_the_tests_that_they_name_are_there(self):
+        named = {name for text in documents().values() for name in re.findall(r"`(test_\w+)`", text)}
+        self.assertGreater(len(named), 10)
+        there = set()
+        for path in glob.glob(os.path.join(glob.escape(ROOT), "tests", "**", "*.py"), recursive=True):
+            with open(path, encoding="utf-8") as file:
+                there.update(re.findall(r"def (test_\w+)\(", file.read()))
+        self.assertEqual(named - there, set())
+
+    def test_the_files_that_their_links_lead_to_are_there(self):
+        seen = 0
+        for path, text in documents().items():
+            for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+                if "://" not in target:
+                    with self.subTest(document=os.path.relpath(path, ROOT), link=target):
+                        self.assertTrue(os.path.exists(os.path.join(os.path.dirname(path), target)))
+                        seen += 1
+        self.assertGreater(seen, 10)
+
+    def test_the_modules_that_they_name_are_there(self):
+        rooms = "|".join(ROOMS + ("tests", "docs", "benchmarks"))
+        for path, text in documents().items():
+            for name in re.findall(r"`((?:%s)/[\w./]+\.(?:py|md|sh))`" % rooms, text):
+                with self.subTest(document=os.path.relpath(path, ROOT), name=name):
+                    self.assertTrue(os.path.exists(os.path.join(ROOT, name)))
+
+    def test_every_module_of_the_rooms_is_in_the_architecture(self):
+        text = documents()[os.path.join(ROOT, "docs", "architecture.md")].partition("## What each module has")[2].partition("\n## ")[0]
+        named = set(re.findall(r"`(\w+)`", text))
+        names = {os.path.basename(path)[:-len(".py")] for path in product_modules() if os.path.dirname(path) != ROOT} - {"__init__"}
+        self.assertEqual(names - named, set())
+        self.assertEqual(named - names, set())
