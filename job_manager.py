@@ -932,7 +932,7 @@ def _encode_line1(fields):
     try:
         return encode_line1(fields)
     except UnicodeEncodeError:
-        raise not_utf8(fields["id"]) from None
+        raise not_utf8(fields) from None
 
 
 def _split_line1(fields, tails):
@@ -947,7 +947,7 @@ def _split_line1(fields, tails):
             if cwd is not None:
                 tails[cwd] = tail
     except UnicodeEncodeError:
-        raise not_utf8(fields["id"]) from None
+        raise not_utf8(fields) from None
     return head, tail
 
 

@@ -13,9 +13,9 @@ gc.disable()  # what is imported is no garbage, and to look for some takes a sho
 
 import os
 
-if __package__ or getattr(sys.flags, "safe_path", False):
-    # An installed copy is a package, and `python3 -P` looks for nothing beside the program. In both cases a module of somebody else, on
-    # PYTHONPATH or in site-packages, would be taken for ours (a `helpers.py`, the package `supervisor`).
+if __package__ or sys.flags.isolated or getattr(sys.flags, "safe_path", False):
+    # An installed copy is a package, and `python3 -I` or `-P` looks for nothing beside the program. In both cases a module of somebody
+    # else, on PYTHONPATH or in site-packages, would be taken for ours (a `helpers.py`, the package `supervisor`).
     sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 from cli import arguments
@@ -42,6 +42,17 @@ def _run(argv):
     return run_command(args, Home(find_home(args.home, os.environ, __file__)))
 
 
+def _speak_utf8():
+    """Start this program anew, in the same process, if Python takes arguments and names of files for another encoding than UTF-8, as the
+    locale wants it: a job file holds UTF-8, and a command has to be stored with the bytes that were typed. (A locale cannot be had without
+    that in any other way: PEP 540.) What is printed is for the terminal, and in its encoding."""
+    if sys.getfilesystemencoding() == "utf-8" or "queuectl" in sys._xoptions or not sys.executable:
+        return
+    printed = sys.stdout or sys.stderr
+    words = getattr(sys, "orig_argv", [sys.executable] + ["-I"] * sys.flags.isolated + sys.argv)[1:]  # Python 3.10 knows them all
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", "-X", "queuectl=%s" % (printed.encoding if printed else "")] + words)
+
+
 def _prepare_process():
     """Make the process ours: files that we create can be read and written by their owner, whatever the umask says of that; a stream that
     was closed is the null device; a character that a stream cannot show becomes an escape, not a traceback."""
@@ -51,7 +62,7 @@ def _prepare_process():
         if stream is None:
             setattr(sys, name, open(os.devnull, mode))
         elif mode == "w":
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(encoding=sys._xoptions.get("queuectl") or None, errors="backslashreplace")
 
 
 def main(argv=None):
@@ -82,6 +93,7 @@ def main(argv=None):
 def run():
     """Be the program. It ends without the interpreter's tidying up, which takes a short command a tenth of its time: by now everything is
     written and closed."""
+    _speak_utf8()
     code = main()
     try:
         sys.stderr.flush()

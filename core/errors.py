@@ -123,6 +123,18 @@ def rotten_record_error(place, fault, path=None):
                        "looks over all files" % ("%s: " % path if path else "", place, fault))
 
 
-def not_utf8(job_id):
-    """An InvalidJob for a text that no JSON file can hold: Python decodes other bytes of a command line to lone surrogates (PEP 383)."""
-    return InvalidJob("the job %r has bytes that are not UTF-8, which no JSON file can hold" % job_id)
+def not_utf8(fields):
+    """An InvalidJob for the fields of a job of which a text cannot be in a JSON file: a byte of a command line that is not UTF-8 comes as a
+    lone surrogate (PEP 383)."""
+    for name, value in fields.items():
+        inner = value.items() if type(value) is dict else enumerate(value, 1) if type(value) is list else ()
+        for where, text in [(name, value)] + [("%s %s" % (name, key), item) for key, item in inner]:
+            content = text.encode("utf-8", "surrogateescape") if type(text) is str else b""
+            try:
+                content.decode("utf-8")
+            except UnicodeDecodeError as error:
+                byte = content[error.start]
+                instead = "; in a shell's command, $(printf '\\%03o') stands for it" % byte if name == "command" else ""
+                return InvalidJob("job %r: byte %d of its %s, 0x%02x, is not UTF-8, and no JSON file can hold it%s"
+                                  % (fields["id"], error.start + 1, where, byte, instead))
+    return InvalidJob("the job %r has characters that are not Unicode, which no JSON file can hold" % fields["id"])

@@ -160,6 +160,33 @@ class TestHomes(HomeTest):
             with self.subTest(**more):
                 self.go(self.path("-".join(sorted(more))), **more)
 
+    @unittest.skipIf(WINDOWS, "its arguments are Unicode")
+    def test_a_command_is_run_as_it_was_typed_whatever_encoding_the_locale_has(self):
+        os.mkdir(self.path("d\u00e9"))
+        self.write(os.path.join("d\u00e9", "caf\u00e9.txt"), "right")
+        for name, more in self.locales_without_utf8():
+            with self.subTest(name):
+                home = self.path("d\u00e9", name)
+                options = {"env": self.environ(**dict(more, QUEUECTL_HOME=home)), "cwd": self.path("d\u00e9"), "errors": "replace"}
+                self.succeed("enqueue", "--id", "a\u00e9", "--env", "X=\u00e9", "--", "cat caf\u00e9.txt; printf '%s' $X $QUEUECTL_JOB_ID", **options)
+                self.assertEqual(self.run_program("worker", "start", "--drain", **options).returncode, 0)
+                self.assertEqual(self.succeed("logs", "a\u00e9", **dict(options, errors="strict", encoding="utf-8")), "right\u00e9a\u00e9")
+                with open(os.path.join(home, "jobs.json"), encoding="utf-8") as file:
+                    self.assertEqual(json.load(file)[0]["cwd"], os.path.realpath(self.path("d\u00e9")))
+                said = self.refuse("enqueue", "--", b"cat caf\xe9.txt", code=2, **options)
+                self.assertIn("byte 8 of its command, 0xe9, is not UTF-8", said)
+                self.assertIn("byte 1 of its env X, 0xe9, is not UTF-8", self.refuse("enqueue", "--env", b"X=\xe9", "--", "true", code=2, **options))
+                shown = self.run_program("list", "-q", **dict(options, encoding=more.get("SHOWN", "utf-8"))).stdout
+                self.assertEqual(shown, "a\u00e9\n" if "SHOWN" in more else "a\\xe9\n")
+
+    def locales_without_utf8(self):
+        """(a name, the variables that choose it) of locales in another encoding: C with Python's own remedies off, and one that is made."""
+        yield "ascii", {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+        made = subprocess.run(["localedef", "-i", "de_DE", "-f", "ISO-8859-1", self.path("de_DE.ISO-8859-1")], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False) if shutil.which("localedef") else None
+        if made is not None and os.path.isdir(self.path("de_DE.ISO-8859-1")):
+            yield "latin", {"LC_ALL": "de_DE.ISO-8859-1", "LOCPATH": self.home, "SHOWN": "iso8859-1"}
+
     def test_another_user_with_a_home_of_their_own(self):
         python = next((path for path in ("/usr/bin/python3", "/usr/local/bin/python3") if os.path.exists(path)), None)
         if not ROOT_USER or shutil.which("setpriv") is None or python is None:
