@@ -10,9 +10,9 @@ import sys
 import time
 import unittest
 
-from core import errors, settings as core_settings, times as core_times
+from core import times as core_times
 from core.system import quote_words
-from execution import live_settings, recovery, supervisor, worker_files
+from execution import recovery, worker_files
 from storage import output
 from tests.support.home import DEADLINE, MAIN
 from tests.support.workers import FOR_EVER, GATE, MEETING, WorkerTest, is_alive
@@ -281,14 +281,6 @@ class TestDetach(WorkerTest):
         self.assertEqual(len(worker_files.live_workers(self.path("run"))), 2)
         self.succeed("worker", "stop")
 
-    def test_a_token_in_the_environment_that_is_none_or_taken_is_not_used(self):
-        folder = self.path("run")
-        file = worker_files.WorkerFile(folder, 1)
-        self.addCleanup(file.remove)
-        for token in ("", "x", "../../../../x", "é" * 12, file.process_token):
-            self.assertIsNone(worker_files.given_process_token({"QUEUECTL_TOKEN": token}, folder))
-        self.assertEqual(worker_files.given_process_token({"QUEUECTL_TOKEN": "0123456789ab"}, folder), "0123456789ab")
-
     def test_a_worker_that_does_not_come_up_is_an_error(self):
         os.makedirs(self.path("run", "lock"))  # where the lock should be
         said = self.refuse("worker", "start", "--detach", code=1)
@@ -436,19 +428,6 @@ class TestSignals(WorkerTest):
         self.write("go", "")
         self.assert_ended(worker)
         self.assertEqual((self.job("x").state, self.job("x").attempts), ("completed", 1))
-
-    def test_which_is_a_second_one(self):
-        int_, term, hup = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
-        for numbers, times, again in (((term,), (5,), False), ((term, term), (5, 5.9), False), ((term, int_), (5, 6), True),
-                                      ((term, term, term), (5, 5.3, 6.1), True), ((hup, hup), (5, 60), False),
-                                      ((int_, hup), (5, 60), False), ((hup, int_), (5, 7), True), ((hup, hup, term), (5, 7, 9), True)):
-            with self.subTest(numbers=numbers, times=times):
-                clock = iter(times)
-                signals = supervisor.StopSignals(lambda: next(clock))
-                self.assertFalse(signals)
-                for number in numbers:
-                    signals.note(number)
-                self.assertEqual((bool(signals), signals.again), (True, again))
 
     def test_an_idle_worker_ends_at_the_first(self):
         for name in self.SIGNALS:
@@ -605,7 +584,6 @@ class TestKilled(WorkerTest):
         entry, = self.records("dlq.json")
         self.assertEqual((entry["id"], entry["output"]), ("killer", "last words"))
 
-
     def claimed_by_a_dead_worker(self, running):
         """Two jobs that a dead process with two threads had claimed, and noted that they ran in these; what looks after them."""
         for token in ("abc-1", "abc-2"):
@@ -733,45 +711,6 @@ class TestFilesThatChange(WorkerTest):
             self.settings(max_retries=number + 1)
             self.wait_for(lambda: self.text(worker.words).count("settings read again") == number + 1)
         self.stop(worker)
-
-    def test_config_that_is_empty_or_gone_counts_as_such_after_some_seconds(self):
-        now = [100.0]
-        followed = live_settings.FollowedSettings(self.path("config.json"), clock=lambda: now[0])
-
-        def looks(*times):
-            """What is seen at those times: a max_retries, None for no change, or a refusal."""
-            seen = []
-            for moment in times:
-                now[0] = moment
-                try:
-                    settings = followed.look()
-                    seen.append(None if settings is None else settings.max_retries)
-                except errors.InvalidSettings:
-                    seen.append("refused")
-            return seen
-
-        self.settings(max_retries=7)
-        self.assertEqual(looks(1, 2), [7, None])
-        for name, spoil in (("empty", lambda: self.write("config.json", "")), ("blank", lambda: self.write("config.json", " \n")),
-                            ("gone", lambda: os.unlink(self.path("config.json")))):
-            with self.subTest(name):
-                spoil()
-                self.assertEqual(looks(10, 14.9), ["refused", "refused"])
-                self.settings(max_retries=7)
-                self.assertEqual(looks(15.1), [None])
-                spoil()
-                self.assertEqual(looks(20, 24.9, 25, 26), ["refused", "refused", core_settings.DEFAULTS.max_retries, None])
-                self.settings(max_retries=7)
-                self.assertEqual(looks(30, 31), [7, None])
-        self.write("config.json", "{")
-        self.assertEqual(looks(40, 50), ["refused", "refused"])
-        self.write("config.json", "{}")  # which says that all are the defaults
-        self.assertEqual(looks(51, 52), [core_settings.DEFAULTS.max_retries, None])
-
-    def test_without_a_config_from_the_start_there_is_nothing_to_report(self):
-        os.unlink(self.path("config.json"))
-        followed = live_settings.FollowedSettings(self.path("config.json"))
-        self.assertEqual((followed.look(), followed.look()), (None, None))
 
     def test_a_job_file_that_is_broken_for_a_while_costs_no_result(self):
         self.add("x", GATE)

@@ -1,0 +1,33 @@
+"""Tests of the worker files and the two kinds of token."""
+from __future__ import annotations
+
+import unittest
+
+from execution import worker_files
+from tests.support.home import HomeTest
+
+
+class TestTokens(unittest.TestCase):
+    """An attempt token begins with that of its process."""
+
+    def test_an_attempt_token_is_taken_apart_into_what_it_was_made_of(self):
+        process_token = worker_files.new_process_token()
+        self.assertEqual(worker_files.split_attempt_token(worker_files.attempt_token(process_token, 17)), (process_token, 17))
+
+    def test_what_a_hand_has_written_is_no_attempt_of_any_process(self):
+        for token, parts in ((None, ("", None)), ("", ("", None)), ("me", ("", None)), ("a-b", ("a", None)), ("a-b-1", ("a-b", 1)),
+                             ("a-\u00b2", ("a", None)), ("a-" + "9" * 5000, ("a", None))):
+            with self.subTest(token=token and token[:9]):
+                self.assertEqual(worker_files.split_attempt_token(token), parts)
+
+
+class TestGivenToken(HomeTest):
+    """The token that the environment gives to a process in the background."""
+
+    def test_a_token_in_the_environment_that_is_none_or_taken_is_not_used(self):
+        folder = self.path("run")
+        file = worker_files.WorkerFile(folder, 1)
+        self.addCleanup(file.remove)
+        for token in ("", "x", "../../../../x", "é" * 12, file.process_token):
+            self.assertIsNone(worker_files.given_process_token({"QUEUECTL_TOKEN": token}, folder))
+        self.assertEqual(worker_files.given_process_token({"QUEUECTL_TOKEN": "0123456789ab"}, folder), "0123456789ab")
