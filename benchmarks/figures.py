@@ -12,7 +12,8 @@ from datetime import datetime
 from benchmarks.measure import MAIN, NOTHING, RATE, ROOT, Home, Row, Target, environ, in_turn, job_lines, peak, read_records, run, seconds
 from core.settings import DEFAULTS
 from core.job import Outcome
-from job_manager import JobManager
+from storage.claims import Claims
+from storage.store import Store
 
 # ---------------------------------------------------------------- running jobs
 
@@ -199,7 +200,7 @@ def _env_row(scale):
 # ---------------------------------------------------------------- claiming and finishing
 
 def claim(scale):
-    """Claim and finish through the JobManager, in a large file against a small one, by one process and by two at once."""
+    """Claim and finish through `Claims`, in a large file against a small one, by one process and by two at once."""
     with Home() as large:
         large.fill(scale.huge)
         return [_claim_row(scale, large, processes) for processes in (1, 2)]
@@ -235,15 +236,15 @@ def _claims_in_small_file(scale, count, processes, fields=None):
 def _claims(home, count, processes):
     """Jobs a second that are claimed and finished, `count` by each process. Every process knows the file before the clock starts."""
     others = [_start_claimer(home, count) for _ in range(processes - 1)]
-    jobs = manager(home.path)
-    _claim_and_finish(jobs, 1)
+    claims = Claims(store(home.path))
+    _claim_and_finish(claims, 1)
     for other in others:
         other.stdout.readline()
     started = time.perf_counter()
     for other in others:
         other.stdin.write(b"go\n")
         other.stdin.flush()
-    _claim_and_finish(jobs, count)
+    _claim_and_finish(claims, count)
     for other in others:
         other.stdout.readline()
     elapsed = time.perf_counter() - started
@@ -262,24 +263,24 @@ def _start_claimer(home, count):
 
 def be_claimer(home, count):
     """The other process: get ready, say so, wait for a line, claim and finish `count` jobs, say so."""
-    jobs = manager(home)
-    _claim_and_finish(jobs, 1)
+    claims = Claims(store(home))
+    _claim_and_finish(claims, 1)
     print("ready", flush=True)
     sys.stdin.readline()
-    _claim_and_finish(jobs, count)
+    _claim_and_finish(claims, count)
     print("done", flush=True)
 
 
-def manager(home, **settings):
-    """A JobManager of a home, with the defaults but for these settings."""
-    return JobManager(home, DEFAULTS._replace(**settings), lambda message: None)
+def store(home, **settings):
+    """The Store of a home, with the defaults but for these settings."""
+    return Store(home, DEFAULTS._replace(**settings), lambda message: None)
 
 
-def _claim_and_finish(jobs, count):
+def _claim_and_finish(claims, count):
     succeeded = Outcome(0, None)
     for number in range(count):
-        job = jobs.claim("bench%d-%d" % (os.getpid(), number), time.time())
-        jobs.record(job, succeeded, time.time())
+        job = claims.claim("bench%d-%d" % (os.getpid(), number), time.time())
+        claims.finish(job, succeeded, time.time())
 
 
 # ---------------------------------------------------------------- adding
@@ -392,7 +393,7 @@ def count(scale):
     with Home() as home:
         home.fill(scale.many)
         path = home.file("jobs.json")
-        jobs = manager(home.path)
+        jobs = store(home.path)
         for ours, reference in in_turn(scale.short_rounds, lambda: seconds(jobs.count), lambda: seconds(lambda: _read(path))):
             inner.add(1000 * ours, 1000 * reference)
         for ours, reference in in_turn(scale.short_rounds, lambda: seconds(lambda: home.run("status")),

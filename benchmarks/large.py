@@ -8,10 +8,13 @@ import subprocess
 import sys
 import time
 
-from benchmarks.figures import READ, manager
+from benchmarks.figures import READ, store
 from benchmarks.measure import MAIN, NOTHING, RATE, ROOT, Home, Row, Target, environ, in_turn, most_memory, peak, run, seconds
 from core.settings import DEFAULTS
 from core.job import FAILED, Outcome
+from job_manager import JobManager
+from storage.claims import Claims
+from storage.dead_letters import DeadLetters
 from storage.selection import Choice
 
 
@@ -84,7 +87,7 @@ def _worker_rows(scale, home):
 
 def _until_first(home, more=1):
     """Start a worker process and stop it once so many jobs are done: (seconds until then, the most memory in MiB, None if unknown)."""
-    jobs = manager(home.path)
+    jobs = store(home.path)
     before = jobs.count()["completed"]
     started = time.perf_counter()
     worker = home.start_worker(errors=subprocess.PIPE)
@@ -111,7 +114,7 @@ def latency(scale):
         row.skipped = "needs date(1)"
         return [row]
     with Home() as home, _Idle(home):
-        jobs, path = manager(home.path), home.file("stamp")
+        jobs, path = JobManager(store(home.path)), home.file("stamp")
         command = "date +%%s.%%N > %s.new; mv %s.new %s" % (path, path, path)
         for _ in range(scale.process_rounds):
             jobs.enqueue([{"id": "job", "command": command}], home.path, time.time())
@@ -179,20 +182,20 @@ def outage(scale):
     row = Row("outage", f"the last {part:,} of {scale.outage:,} jobs that die", f"the first {part:,}", RATE, Target("ratio", 1.15))
     with Home() as home:
         home.fill(scale.outage)
-        jobs = manager(home.path, max_retries=0)
-        rates = []
+        jobs = store(home.path, max_retries=0)
+        claims, rates = Claims(jobs), []
         for start in range(10):
-            rates.append(part / seconds(lambda start=start: _die(jobs, part, start * part)))
+            rates.append(part / seconds(lambda start=start: _die(claims, part, start * part)))
         row.add(rates[-1], rates[0])
-        if sum(1 for _ in jobs.dead()) != scale.outage:
+        if sum(1 for _ in DeadLetters(jobs).jobs()) != scale.outage:
             raise RuntimeError("not every job died")
     return [row]
 
 
-def _die(jobs, count, first):
+def _die(claims, count, first):
     failed = Outcome(1, FAILED)
     for number in range(first, first + count):
-        jobs.record(jobs.claim("bench-%d" % number, time.time()), failed, time.time(), "the last line")
+        claims.finish(claims.claim("bench-%d" % number, time.time()), failed, time.time(), "the last line")
 
 
 # ---------------------------------------------------------------- many jobs in one command
@@ -204,7 +207,7 @@ def tidy(scale):
     retry = Row("tidy", f"retry of {many:,} ids, each", f"of {few:,} ids, each", "us", Target("ratio", 1.3))
     with Home() as home:
         home.fill(10 * few)
-        jobs = manager(home.path)
+        jobs = JobManager(store(home.path))
         for _ in range(scale.rounds):
             values = [_cancel_and_retry(jobs, ["job%d" % number for number in range(count)]) for count in (many, few)]
             cancel.add(*[value[0] for value in values])
@@ -230,10 +233,10 @@ def _clean_row(scale):
                 content = file.read()
                 file.seek(0)
                 file.write(content.replace(b'"pending"   ', b'"completed" ', gone))
-            jobs, waits = manager(home.path), [0.0]
+            jobs, waits = store(home.path), [0.0]
             jobs.count()  # the file is checked once
             started = time.perf_counter()
-            lock, command = jobs.locked(), [sys.executable, MAIN, "clean"]
+            lock, command = jobs.lock, [sys.executable, MAIN, "clean"]
             with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environ(QUEUECTL_HOME=home.path)) as clean:
                 while clean.poll() is None:
                     waits.append(seconds(lock.__enter__))

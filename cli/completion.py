@@ -56,8 +56,8 @@ def home_in(words):
     return None, words
 
 
-def candidates(words, jobs):
-    """What may stand in place of the last of `words` (what was typed behind the program's name), as texts. `jobs` is a JobManager."""
+def candidates(words, store):
+    """What may stand in place of the last of `words` (what was typed behind the program's name), as texts. `store` is the home's Store."""
     _, words = home_in(words)
     *before, word = words or [""]
     path = [ALIASES.get(one, one) for one in before if not one.startswith("-")][:2]
@@ -68,40 +68,40 @@ def candidates(words, jobs):
         found = [other.split(" ")[depth] for other in COMMANDS if other.split(" ")[:depth] == path and other.count(" ") >= depth]
         found += list(ALIASES) if not before else []
     if name in COMMANDS:
-        found += _arguments(name, before[-1] if before else "", word, jobs)
+        found += _arguments(name, before[-1] if before else "", word, store)
     return [one for one in dict.fromkeys(found) if one.startswith(word)]
 
 
-def _arguments(name, previous, word, jobs):
+def _arguments(name, previous, word, store):
     parser = build_parser(name)
     option, equals, value = word.partition("=")
     for action in parser._actions:
         if equals and option in action.option_strings:
-            return ["%s=%s" % (option, one) for one in _values(action, value, jobs)]
+            return ["%s=%s" % (option, one) for one in _values(action, value, store)]
         if previous in action.option_strings and action.nargs != 0:
-            return _values(action, word, jobs)
+            return _values(action, word, store)
     if word.startswith("-"):
         return [option for action in parser._actions if action.help != argparse.SUPPRESS for option in action.option_strings
                 if option.startswith("--")]
     if name in ("config get", "config set"):
         return [setting.name for setting in SETTINGS] if previous in ("get", "set") else []
     positional = [action for action in parser._actions if not action.option_strings and action.choices]
-    return (_ids(jobs, _IDS[name], word) if name in _IDS else []) + [str(one) for action in positional for one in action.choices or ()]
+    return (_ids(store, _IDS[name], word) if name in _IDS else []) + [str(one) for action in positional for one in action.choices or ()]
 
 
-def _values(action, word, jobs):
+def _values(action, word, store):
     """What an option may be given."""
     if action.choices:
         return [str(choice) for choice in action.choices]
     if action.dest == "state":
         first = word.rpartition(",")[0]
         return ["%s,%s" % (first, state) if first else state for state in STATES if state not in first.split(",")]
-    return _ids(jobs, STATES, word) if action.dest == "after" else []
+    return _ids(store, STATES, word) if action.dest == "after" else []
 
 
-def _ids(jobs, states, word):
+def _ids(store, states, word):
     ids: dict = {}
-    for job in jobs.jobs(states):
+    for job in store.jobs(states):
         if job.id.startswith(word) and _PLAIN.match(job.id) and not job.id.startswith("-"):
             ids[job.id] = None
             if len(ids) == _MOST_IDS:

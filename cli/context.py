@@ -10,6 +10,7 @@ from core.settings import DEFAULTS, settings_from
 from core.strict_json import encode_json
 from helpers import printable, read_config
 from job_manager import JobManager
+from storage.store import Store
 
 
 class Home:
@@ -18,7 +19,7 @@ class Home:
     def __init__(self, home):
         self.home = home
         self.config_path = config_path(home)
-        self._jobs = None
+        self._store = None
 
     @property
     def settings(self):
@@ -30,12 +31,17 @@ class Home:
         return settings_from(record, self.config_path)
 
     @property
-    def jobs(self):
-        """The JobManager of this home."""
-        if self._jobs is None:
+    def store(self):
+        """The Store of this home, for who only looks."""
+        if self._store is None:
             self._refuse_links()
-            self._jobs = JobManager(self.home, self.settings, notice)
-        return self._jobs
+            self._store = Store(self.home, self.settings, notice)
+        return self._store
+
+    @property
+    def jobs(self):
+        """The JobManager of this home, for who changes jobs."""
+        return JobManager(self.store)
 
     @property
     def workers(self):
@@ -64,8 +70,8 @@ def _own_job(queue):
     token, home = os.environ.get("QUEUECTL_WORKER"), os.environ.get("QUEUECTL_HOME")
     if not token or not home or not os.environ.get("QUEUECTL_JOB_ID") or not is_same_folder(home, queue.home):
         return None
-    jobs = JobManager(queue.home, DEFAULTS, notice)  # config.json may be broken, which keeps nobody from stopping workers
-    return next((job for job in jobs.running() if job.worker == token), None)
+    store = Store(queue.home, DEFAULTS, notice)  # config.json may be broken, which keeps nobody from stopping workers
+    return next((job for job in store.running() if job.worker == token), None)
 
 
 def is_same_folder(one, other):

@@ -27,11 +27,11 @@ def cmd_worker_start(args, queue):
     if warning:
         notice("warning: " + warning)
     check_open_files(args.count)
-    if args.drain and queue.jobs.paused():
+    if args.drain and queue.store.paused():
         raise QueueError("the queue is paused, so that nothing would be drained; 'queuectl resume' first")
     if args.drain and not args.detach:
         refuse_in_job(queue, "worker start --drain", "add --detach, or name another queue by --home")
-    queue.jobs.count()  # what is broken is better said now than by a worker that waits for its repair
+    queue.store.count()  # what is broken is better said now than by a worker that waits for its repair
     remote = remote_file_system(queue.home)
     if remote:
         notice("warning: %s is on a file system of another machine (%s), where locks may not hold; run workers and commands on one machine "
@@ -45,7 +45,7 @@ def cmd_worker_start(args, queue):
         return 0
     print("Worker process %d: %s, home %s. Ctrl+C or 'queuectl worker stop' ends it." % (os.getpid(), workers, printable(queue.home)))
     sys.stdout.flush()
-    return queue.workers.start(queue.jobs, args.count, args.drain, os.environ, args.runner)
+    return queue.workers.start(queue.store, args.count, args.drain, os.environ, args.runner)
 
 
 def _program():
@@ -85,7 +85,7 @@ def cmd_worker_stop(args, queue):
 
 def cmd_worker_list(args, queue):
     """Show the worker processes and what each runs."""
-    running, workers = queue.workers.ids_by_process(queue.jobs.running()), queue.workers.running()
+    running, workers = queue.workers.ids_by_process(queue.store.running()), queue.workers.running()
     if args.json:
         print_json([{"pid": worker.pid, "workers": worker.count, "started_at": worker.started_at,
                       "running": running.get(worker.process_token, [])} for worker in workers])
@@ -102,7 +102,7 @@ def cmd_edit(args, queue):
     """Open a pending job in an editor, and write it back."""
     import subprocess
     import tempfile
-    job = queue.jobs.find(args.id)[-1]
+    job = queue.store.find(args.id)[-1]
     if job.state != PENDING:
         raise QueueError("job %r is %s; only a pending one can be edited" % (args.id, job.state))
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or EDITOR
@@ -136,7 +136,7 @@ def cmd_completion(args, queue):
     from cli import completion
     if args.words_so_far is not None:
         home, _ = completion.home_in(args.words_so_far)
-        for word in completion.candidates(args.words_so_far, Home(os.path.abspath(home)).jobs if home else queue.jobs):
+        for word in completion.candidates(args.words_so_far, (Home(os.path.abspath(home)) if home else queue).store):
             print(word)
     elif args.shell is None:
         raise UsageError("which shell: bash, zsh or fish? For bash: source <(queuectl completion bash)")
@@ -159,9 +159,9 @@ def cmd_cancel(args, queue):
 def _announce(queue, jobs):
     """Run on_finish for cancelled jobs: 0, or 1 if it could not be started for one of them."""
     code = 0
-    for job in jobs if queue.jobs.settings.on_finish else ():
+    for job in jobs if queue.store.settings.on_finish else ():
         try:
-            queue.workers.announce(queue.jobs.settings.on_finish, job, os.environ)
+            queue.workers.announce(queue.store.settings.on_finish, job, os.environ)
         except OSError as error:
             code = EXIT_FAILED
             notice("on_finish could not be run for %r: %s" % (job.id, error.strerror or error))
@@ -177,7 +177,7 @@ def cmd_pause(args, queue):
 
 def cmd_resume(args, queue):
     """Let workers take jobs again."""
-    was_paused = queue.jobs.paused()
+    was_paused = queue.store.paused()
     queue.jobs.resume()
     wake_workers(queue.home)
     print("Resumed." if was_paused else "It was not paused.")
@@ -211,7 +211,7 @@ def _config_set(args, queue):
     elif setting.type is list and type(value) is str:
         value = split_words(value)
     check_setting(setting, value)
-    with queue.jobs.locked():
+    with queue.store.lock:
         save_setting(queue.config_path, setting, value)
     print("%s = %s" % (setting.name, encode_json(value)))
     return 0

@@ -21,10 +21,10 @@ from storage.layout import encode_line1
 Finding = namedtuple("Finding", "name sound text repairable")
 
 
-def examine(home, jobs, workers):
-    """Findings about config.json, jobs.json, dlq.json, logs and run, in that order, and about the home if everyone can write it. `jobs` and
-    `workers` are the managers of the home."""
-    findings = [_examine_config(home), _examine_jobs(home, JOBS, jobs), _examine_jobs(home, DEAD_LETTERS, jobs),
+def examine(home, store, workers):
+    """Findings about config.json, jobs.json, dlq.json, logs and run, in that order, and about the home if everyone can write it. `store` is
+    the home's Store, `workers` its WorkerManager."""
+    findings = [_examine_config(home), _examine_jobs(home, JOBS, store), _examine_jobs(home, DEAD_LETTERS, store),
                 _examine_folder(home, LOGS, ".log", "%d logs"), _examine_run(home, workers)]
     return [_examine_owner(home, finding.name) or finding for finding in findings] + _examine_modes(home)
 
@@ -71,12 +71,12 @@ def _examine_config(home):
     return Finding(CONFIG, True, "is sound", False)
 
 
-def _examine_jobs(home, name, jobs):
+def _examine_jobs(home, name, store):
     path = os.path.join(home, name)
     if not os.path.lexists(path):
         return Finding(name, True, "is not there; it is made when it is needed", False)
     try:
-        number, damage = jobs.examine(name)
+        number, damage = store.examine(name)
     except (QueueError, OSError) as error:
         return Finding(name, False, str(error), os.path.isfile(path) and not os.path.islink(path))
     if damage:
@@ -198,12 +198,12 @@ def _with_lines(text, lost):
     return sentences
 
 
-def repair(path, jobs):
+def repair(path, store):
     """Save what can be read of a broken job file: (the path of the byte copy of the original, how many jobs were saved, what was not).
     Raises OSError, QueueError with the file as it was."""
     with open(path, "rb") as file:
         content = file.read()
     copy = keep_beside(path, "broken", content)
     saved, lost = salvage(content)
-    jobs.replace_broken(os.path.basename(path), saved, content)
+    store.replace_broken(os.path.basename(path), saved, content)
     return copy, len(saved), lost

@@ -23,7 +23,7 @@ def _held_up_by(queue, own):
     """The keys of the jobs that cannot end before this running one: itself, and those that come after it. While it runs it is meant by
     all that name its id (`jobs_meant`), also by those that were added before it."""
     keys, ids = {own.key}, {own.id}
-    later = list(queue.jobs.jobs((PENDING,), b', "after": '))
+    later = list(queue.store.jobs((PENDING,), b', "after": '))
     while True:
         found = [job for job in later if job.key not in keys and not ids.isdisjoint(job.after)]
         if not found:
@@ -34,7 +34,7 @@ def _held_up_by(queue, own):
 
 def cmd_list(args, queue):
     """Show the jobs, or those that were asked for."""
-    jobs = queue.jobs.jobs(args.state)
+    jobs = queue.store.jobs(args.state)
     if args.search is not None:
         jobs = (job for job in jobs if args.search in job.command or args.search in job.id)
     if args.sort is not None:
@@ -61,7 +61,7 @@ def cmd_list(args, queue):
 
 def cmd_show(args, queue):
     """Print all of a job as JSON."""
-    found = queue.jobs.find(args.id)
+    found = queue.store.find(args.id)
     if len(found) > 1:
         notice("%d jobs have the id %r; this is the newest" % (len(found), args.id))
     print_json(dict(found[-1].to_dict(), duration=found[-1].duration))
@@ -84,16 +84,16 @@ def cmd_status(args, queue):
 
 def _status(queue):
     """What `status` tells, as an object; `running_jobs` are Jobs."""
-    counts = queue.jobs.count()
+    counts = queue.store.count()
     running = queue.workers.running()
     now = time.time()
-    ended, over = queue.jobs.ended_lately(now) if running else (0, 60.0)
+    ended, over = queue.store.ended_lately(now) if running else (0, 60.0)
     rate = 60.0 * ended / over if ended else 0.0
     left = counts["pending"] + counts["processing"]
     return dict(counts, total=sum(counts.values()), workers=sum(worker.count for worker in running),
-                worker_processes=[worker.pid for worker in running], paused=queue.jobs.paused(), jobs_per_minute=round(rate, 1),
+                worker_processes=[worker.pid for worker in running], paused=queue.store.paused(), jobs_per_minute=round(rate, 1),
                 seconds_left=round(60.0 * left / rate) if rate and left else None, home=queue.home,
-                running_jobs=queue.jobs.running() if counts["processing"] else [])
+                running_jobs=queue.store.running() if counts["processing"] else [])
 
 
 def _status_lines(queue, args):
@@ -130,7 +130,7 @@ def _cut(line, window):
 def cmd_stats(args, queue):
     """Figures about the jobs that have ended."""
     from cli.stats import figures
-    facts = figures(queue.jobs.jobs((COMPLETED, DEAD)), time.time())
+    facts = figures(queue.store.jobs((COMPLETED, DEAD)), time.time())
     if args.json:
         print_json(facts)
         return 0
@@ -152,7 +152,7 @@ def cmd_stats(args, queue):
 def cmd_logs(args, queue):
     """Print what a job wrote, byte for byte."""
     from storage.output import logs_of
-    job = queue.jobs.find(args.id)[-1] if args.id is not None else _latest(queue.jobs)
+    job = queue.store.find(args.id)[-1] if args.id is not None else _latest(queue.store)
     if args.follow and (args.attempt is not None or args.all):
         raise UsageError("-f follows from the newest attempt on; it goes with neither --attempt nor --all")
     if args.follow:
@@ -177,7 +177,7 @@ def _follow(args, queue, job):
     from storage.output import log_path
     attempt, lines, follower = 0, args.lines, None
     while True:
-        now = queue.jobs.refresh(job)
+        now = queue.store.refresh(job)
         for number in range(attempt or job.attempts, (now or job).attempts + 1):  # also those that began and ended meanwhile
             if number and number != attempt:
                 if follower is not None:
@@ -197,7 +197,7 @@ def cmd_wait(args, queue):
     """Wait until jobs have ended: 0 if all completed, 1 if some died, 124 if it took too long."""
     deadline = None if args.timeout is None else time.monotonic() + args.timeout
     since = format_time(time.time())
-    waiting = [job for of_one in queue.jobs.find_all(args.ids) for job in jobs_meant(of_one)]
+    waiting = [job for of_one in queue.store.find_all(args.ids) for job in jobs_meant(of_one)]
     if deadline is None:
         refuse_in_job(queue, "wait" if args.ids else "wait without ids", "name jobs that do not come after it, or give a --timeout",
                        lambda own: not args.ids or not _held_up_by(queue, own).isdisjoint(job.key for job in waiting))
@@ -205,14 +205,14 @@ def cmd_wait(args, queue):
     died, mark, left = False, None, 1
     with Progress() as progress:
         while True:
-            changed, mark = queue.jobs.changed_since(mark)
+            changed, mark = queue.store.changed_since(mark)
             if changed and args.ids:
-                now = queue.jobs.refresh_all(waiting)
+                now = queue.store.refresh_all(waiting)
                 died = died or any(job is None or job.state == DEAD for job in now)
                 waiting = [job for job in now if job is not None and job.state not in (COMPLETED, DEAD)]
                 left = len(waiting)
             elif changed:
-                counts = queue.jobs.count()
+                counts = queue.store.count()
                 left = counts["pending"] + counts["processing"]
             if not left:
                 break
@@ -223,7 +223,7 @@ def cmd_wait(args, queue):
                 return EXIT_TIMEOUT
             time.sleep(_LOOK_AGAIN)
     if not args.ids:
-        died = any(job.updated_at >= since for job in queue.jobs.jobs((DEAD,)) if job.updated_at)
+        died = any(job.updated_at >= since for job in queue.store.jobs((DEAD,)) if job.updated_at)
     return EXIT_FAILED if died else 0
 
 
@@ -232,8 +232,8 @@ def _remind_of_workers(queue):
         notice("no worker is running; 'queuectl worker start' runs what is in the queue")
 
 
-def _latest(jobs):
-    latest = max((job for job in jobs.jobs() if job.started_at), key=lambda job: job.started_at, default=None)
+def _latest(store):
+    latest = max((job for job in store.jobs() if job.started_at), key=lambda job: job.started_at, default=None)
     if latest is None:
         raise QueueError("no job has run yet; 'queuectl worker start' runs those in the queue")
     return latest

@@ -11,8 +11,8 @@ from core.home import logs_folder
 from core.settings import DEFAULTS
 from core.times import format_time
 from helpers import printable
-from job_manager import JobManager
 from storage.selection import Choice
+from storage.store import Store
 
 
 def _choice(args):
@@ -76,30 +76,30 @@ def cmd_doctor(args, queue):
     """Look over every file; with --repair, save what can be read of a broken job file."""
     from cli import doctor
     from worker_manager import WorkerManager
-    jobs = JobManager(queue.home, DEFAULTS, notice)  # config.json may be what is broken
+    store = Store(queue.home, DEFAULTS, notice)  # config.json may be what is broken
     code = 0
-    for finding in doctor.examine(queue.home, jobs, WorkerManager(queue.home, queue.config_path)):
+    for finding in doctor.examine(queue.home, store, WorkerManager(queue.home, queue.config_path)):
         if finding.sound:
             print(printable("%s %s" % (finding.name, finding.text)))
         elif args.repair and finding.repairable:
-            code = _repair(finding, queue, jobs) or code
+            code = _repair(finding, queue, store) or code
         else:
             code = EXIT_FAILED
             print(printable("%s: %s" % (finding.name, finding.text)))
     return code
 
 
-def _repair(finding, queue, jobs):
+def _repair(finding, queue, store):
     """Repair one job file: 0 if nothing of it was lost."""
     from cli import doctor
     try:
         try:
-            jobs.tidy(finding.name)
-            jobs.examine(finding.name)
+            store.tidy(finding.name)
+            store.examine(finding.name)
             print(printable("%s: mended; before, %s" % (finding.name, finding.text)))
             return 0
         except CorruptFile:
-            copy, saved, lost = doctor.repair(os.path.join(queue.home, finding.name), jobs)
+            copy, saved, lost = doctor.repair(os.path.join(queue.home, finding.name), store)
     except (QueueError, OSError) as error:
         print(printable("%s: cannot be repaired: %s" % (finding.name, error)))
         return EXIT_FAILED

@@ -30,7 +30,7 @@ from core.times import parse_time
 from execution.waiting import TICK
 from execution.worker_files import attempt_token
 from helpers import log
-from storage.claims import Ended
+from storage.claims import Finished
 
 _MOST_AHEAD = 32  # jobs that are claimed at once
 _AHEAD = 0.03  # seconds that they should take, by the last one that ended
@@ -41,16 +41,16 @@ STALE = 0.05  # seconds after which an end must be recorded, and a claimed job m
 class Outcomes:
     """The jobs that a worker process has claimed, from their claim until their end is recorded.
 
-    Workers call `next`, `finished` and `claim_ahead`; the main thread calls `flush`, and `close` once all workers have ended. `jobs` is the
-    queue, `faults` what meets its faults, `announcer` runs on_finish, and `wake()` makes the main thread call `flush` soon.
+    Workers call `next`, `finished` and `claim_ahead`; the main thread calls `flush`, and `close` once all workers have ended. `faults` is
+    what meets the faults of `claims`, `announcer` runs on_finish, and `wake()` makes the main thread call `flush` soon.
     """
 
-    def __init__(self, home, jobs, process_token, count, stop, faults, announcer, wake):
+    def __init__(self, home, claims, process_token, count, stop, faults, announcer, wake):
         self.deaths = 0  # jobs that this process moved to the dead letter queue
         self.unrecorded = 0  # results that could not be recorded before the process had to end
         self.ignored = 0  # ends that counted for nothing, since the job was taken away
         self._home = home
-        self._jobs = jobs
+        self._claims = claims
         self._process_token = process_token
         self._stop = stop
         self._faults = faults
@@ -73,7 +73,7 @@ class Outcomes:
         if job is not None:
             return job
         token = self._new_token()
-        job = self._faults.guarded("take a job", self._jobs.claim, token, time.time(), preferred)
+        job = self._faults.guarded("take a job", self._claims.claim, token, time.time(), preferred)
         if job is None:
             self._tokens.discard(token)
         return job
@@ -114,7 +114,7 @@ class Outcomes:
         """Count a job that may have ended, and run on_finish for it if it has."""
         if job.state == DEAD:
             self.deaths += 1
-        command = self._jobs.settings.on_finish
+        command = self._claims.store.settings.on_finish
         if command and job.state in (COMPLETED, DEAD) and not self._announcer.announce(command, job):
             self._faults.tell("on_finish is too slow: it was not run for some jobs")
 
@@ -148,7 +148,7 @@ class Outcomes:
 
     def _record_now(self, end, moment):
         """Record an end with those that were postponed, as `finished` does."""
-        batch, stops, retries = self._batch, self._stop.is_set(), self._jobs.settings.retry_in_place
+        batch, stops, retries = self._batch, self._stop.is_set(), self._claims.store.settings.retry_in_place
         succeeded, gives_back = _has_succeeded(end), stops or batch.is_stale(moment)
         waits = not succeeded and (end.outcome is None or retries)
         wanted = 0 if waits or stops else batch.how_many(end.seconds) if succeeded else 1
@@ -187,7 +187,7 @@ class Outcomes:
             with self._batch.filling:
                 tokens, claimed = [self._new_token() for _ in range(0 if self._batch.is_full() else wanted)], []
                 try:
-                    results, claimed = self._jobs.record_all(ended, time.time(), tokens)
+                    results, claimed = self._claims.finish_and_claim(ended, time.time(), tokens)
                 finally:
                     self._tokens.difference_update(tokens[len(claimed):])
                 self._batch.add(claimed, time.monotonic())
@@ -201,12 +201,12 @@ class Outcomes:
     def _tell(self, ended, results):
         """Tell of jobs whose end was recorded, but for those that were never started."""
         lines = []
-        for (job, _, _, output, seconds), after in zip(ended, results):
+        for (job, _, _, _, seconds, was_started), after in zip(ended, results):
             self._tokens.discard(job.worker)
             if after is None:
                 self.ignored += 1
-            if output is None:
-                continue  # it was never started
+            if not was_started:
+                continue
             if after is not None:
                 self.count_end(after)
                 lines.append(_report(after, seconds))
@@ -303,7 +303,7 @@ class Batch:
         """Take out everything, as ends: those of jobs that were not started give the job back."""
         with self._mutex:
             ahead, self._ahead = self._ahead, deque()
-        return [Ended(job, None, time.time(), None, 0.0) for job, _ in ahead] + self.take_ended()
+        return [Finished(job, None, time.time(), "", 0.0, started=False) for job, _ in ahead] + self.take_ended()
 
     def is_stale(self, moment):
         """Whether what is here must be recorded now."""

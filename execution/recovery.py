@@ -31,10 +31,10 @@ class Recovery:
     The main thread of a worker process calls `step`, again and again. `outcomes` knows which jobs the process itself has claimed.
     """
 
-    def __init__(self, home, jobs, own_file, outcomes, faults):
+    def __init__(self, home, claims, own_file, outcomes, faults):
         self._home = home
         self._folder = run_folder(home)
-        self._jobs = jobs
+        self._claims = claims
         self._own_file = own_file
         self._outcomes = outcomes
         self._faults = faults
@@ -53,7 +53,8 @@ class Recovery:
                 self._faults.guarded("look at %s" % path, self._take_over_if_dead, path)
         self._faults.guarded("look for jobs that nobody runs", self._find_orphans)
         for dead in list(self._dead_workers):
-            if self._faults.guarded("return the jobs of a dead worker", dead.step, self._jobs, self._outcomes.count_end, self._faults.tell):
+            if self._faults.guarded("return the jobs of a dead worker", dead.step, self._claims, self._outcomes.count_end,
+                                    self._faults.tell):
                 self._dead_workers.remove(dead)
 
     def running_digests(self):
@@ -84,10 +85,10 @@ class Recovery:
 
         There can be new ones once someone else has written the job file; or once an end was ignored: the token of its job may now stand
         with a copy of that job's line."""
-        known = self._jobs.scans, self._outcomes.ignored
+        known = self._claims.scans, self._outcomes.ignored
         if self._looked_at == known:
             return
-        for process_token in {split_attempt_token(job.worker)[0] for job in self._jobs.abandoned(self._is_run)}:
+        for process_token in {split_attempt_token(job.worker)[0] for job in self._claims.abandoned(self._is_run)}:
             process = WorkerProcess(process_token, 0, 0, "", [], "")
             self._dead_workers.append(DeadWorker(None, process, self._home, self._is_run))
         self._looked_at = known
@@ -116,17 +117,17 @@ class DeadWorker:
         self._left = None  # (job, LostTree) pairs; the job is None if it was taken away meanwhile, the tree if nothing can run
         self._ran = frozenset()  # the tokens of the attempts that it had noted as running when it died
 
-    def step(self, jobs, ended=None, say=log):
+    def step(self, claims, ended=None, say=log):
         """End what still runs of its attempts, and return its jobs once nothing does; False while there is more to do. `ended(job)` is
         called for each job that was returned or died, `say(message)` for what a user has to know; it may get the same again and again."""
         if self._left is None:
-            self._left = self._look(jobs)
+            self._left = self._look(claims)
         waited = time.monotonic() - self._since
         sight = Sight(self._home, self._spared()) if any(tree is not None for _, tree in self._left) else None
         still = [(job, tree) for job, tree in self._left if tree is not None and self._holds(job, tree, sight, waited, say)]
         for job, _ in self._left:
             if job is not None and job not in [held for held, _ in still]:
-                self._return(jobs, job, ended)
+                self._return(claims, job, ended)
         self._left = still
         if still:
             return False
@@ -163,8 +164,8 @@ class DeadWorker:
                 with suppress(OSError):
                     pwrite(self._descriptor, json.dumps(slot).encode("ascii").ljust(SLOT_SIZE - 2), SLOT_SIZE * (thread + 1))
 
-    def _look(self, jobs):
-        left = jobs.abandoned(self._runs)
+    def _look(self, claims):
+        left = claims.abandoned(self._runs)
         slots = {slot["worker"]: slot for slot in self.process.running if slot}
         self._ran = frozenset(slots)
         trees = [(job, self._tree(job.worker, slots.pop(job.worker, None), self._log(job))) for job in left]
@@ -189,15 +190,15 @@ class DeadWorker:
     def _log(self, job):
         return log_path(self._home, job, job.attempts)
 
-    def _return(self, jobs, job, ended):
+    def _return(self, claims, job, ended):
         fate = self._fate(job.worker)
         if fate == PENDING:
-            jobs.record(job, None, time.time())  # claimed, and not started
+            claims.give_back(job, time.time())  # claimed, and not started
             return
         if fate == COMPLETED:
-            after, what = jobs.record(job, Outcome(0, None), time.time())[0], "it had completed"
+            after, what = claims.finish(job, Outcome(0, None), time.time()), "it had completed"
         else:
-            after = jobs.lose(job, time.time(), last_lines(self._log(job)))
+            after = claims.lose(job, time.time(), last_lines(self._log(job)))
             what = "it runs again" if after is not None and after.state == PENDING else "moved to the dead letter queue"
         if after is not None:
             log("%s: its worker%s died; %s" % (job.id, " (pid %d)" % self.process.pid if self.process.pid else "", what))

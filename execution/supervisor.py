@@ -104,9 +104,10 @@ class Supervisor:
     `settings` are those that it follows (FollowedSettings), `signals` what it was sent (StopSignals); with `drain` it ends by itself.
     """
 
-    def __init__(self, home, jobs, settings, environ, file, signals, count, drain):
+    def __init__(self, home, claims, settings, environ, file, signals, count, drain):
         self._home = home
-        self._jobs = jobs
+        self._claims = claims
+        self._store = claims.store
         self._settings = settings
         self._file = file
         self._signals = signals
@@ -121,10 +122,10 @@ class Supervisor:
         environ = job_environ(environ, home)
         self._announcer = Announcer(home, environ, self._launch, _words_descriptor(), self._faults.tell, 0 if drain else Announcer.MOST)
         self._crew = Crew(count, self._stop, self._waker.wake if drain else None)  # a drain may be over when all are idle
-        self._outcomes = Outcomes(home, jobs, file.process_token, count, self._stop, self._faults, self._announcer, self._waker.wake)
-        self._recovery = Recovery(home, jobs, file, self._outcomes, self._faults)
-        jobs.busy, jobs.buried = self._recovery.running_digests, self._outcomes.tell_buried
-        shared = Shared(home, environ, jobs, file, self._launch, self._outcomes, self._crew, self._stop, self._faults, self._waker)
+        self._outcomes = Outcomes(home, claims, file.process_token, count, self._stop, self._faults, self._announcer, self._waker.wake)
+        self._recovery = Recovery(home, claims, file, self._outcomes, self._faults)
+        claims.busy, claims.buried = self._recovery.running_digests, self._outcomes.tell_buried
+        shared = Shared(home, environ, claims.store, file, self._launch, self._outcomes, self._crew, self._stop, self._faults, self._waker)
         self._workers = [Worker(number, shared) for number in range(count)]
 
     def run(self):
@@ -183,7 +184,7 @@ class Supervisor:
                 next_look = now + TICK
             if now >= next_poll:
                 self._crew.call_one()
-                next_poll = now + self._jobs.settings.poll_interval
+                next_poll = now + self._store.settings.poll_interval
             next_flush = now + self._outcomes.flush()
             self._guarded("look whether all is done", self._finish_if_drained)
             due = now + self._until_due()
@@ -230,7 +231,7 @@ class Supervisor:
         self._guarded("look for dead workers", self._recovery.step)
         self._guarded("reap what has lost its parent", self._launch.reap_orphans)
         for attempt in self._running():
-            self._guarded("shorten the output of %s" % attempt.job.id, attempt.log.trim, self._jobs.settings.max_output)
+            self._guarded("shorten the output of %s" % attempt.job.id, attempt.log.trim, self._store.settings.max_output)
         self._guarded("look after on_finish", self._announcer.check)
         self._sync()
 
@@ -240,8 +241,8 @@ class Supervisor:
         except QueueError as error:
             self._faults.tell("%s; going on with the settings as they were" % error)
             return
-        if settings is not None and settings != self._jobs.settings:
-            self._jobs.settings = settings
+        if settings is not None and settings != self._store.settings:
+            self._store.settings = settings
             log("settings read again")
 
     def _look_for_own_file(self):
@@ -252,7 +253,7 @@ class Supervisor:
             self._crew.dismiss()
 
     def _sync(self):
-        self._guarded("confirm the last outcomes on disk", self._jobs.sync_outcomes)
+        self._guarded("confirm the last outcomes on disk", self._claims.sync_outcomes)
 
     # -- the attempts that run
 
@@ -263,7 +264,7 @@ class Supervisor:
     def _check_attempts(self):
         """End the attempts that have run for too long. Gives back when to look at each again, by the monotonic clock."""
         for attempt in self._running():
-            self._guarded("end %s" % attempt.job.id, attempt.check, self._jobs.settings.kill_grace)
+            self._guarded("end %s" % attempt.job.id, attempt.check, self._store.settings.kill_grace)
         checks = [attempt.next_check() for attempt in self._running()]
         return [check for check in checks if check is not None]
 
@@ -272,15 +273,15 @@ class Supervisor:
         attempts = [attempt for attempt in self._running() if not attempt.ended]
         if not attempts:
             return
-        changed, fingerprint = self._jobs.changed_since(self._looked_at)
+        changed, fingerprint = self._store.changed_since(self._looked_at)
         looked = attempts if changed else [attempt for attempt in attempts if not attempt.seen]
-        gone = self._jobs.taken_away([attempt.job for attempt in looked]) if looked else ()
+        gone = self._claims.taken_away([attempt.job for attempt in looked]) if looked else ()
         self._looked_at = fingerprint
         for attempt in looked:
             attempt.seen = True
         for attempt in attempts:
             if attempt.job in gone:
-                attempt.end(CANCELLED, self._jobs.settings.kill_grace)
+                attempt.end(CANCELLED, self._store.settings.kill_grace)
 
     # -- stopping
 
@@ -300,17 +301,17 @@ class Supervisor:
                 log("ending the running jobs; they go back to the queue")
         if self._stop.at_once:
             for attempt in self._running():
-                attempt.end(STOPPED, self._jobs.settings.kill_grace)
+                attempt.end(STOPPED, self._store.settings.kill_grace)
 
     def _finish_if_drained(self):
         """With drain, stop if no job runs or is retried, and none can run before its own time."""
         if not self._drain or self._stop.is_set() or self._crew.busy or self._recovery:
             return
         scheduled = []
-        for job in self._jobs.jobs((PENDING, PROCESSING)):
-            if job.state == PROCESSING or (job.attempts and (job.run_at is None or is_retry(job, self._jobs.settings))):
+        for job in self._store.jobs((PENDING, PROCESSING)):
+            if job.state == PROCESSING or (job.attempts and (job.run_at is None or is_retry(job, self._store.settings))):
                 return
-            if ready_at(job, self._jobs.settings, time.time()) <= time.time() and not job.after:
+            if ready_at(job, self._store.settings, time.time()) <= time.time() and not job.after:
                 return
             scheduled.append(job.id)
         if scheduled:
@@ -321,7 +322,7 @@ class Supervisor:
 
     def _until_due(self):
         """Seconds until the next delayed job is due, if a worker is idle; more than a tick otherwise."""
-        due = self._jobs.next_due() if self._crew.has_idle() else None
+        due = self._claims.next_due() if self._crew.has_idle() else None
         return 2 * TICK if due is None else max(0.01, due - time.time())
 
 

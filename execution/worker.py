@@ -15,11 +15,11 @@ from execution.launcher import lacks_room
 from execution.log_file import LogFile
 from execution.waiting import TICK
 from helpers import log
-from storage.claims import Ended
+from storage.claims import Finished
 from storage.output import last_lines
 
-Shared = namedtuple("Shared", "home environ jobs file launch outcomes crew stop faults waker")
-Shared.__doc__ = """What the workers of one process share: the home, the environment of all jobs, the queue, the worker file, what starts
+Shared = namedtuple("Shared", "home environ store file launch outcomes crew stop faults waker")
+Shared.__doc__ = """What the workers of one process share: the home, the environment of all jobs, the Store, the worker file, what starts
 commands, the Outcomes, the Crew, the StopFlag, what meets faults, and what the main thread sleeps on."""
 
 
@@ -67,33 +67,32 @@ class Worker:
     def _wait_for_retry(self, job):
         """Wait a little for a job's time; True if there is still some to wait. By the wall clock, in small steps: neither a clock that is
         set nor a computer that sleeps makes a wait longer than the job's own backoff."""
-        jobs, now = self._shared.jobs, time.time()
-        delay = ready_at(job, jobs.settings, now) - now
+        store, now = self._shared.store, time.time()
+        delay = ready_at(job, store.settings, now) - now
         if delay <= 0:
             return False
         self._shared.stop.wait(min(delay, TICK))
-        present = job if delay <= TICK else self._shared.faults.guarded("look at %s" % job.id, jobs.refresh, job, otherwise=job)
+        present = job if delay <= TICK else self._shared.faults.guarded("look at %s" % job.id, store.refresh, job, otherwise=job)
         return present is not None and present.progress() == job.progress()  # else it was cancelled, edited or taken
 
     def _run(self, job):
         """Run an attempt of a claimed job and record how it ended; gives back what `Outcomes.finished` does."""
         shared = self._shared
-        attempt = Attempt(shared.home, job, shared.environ, shared.launch, self._log, shared.jobs.settings, shared.faults.tell)
+        attempt = Attempt(shared.home, job, shared.environ, shared.launch, self._log, shared.store.settings, shared.faults.tell)
         self.attempt = attempt
         started = time.monotonic()
         outcome, strays = self._run_attempt(attempt)
         self.attempt = None
         ended = time.monotonic()
         output = last_lines(attempt.log.path) if outcome is not None and outcome.reason and attempt.has_output else ""
-        shared.faults.guarded("keep the output of %s" % job.id, attempt.log.end, shared.jobs.settings.max_output)
+        shared.faults.guarded("keep the output of %s" % job.id, attempt.log.end, shared.store.settings.max_output)
         if strays:
             log("%s: processes that left its tree still run (pid %s)" % (job.id, ", ".join(map(str, strays))))
-        if outcome is None and not attempt.pid:
-            output = None  # it was never started
         counts = None if attempt.ended == STOPPED else outcome
         if counts is not None and counts.reason is None:
             shared.file.completed(self._number, job.worker)
-        following, retry = shared.outcomes.finished(Ended(job, counts, time.time(), output, ended - started), ended)
+        was_started = outcome is not None or bool(attempt.pid)
+        following, retry = shared.outcomes.finished(Finished(job, counts, time.time(), output, ended - started, was_started), ended)
         if outcome is None:
             shared.stop.wait(TICK)
         if following is None and not shared.outcomes.unrecorded:  # else the attempt stays noted, so that the next process counts it
@@ -105,7 +104,7 @@ class Worker:
         shared = self._shared
         try:
             shared.file.note(self._number, attempt)  # before it starts: it may end this process at once
-            outcome = attempt.start(shared.jobs.settings.save_output)
+            outcome = attempt.start(shared.store.settings.save_output)
         except OSError as error:
             if lacks_room(error):  # one message, however many jobs are given back
                 shared.faults.tell("the system has no room for another process (%s); the jobs wait for it" % error.strerror)
@@ -115,7 +114,7 @@ class Worker:
         if outcome is not None:
             return outcome, []
         shared.faults.guarded("do other things while %s runs" % attempt.job.id, self._work_while_it_runs, attempt)
-        ended = attempt.wait(shared.jobs.settings.kill_grace)
+        ended = attempt.wait(shared.store.settings.kill_grace)
         if attempt.fault is not None:
             shared.faults.tell("%s has run, and then: %s" % (attempt.job.id, fault_text(attempt.fault)))
         return ended
@@ -124,7 +123,7 @@ class Worker:
         """Do what there is to do between the start of a command and its end."""
         shared = self._shared
         if shared.stop.at_once:
-            attempt.end(STOPPED, shared.jobs.settings.kill_grace)
+            attempt.end(STOPPED, shared.store.settings.kill_grace)
         # Whoever looks for its processes finds them by its token if the group cannot be noted.
         self._note(lambda: attempt.if_running(lambda: shared.file.note(self._number, attempt)))
         shared.outcomes.claim_ahead()

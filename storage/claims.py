@@ -1,8 +1,371 @@
-"""The queue as a worker process sees it: what a claimed job became."""
+"""The queue as a worker process sees it: jobs are claimed, and how their attempts ended is recorded.
+
+What it promises: a job that was added ends as completed or dead, whatever is killed. A job runs under its worker token, and by that
+token alone its end is recorded: if the token is gone, the job was taken away (cancelled, cleared, or set back by an editor), and its
+outcome counts for nothing. Which job is next an index tells (`core.order`), but whether it may run the file alone.
+"""
 from __future__ import annotations
 
+import os
 from collections import namedtuple
+from functools import partial
+from itertools import islice
+
+from core.errors import CorruptFile, StorageFault
+from core.job import DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, Outcome, job_from_checked
+from core.order import JobIndex
+from core.rules import after_attempt, claimed, given_back, given_up, ready_at
+from core.system import sync
+from storage.dead_letters import DeadLetters
+from storage.layout import column, job_from_lines
+from storage.store import OpenFiles
+
+_BURIED_AT_ONCE = 200  # jobs; others wait for the lock meanwhile
 
 # How a claimed job ended at `now` (seconds since the epoch) after so many seconds (0: not known): its Outcome, or None if it goes back and
-# that attempt is not counted, and its last lines, which go into dlq.json if it dies.
-Ended = namedtuple("Ended", "job outcome now output seconds")
+# that attempt is not counted; its last lines, which go into dlq.json if it dies; and whether a command was started for it.
+Finished = namedtuple("Finished", "job outcome now output seconds started", defaults=(True,))
+
+
+class Claims:
+    """The jobs of a Store as one worker process claims them. Its threads share it.
+
+    `busy()` gives the digests of the jobs that run now, in any process; `buried(jobs)` is told of those that died since one that they
+    come after is dead or gone.
+    """
+
+    def __init__(self, store, busy=frozenset, buried=lambda jobs: None):
+        self.busy = busy
+        self.buried = buried
+        self.scans = 0  # how often the whole file was looked at: at the start, and when someone else wrote it
+        self.store = store
+        self._file = store.jobs_json
+        self._dead_letters = DeadLetters(store)
+        self._index = None  # a FileIndex, once the whole file was looked at and while every change since is known
+        self._busy = frozenset()
+        self._left_alone = None  # the fingerprint of jobs.json when it was last left as someone else wrote it
+        self._unsynced = False
+        self._claimed_in = {}  # token: the generation of the file in which its job was claimed
+
+    # -- changes, with the index up to date
+
+    def _change(self, operation, *files, changes=True):
+        """Do `operation()` as `Store.change` does, with the index up to date before it and after it."""
+        def change():
+            try:
+                if self._index is not None and not self._index.catch_up():
+                    self._index = None
+                result = operation()
+                for file in files:
+                    file.commit()  # before the index is said to know of it
+                if self._index is not None:
+                    self._index.version = self._file.version_after_own_changes(self._index.version)
+                return result
+            except BaseException as error:
+                # It knows of changes that were not made, and not of jobs that were to be claimed; but a record that does not read right
+                # it knows no more.
+                if self._file.has_changes or not isinstance(error, CorruptFile):
+                    self._index = None
+                raise
+
+        return self.store.change(change, *files, changes=changes)
+
+    def _change_dying(self, operation):
+        """Do `operation(bury)` for jobs that may die; `bury(pairs)` puts them into dlq.json, or tells that they die without an entry (see
+        `DeadLetters`). Raises CorruptFile, StorageFault while dlq.json may still be repaired."""
+        dead_letters, dlq_json = self._dead_letters, self.store.dlq_json
+        try:
+            return self._change(lambda: operation(dead_letters.bury_in_time), self._file, dlq_json)
+        except (CorruptFile, StorageFault) as error:
+            if error.path != dlq_json.path:
+                raise
+            fault = error
+            dead_letters.go_without(fault, ())
+        return self._change(lambda: operation(partial(dead_letters.go_without, fault)), self._file)
+
+    def _put(self, place, job):
+        self.store.put(place, job)
+        self._unsynced = True
+        if self._index is not None:
+            self._index.changed(place, job.state, job.updated_at)
+            if job.state == PENDING:  # as line 1 has it: an editor may have changed what a worker holds
+                self._index.expect(place, self._job_at(place))
+
+    def _job_at(self, place):
+        return job_from_lines(self._file.lines(place), place)
+
+    # -- claiming
+
+    def claim(self, token, now, preferred=None):
+        """The job that comes next, marked as running under `token`, or None if none may run now.
+
+        `preferred` is a job that is taken before any other, if it may run. A job whose last attempt still runs is left alone. A file that
+        someone else wrote is left as it is while none of its jobs may run.
+        """
+        changes = partial(self._has_work, now)
+        for attempt in range(3):
+            if self._index is None and not self._scan(changes, now, locked=attempt == 2):
+                return None
+            self._bury_doomed(now)
+            job = self._change(lambda: self._claim(token, now, preferred), self._file, changes=changes)
+            if job is not None or (self._index is not None and not self._index.doomed):
+                return job
+        return job
+
+    def _has_work(self, now, file):
+        """Whether a file that someone else wrote has a job that may run, so that it is to be rewritten; if not, it was looked at."""
+        if not self.store.paused() and file.has_pending(lambda job: ready_at(job, self.store.settings, now) <= now):
+            return True
+        self._index = None
+        if self._left_alone != file.fingerprint:
+            self._left_alone = file.fingerprint
+            self.scans += 1
+        return False
+
+    def _scan(self, changes, now, locked):
+        """Look at the whole file for pending jobs; without the lock, since changes that are made meanwhile are noted. False if the file is
+        left alone."""
+        def look():
+            self._busy = self.busy()
+            index, view = FileIndex(self.store, now), self._file.view(locked)
+            if locked:
+                index.fill(view)
+            return index, view
+
+        found = self._change(look, self._file, changes=changes)
+        if found is None:
+            return False
+        index, view = found
+        if not locked:
+            index.fill(view)
+        self._index = index
+        self.scans += 1
+        return True
+
+    def _claim(self, token, now, preferred):
+        if self._index is None or self.store.paused():
+            return None
+        job = None
+        if preferred is not None:
+            place, line2 = self.store.locate(preferred)
+            job = self._try_claim(place, token, now) if line2 is not None else None
+        return self._claim_next(token, now) if job is None else job
+
+    def _claim_next(self, token, now):
+        """Claim the job that comes next by the index; None if none may run now."""
+        while True:
+            place = self._index.pop(now)
+            if place is None:
+                return None
+            job = self._try_claim(place, token, now)
+            if job is not None:
+                return job
+
+    def _try_claim(self, place, token, now):
+        """Mark the job at a place as running; None if it is not pending there, or may not run yet."""
+        lines = self._file.lines(place)
+        if lines is None or column(lines[1], "state") != PENDING:
+            return None
+        job = job_from_lines(lines, place)
+        if job.after and not self._index.may_run(place):
+            return None
+        due = self._due(job, now)
+        if due > now:
+            self._index.add_delayed(due, place, job.priority)
+            return None
+        job = claimed(job, token, now)
+        self._put(place, job)
+        self._claimed_in[token] = self._file.generation
+        return job
+
+    def _due(self, job, now):
+        """When a pending job may run: at its time, and not while its former attempt runs, for which it is looked at again in a second."""
+        due = ready_at(job, self.store.settings, now)
+        if due <= now and (self._busy or (job.started_at and not job.attempts)):  # someone else wrote the file, or it was brought back
+            self._busy = self.busy()
+            if job.digest in self._busy:
+                return now + 1
+        return due
+
+    def next_due(self):
+        """When the first of the jobs that wait is due, in seconds since the epoch; None if none waits, or that is not known."""
+        return self._index.next_due() if self._index is not None else None
+
+    # -- jobs that come after a dead one
+
+    def _bury_doomed(self, now):
+        """Move the jobs to the dead letter queue that wait for a dead one, and then those that wait for them; and tell of them."""
+        while self._index is not None and self._index.doomed:
+            buried = self._change_dying(partial(self._bury_some, now))
+            if buried:
+                self.buried(buried)
+
+    def _bury_some(self, now, bury):
+        """Bury doomed jobs, as many as do not keep others waiting for the lock; gives them back. What a worker once knew of the jobs that
+        they come after counts for nothing: under this lock the index was brought up to date."""
+        buried: list = []
+        while self._index is not None and self._index.doomed and len(buried) < _BURIED_AT_ONCE:
+            found = [self._doomed_at(place, now) for place in list(islice(self._index.doomed, _BURIED_AT_ONCE))]
+            if None in found:
+                self._index = None  # it is wrong, and the file is right
+                break
+            bury([(job, "") for job in found])
+            for job in found:
+                self._put(job.place, job)
+            buried += found
+        return buried
+
+    def _doomed_at(self, place, now):
+        """The job at a place as it is once it is buried; None if it is not pending, or if what it is said to die of is not dead."""
+        del self._index.doomed[place]  # before a record that does not read right is in the way of the others for ever
+        job_id, fate, killer = self._index.died_of(place)
+        if not (self._is_in(place, PENDING) and (not killer or self._is_in(killer, DEAD))):
+            return None
+        job = given_up(self._job_at(place), DEPENDENCY, now)
+        return job._replace(options=dict(job.options, died_of="%s, which it comes after, is %s" % (job_id, fate)))
+
+    def _is_in(self, place, state):
+        line2 = self._file.line2(place)
+        return line2 is not None and column(line2, "state") == state
+
+    # -- recording
+
+    def finish_and_claim(self, finished, now, tokens=()):
+        """Record how the attempts of claimed jobs ended (`Finished` each), and claim the next ones at once, at most one for each of
+        `tokens`: (what became of them, the next jobs). There may be fewer of these than could be claimed: `claim` has the last word.
+
+        A job that was taken away from its worker has become None.
+        """
+        afters = [given_back(each.job, each.now) if each.outcome is None
+                  else after_attempt(each.job, each.outcome, self.store.settings, each.now, each.seconds) for each in finished]
+
+        def finish(bury=None):
+            results = [self._write_outcome(each, after, bury) for each, after in zip(finished, afters)]
+            return results, self._claim_some(tokens, now)
+
+        self._bury_doomed(now)  # before, so that nothing is recorded or claimed if that fails
+        dies = any(after.state == DEAD for after in afters)
+        return self._change_dying(finish) if dies else self._change(finish, self._file)
+
+    def _write_outcome(self, finished, after, bury):
+        """Change a job that a worker holds into what it is `after`; None if the worker does not hold it any more."""
+        job = finished.job
+        place, line2 = self.store.locate(job, self._claimed_in.get(job.worker))
+        if line2 is None:
+            return None
+        if after.state == DEAD:
+            bury([(after, finished.output)])
+        self._put(place, after)
+        self._claimed_in.pop(job.worker, None)
+        return after if place == job.place else after._replace(place=place)
+
+    def _claim_some(self, tokens, now):
+        """The jobs that come next, one for each of these tokens if there are so many."""
+        following = []
+        try:
+            for token in tokens if self._index is not None and not self._index.unknown and not self.store.paused() else ():
+                job = self._claim_next(token, now)
+                if job is None:
+                    break
+                following.append(job)
+        except CorruptFile:  # `claim` will tell; the index does not know that job's place any more
+            self._index = None
+        return following
+
+    def finish(self, job, outcome, now, output=""):
+        """Record how the attempt of one job ended: the job as it is now, None if it was taken away."""
+        return self.finish_and_claim([Finished(job, outcome, now, output, 0.0)], now)[0][0]
+
+    def give_back(self, job, now):
+        """Let a job be pending again, as if it had not been claimed."""
+        return self.finish(job, None, now)
+
+    def lose(self, job, now, output=""):
+        """Record that a job's attempt was lost with its worker: it runs again, or dies if its attempts are used up."""
+        return self.finish(job, Outcome(None, LOST), now, output)
+
+    def sync_outcomes(self):
+        """Put what was recorded since the last call on the disk. Raises OSError."""
+        if not self._unsynced or not self.store.settings.fsync:
+            return
+        self._unsynced = False
+        for file in (self.store.dlq_json, self._file):
+            with OpenFiles(self.store.lock, file):
+                descriptor = file.keep()
+            if descriptor is not None:
+                try:
+                    sync(descriptor)
+                finally:
+                    os.close(descriptor)
+
+    # -- jobs that run
+
+    def taken_away(self, jobs):
+        """Those of these running jobs whose token is gone from the file: they were cancelled, cleared, or set back by an editor."""
+        with OpenFiles(self.store.lock, self._file):
+            if self._file.is_ours:
+                return [job for job in jobs if self.store.locate(job, self._claimed_in.get(job.worker))[1] is None]
+            with self._file.view(locked=True) as view:
+                there = {(record["id"], record["created_at"], record["worker"]) for _, record in view.records((PROCESSING,))}
+        return [job for job in jobs if (job.id, job.created_at, job.worker) not in there]
+
+    def abandoned(self, runs):
+        """The jobs in state processing that no one runs. `runs(worker)` tells for a worker's token."""
+        return [job for job in self.store.jobs((PROCESSING,)) if not (job.worker and runs(job.worker))]
+
+
+class FileIndex(JobIndex):
+    """The index of jobs.json: it learns of pending jobs from the file. All methods but `fill` are called within a change."""
+
+    def __init__(self, store, now):
+        super().__init__(store.jobs_json.version)
+        self.now = now
+        self._store = store
+        self._file = store.jobs_json
+
+    def fill(self, view):
+        """Learn of all pending jobs from a View, and close that."""
+        with view:
+            self._expect_all(view.pending())
+            if self.unknown:
+                self.learn(view.find_ids(self.unknown))
+
+    def _expect_all(self, pending):
+        """Learn of pending records, as `pending_records` gives them."""
+        for place, record in pending:
+            if record is None:
+                self.add(place)
+            else:
+                self.expect(place, job_from_checked(record))
+
+    def expect(self, place, job):
+        """Learn of a pending job."""
+        due = ready_at(job, self._store.settings, self.now)
+        if job.after:
+            self.block(place, job.after, job.created_at, job.priority, due)
+        elif due > self.now:
+            self.add_delayed(due, place, job.priority)
+        else:
+            self.add(place, job.priority)
+
+    def catch_up(self):
+        """Learn what has changed in the file since the last time. False if that is not noted, and the whole file must be looked at."""
+        file = self._file
+        places = file.changes_since(self.version)
+        if places is None:
+            return False
+        for job_id, job in file.ids_since(self.version, self.named):  # in whatever state: another process may have taken it
+            self.appeared(job_id, job)
+        for place in places:
+            line2 = file.line2(place)
+            state = column(line2, "state") if line2 is not None else None
+            if self.named and state is not None:
+                self.changed(place, state, column(line2, "updated_at"))
+            if state == PENDING:
+                self.expect(place, job_from_lines(file.lines(place), place))
+        self._expect_all(file.pending_since(self.version))
+        if self.unknown:
+            with file.view(locked=True) as view:
+                self.learn(view.find_ids(self.unknown))
+        self.version = file.version
+        return True

@@ -7,8 +7,8 @@ the lock, and under it at what has changed since, which the notes of the job fil
 from __future__ import annotations
 
 from collections import namedtuple
+from functools import partial
 
-from core.errors import JobNotFound
 from core.job import STATES, job_from_checked
 from core.order import jobs_meant
 from storage.layout import job_from_lines
@@ -77,7 +77,35 @@ class Selection:
         self.version += self._found.get(place) != before
 
 
-def once_for_each_version(choose, selections):
+def change_selected(store, selections, choose, act):
+    """Do `act(jobs)` under the lock, in a change of both files, for the jobs that `choose(*selections)` gives then; gives back its result,
+    or [] if none are chosen.
+
+    The selections are made without the lock and brought up to date under it, unless so much goes on that they never are. `choose`
+    raises JobNotFound; it is asked before, too, so that a command which has nothing to do changes nothing.
+    """
+    files = store.jobs_json, store.dlq_json
+    for whole in (False, False, True):
+        for selection in selections:
+            selection.look(store.lock)
+        chosen = _once_for_each_version(choose, selections)
+        if not chosen():
+            return []
+        done = store.change(partial(_act_now, selections, chosen, act, whole), *files)
+        if done is not None:
+            break
+    store.confirm(*files)
+    return done
+
+
+def _act_now(selections, chosen, act, whole):
+    """What `act` gives back for what is `chosen()` now, under the lock; None if a selection cannot be brought up to date."""
+    if not all(selection.catch_up(whole) for selection in selections):
+        return None
+    return act(chosen()) if chosen() else []
+
+
+def _once_for_each_version(choose, selections):
     """A function that gives back what `choose(*selections)` does, and calls it only if a selection has changed since the last time."""
     known: list = [None, None]
 
@@ -95,14 +123,6 @@ def last_touched_before(job, moment):
     return moment is None or (job.updated_at or job.created_at) < moment
 
 
-def refuse_missing(ids, jobs, message):
-    """Raise JobNotFound, with the first one in `message`, if there is an id (of None or some) that none of these jobs has."""
-    there = {job.id for job in jobs} if ids else ()
-    for job_id in ids or ():
-        if job_id not in there:
-            raise JobNotFound(message % job_id)
-
-
 def needed_jobs(ended, dependents):
     """Which of these completed jobs must stay since one of these dependents comes after them, as {key: a dependent}. Of a job that has not
     been looked at, with the same id, it is not known whether it is meant instead: the newest stays."""
@@ -117,20 +137,3 @@ def needed_jobs(ended, dependents):
             namesakes.setdefault(job.id, []).append(job)
     return {job.key: first[job_id] for job_id, jobs in namesakes.items()
             for job in jobs_meant(jobs, first[job_id].created_at) + jobs[-1:]}
-
-
-def buried_jobs(dead, entries):
-    """The dead letter queue, in the order in which its jobs died: of each dead job of jobs.json and of each one that dlq.json alone
-    still has, the Job as jobs.json has it, or with place 0 as the last entry has it.
-
-    `dead` are those of jobs.json, `entries` those of dlq.json whose job is dead or gone there.
-    """
-    last = {}
-    for entry in entries:
-        key = entry.key
-        if key in last:
-            del last[key]
-        last[key] = entry
-    of_jobs = {job.key: job for job in dead}
-    buried = [of_jobs.get(key) or entry._replace(place=0) for key, entry in last.items()]
-    return buried + [job for key, job in of_jobs.items() if key not in last]

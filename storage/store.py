@@ -1,10 +1,28 @@
-"""Job files under the lock, open and sound."""
+"""Both job files of a home under one lock: changed together, looked at, mended.
+
+What it promises:
+
+- A change is made whole or not at all; where a fault leaves a part of it, the fault's message says so. An editor that replaces a file
+  meanwhile makes no difference: the change is made again, to what the editor has saved.
+- Whoever says that something is stored has synced it (setting `fsync`), after the lock was released.
+- A worker token proves that a job runs, never a place: editors copy lines and move them.
+
+It decides nothing about jobs: commands change them through `JobManager`, worker processes through `Claims`.
+"""
 from __future__ import annotations
 
 import os
 
-from core.errors import ALL, NOTHING, PART, storage_error
-from storage.job_file import Replaced
+from core.errors import ALL, NOTHING, PART, JobNotFound, QueueError, StorageFault, not_confirmed, storage_error
+from core.home import JOBS, dead_letters_path, jobs_path, lock_path, paused_path
+from core.job import COMPLETED, DEAD, PROCESSING, STATES, job_from_checked, job_from_record
+from core.system import sync
+from core.times import parse_time
+from storage.file_lock import FileLock
+from storage.job_file import JobFile, Replaced
+from storage.layout import column, encode_line2, job_from_lines
+
+NO_JOB = "there is no job %r; 'queuectl list' shows all"
 
 
 def what_is_stored(files):
@@ -17,6 +35,14 @@ def what_is_stored(files):
     if not names[NOTHING]:
         return "it is stored, but not confirmed on disk"
     return "it is stored in %s, but not in %s" % (" and ".join(names[ALL]), " and ".join(names[NOTHING]))
+
+
+def refuse_missing(ids, jobs, message):
+    """Raise JobNotFound if there is an id (of None or some) that none of these jobs has; `message` takes the first such id."""
+    there = {job.id for job in jobs} if ids else ()
+    for job_id in ids or ():
+        if job_id not in there:
+            raise JobNotFound(message % job_id)
 
 
 class OpenFiles:
@@ -61,3 +87,234 @@ class OpenFiles:
             self._lock.__exit__()
         if isinstance(error, OSError):  # a write tells of its own
             raise storage_error("read", self._files[0].path, error) from None
+
+
+class Store:
+    """The lock and both job files of one home. Threads may share it; each process has its own.
+
+    `settings` is replaced by whoever follows config.json. `notice(message)` is called for what the user should know while an operation
+    goes on.
+    """
+
+    def __init__(self, home, settings, notice):
+        self.home = home
+        self.settings = settings
+        self.notice = notice
+        self.lock = FileLock(lock_path(home), self._tell_of_waiting)
+        self.jobs_json = JobFile(jobs_path(home), self.lock, 0, job_from_record, notice)
+        self.dlq_json = JobFile(dead_letters_path(home), self.lock, 1, job_from_record, notice, allow_duplicate_keys=True)
+        self._paused = paused_path(home)
+
+    def _tell_of_waiting(self):
+        self.notice("waiting for %s: another queuectl process has held it for some seconds" % self.lock.path)
+
+    # -- changing
+
+    def change(self, operation, *files, changes=True):
+        """Do `operation()` under the lock with these files open, and again if an editor replaced one meanwhile; gives back its result.
+        Where `changes` (see `OpenFiles`) leaves a file as someone else wrote it, nothing is done, and the result is None."""
+        for file in files:
+            file.durable = self.settings.fsync
+        while True:
+            began = []
+            try:
+                with OpenFiles(self.lock, *files, change=changes):
+                    if not all(file.is_ours for file in files):
+                        return None
+                    began += files  # bringing a file into our layout changes no job
+                    result = operation()
+                    for file in files:
+                        file.commit()
+                    return result
+            except Replaced:
+                continue
+            except StorageFault as fault:
+                fault.effect = what_is_stored(began)
+                raise
+
+    def put(self, place, job):
+        """Change what the job at a place is now; within a change."""
+        self.jobs_json.put(place, encode_line2(job.progress()))
+
+    def locate(self, job, claimed_in=None):
+        """Where a job is that runs under its token (without one: as it is), as (place, line 2); (0, None) if it is nowhere. `claimed_in`
+        is the generation of the file in which this process claimed it, or None; only the process that claimed it knows that."""
+        line2 = self.jobs_json.line2(job.place)
+        if line2 is not None and column(line2, "worker") == job.worker:
+            # The token would do, if people did not copy lines to make another job.
+            if claimed_in == self.jobs_json.generation or job_from_lines(self.jobs_json.lines(job.place), job.place).key == job.key:
+                return job.place, line2
+        with self.jobs_json.view(locked=True) as view:
+            for place, record in view.records(containing=job.created_at.encode("ascii")):
+                if (record["id"], record["created_at"], record["worker"]) == (job.id, job.created_at, job.worker):
+                    return place, self.jobs_json.line2(place)
+        return 0, None
+
+    @staticmethod
+    def remove(file, places, make_room=None):
+        """Rewrite a file without the records at these places; not at all if there are none. On a full disk once more after `make_room()`.
+        Only all records can be removed in place: of some, a kill in the middle would leave others twice or not at all."""
+        def rewrite():
+            with file.view(locked=True) as view:
+                file.rewrite(row for _, row in view.rows(places))
+
+        def keeps_some():
+            with file.view(locked=True) as view:
+                return any(True for _ in view.rows(places))
+
+        if not places:
+            return
+        try:
+            rewrite()
+        except StorageFault as fault:
+            if make_room is None or not fault.lacks_space or not file.is_open:
+                raise
+            make_room()
+            try:
+                rewrite() if keeps_some() else file.clear()
+            except StorageFault as again:
+                again.besides = ", except that the output of these jobs was removed to make room"
+                raise
+
+    def confirm(self, *files):
+        """Raise NotConfirmed if the name of one of these files, which were rewritten, may not be on the disk."""
+        for file in files:
+            error, file.unconfirmed = file.unconfirmed, None
+            if error is not None:
+                raise not_confirmed(file.path, error)
+
+    def sync_jobs(self, descriptor, always=False):
+        """Sync jobs.json, kept open as `descriptor` by a change (None: there is no file), and close it. Without the setting `fsync` only
+        if `always` says so. Whether the path still names that file. Raises NotConfirmed."""
+        if descriptor is None:
+            return True
+        try:
+            if always or self.settings.fsync:
+                sync(descriptor)
+            self.confirm(self.jobs_json)
+            return self.jobs_json.is_current(descriptor)
+        except OSError as error:
+            raise not_confirmed(self.jobs_json.path, error) from None
+        finally:
+            os.close(descriptor)
+
+    # -- looking
+
+    def view(self, file):
+        """A View of a job file as it is now; the caller closes it."""
+        with OpenFiles(self.lock, file):
+            return file.view()
+
+    def jobs(self, states=STATES, containing=b""):
+        """The jobs in those states, in the order of the file, one at a time; with `containing`, those whose line 1 has these bytes."""
+        with self.view(self.jobs_json) as view:
+            for place, record in view.records(states, containing):
+                yield job_from_checked(record, place)
+
+    def find(self, job_id):
+        """All jobs with that id, the oldest first. Raises JobNotFound."""
+        return self.find_all([job_id])[0]
+
+    def find_all(self, ids):
+        """For each of these ids all jobs that have it, the oldest first, by one look at the file. Raises JobNotFound."""
+        found = {job_id: [] for job_id in ids}
+        with self.view(self.jobs_json) as view:
+            for place, record in view.records(ids=found):
+                found[record["id"]].append(job_from_checked(record, place))
+        refuse_missing(ids, (job for of_one in found.values() for job in of_one), NO_JOB)
+        return [found[job_id] for job_id in ids]
+
+    def refresh(self, job):
+        """A job as it is now, or None if it is gone; quick while nobody rewrites the file."""
+        return self.refresh_all([job])[0]
+
+    def refresh_all(self, jobs):
+        """Jobs as they are now, None for each that is gone; quick while nobody rewrites the file, and then one look at it for all."""
+        with OpenFiles(self.lock, self.jobs_json):
+            found = {job.key: self._at_its_place(job) for job in jobs}
+            moved = {job.id for job in jobs if found[job.key] is None}
+            if moved:
+                with self.jobs_json.view(locked=True) as view:
+                    for place, record in view.records(ids=moved):
+                        now = job_from_checked(record, place)
+                        found[now.key] = now
+        return [found[job.key] for job in jobs]
+
+    def _at_its_place(self, job):
+        lines = self.jobs_json.lines(job.place)
+        now = job_from_lines(lines, job.place) if lines is not None else None
+        return now if now is not None and now.key == job.key else None
+
+    def count(self):
+        """How many jobs are in each of the four states."""
+        with self.view(self.jobs_json) as view:
+            return view.count()
+
+    def running(self):
+        """The jobs in state processing, in the order of the file: from the last changes if all of them are there."""
+        with OpenFiles(self.lock, self.jobs_json):
+            with self.jobs_json.view() as view:
+                wanted = view.count()[PROCESSING]
+            lines = [(place, self.jobs_json.lines(place)) for place in self.jobs_json.last_changed()] if wanted else ()
+            found = [job_from_lines(both, place) for place, both in lines if both is not None and column(both[1], "state") == PROCESSING]
+        return found if len(found) == wanted else list(self.jobs((PROCESSING,)))
+
+    def ended_lately(self, now, seconds=60.0):
+        """(how many jobs ended in the last `seconds`, over how many of them that is known): from the last changes, without a look at
+        all jobs."""
+        with OpenFiles(self.lock, self.jobs_json):
+            places = self.jobs_json.last_changed()
+            lines = [self.jobs_json.line2(place) for place in places]
+        times = [column(line2, "updated_at") for line2 in lines if line2 is not None and column(line2, "state") in (COMPLETED, DEAD)]
+        ages = [now - parse_time(moment) for moment in times if moment]
+        recent = [age for age in ages if 0 <= age <= seconds]
+        full = len(recent) == len(ages) and len(places) > 1000  # the older ones are not remembered any more
+        return len(recent), max(recent, default=0.0) if full else seconds
+
+    def changed_since(self, fingerprint):
+        """(whether jobs.json has changed since it had that fingerprint, the fingerprint of now). Begin with None."""
+        with OpenFiles(self.lock, self.jobs_json):
+            now = self.jobs_json.fingerprint
+        return fingerprint != now, now
+
+    def paused(self):
+        """Whether workers are to take no new jobs."""
+        return os.access(self._paused, os.F_OK)
+
+    # -- mending
+
+    def examine(self, name):
+        """(how many records the job file of that name holds, each of which is read; what is wrong with it that the next change mends, or
+        None). Raises CorruptFile, StorageFault."""
+        file = self._file_named(name)
+        with OpenFiles(self.lock, file):
+            damage, view = file.damage, file.view()
+            if damage is None and not file.counts_agree():
+                file.forget_notes()
+                damage = "%s was changed unseen; the next command looks at all of it" % file.path
+        with view:
+            return sum(1 for _ in view.records()), damage
+
+    def tidy(self, name):
+        """Bring the job file of that name into our layout, as the next change would."""
+        file = self._file_named(name)
+        self.change(lambda: None, file)
+        self.confirm(file)
+
+    def replace_broken(self, name, jobs, content):
+        """Replace the job file of that name, whose broken bytes are `content`, by these jobs."""
+        file = self._file_named(name)
+        with self.lock:
+            try:
+                file.replace_broken(jobs, content)
+            except Replaced:
+                raise QueueError("%s has changed meanwhile; try again" % file.path) from None
+            except StorageFault as fault:
+                fault.effect = what_is_stored([file])
+                raise
+            finally:
+                file.end_operation()
+        self.confirm(file)
+
+    def _file_named(self, name):
+        return self.jobs_json if name == JOBS else self.dlq_json

@@ -162,9 +162,9 @@ class TestStandingStill(WorkerTest):
 
     def stop_inside_the_lock(self):
         """A process of the program that stands still while it holds the lock: a Popen."""
-        program = ("import os, signal, sys, job_manager; from core.settings import DEFAULTS\n"
-                   "manager = job_manager.JobManager(sys.argv[1], DEFAULTS, print)\n"
-                   "with manager.locked():\n"
+        program = ("import os, signal, sys; from core.settings import DEFAULTS; from storage.store import Store\n"
+                   "store = Store(sys.argv[1], DEFAULTS, print)\n"
+                   "with store.lock:\n"
                    "    os.kill(os.getpid(), signal.SIGSTOP)\n")
         process = subprocess.Popen([sys.executable, "-c", program, self.home], cwd=ROOT, stdin=subprocess.DEVNULL)
         self._processes.append(process)

@@ -117,7 +117,7 @@ class TestSaves(EditorTest):
 
     def test_a_file_that_is_empty_for_a_moment_is_not_believed_although_its_time_is_an_old_one(self):
         self.add_job("a")
-        program = ("import os, sys, time, job_manager; from core.settings import DEFAULTS\n"  # the kernel sets the size before the time, when a file is truncated
+        program = ("import os, sys, time; from core.settings import DEFAULTS; from tests.support.queue import Queue\n"  # the kernel sets the size before the time, when a file is truncated
                    "path, sleep = sys.argv[1], time.sleep\n"
                    "content = open(path, 'rb').read()\n"
                    "def go_on(seconds):\n"
@@ -126,7 +126,7 @@ class TestSaves(EditorTest):
                    "time.sleep = go_on\n"
                    "open(path, 'wb').close()\n"
                    "os.utime(path, (1700000000, 1700000000))\n"
-                   "manager = job_manager.JobManager(os.path.dirname(path), DEFAULTS, print)\n"
+                   "manager = Queue(os.path.dirname(path), DEFAULTS, print)\n"
                    "manager.enqueue([{'id': 'b', 'command': 'true'}], '/', time.time())\n")
         subprocess.run([sys.executable, "-c", program, self.path("jobs.json")], cwd=ROOT, check=True, timeout=DEADLINE)
         self.assertEqual([job.id for job in self.queue.jobs()], ["a", "b"])
@@ -301,7 +301,7 @@ class TestHistoryUndone(EditorTest):
         self.queue.enqueue([{"id": "short-%d" % number, "command": "sleep 0.005"} for number in range(600)], self.home, time.time())
         worker = self.worker("--drain", "--count", "2")
         self.wait_for_file("here-a")
-        with self.queue.locked():
+        with self.queue.store.lock:
             self.save_by_renaming(self.read("jobs.json").replace(b'"id": "a"', b'"id": "b"'))
         self.wait_for(lambda: "counts for nothing" in self.text(worker.words))
         self.write("go", "")

@@ -21,7 +21,7 @@ from core import errors
 from core.job import COMPLETED, DEAD, FAILED, PENDING, PROCESSING, Outcome
 from execution.recovery import DeadWorker
 from execution.worker_files import WorkerProcess
-from storage.claims import Ended
+from storage.claims import Finished
 from tests.support.home import ROOT, DEADLINE, HomeTest, set_everywhere
 
 BATCH = 20000 if os.environ.get("QUEUECTL_FAULTS") == "all" else 60
@@ -301,10 +301,10 @@ class FaultTest(HomeTest):
         def operation():
             manager = self.manager(max_retries=0)
             now = time.time()
-            ends = [Ended(job, outcome, now, "", 0.0) for job, outcome in zip(held, (Outcome(0, None), Outcome(3, FAILED), None))]
+            ends = [Finished(job, outcome, now, "", 0.0) for job, outcome in zip(held, (Outcome(0, None), Outcome(3, FAILED), None))]
             first = manager.claim("worker-3", now)
             print("claimed", first.id)
-            results, following = manager.record_all(ends, now, ("worker-4", "worker-5"))
+            results, following = manager.finish_and_claim(ends, now, ("worker-4", "worker-5"))
             for job, after in zip(held, results):
                 print("recorded", job.id, after.state)
             for job in following:

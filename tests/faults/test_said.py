@@ -109,7 +109,7 @@ class SaidTest(HomeTest):
             jobs = [(job.id, job.state, job.command, job.attempts) for job in manager.jobs()]
         except CorruptFile:
             jobs = [("as it was", "", self.read("jobs.json"), 0)]
-        with store.OpenFiles(manager.locked(), manager._dlq), manager._dlq.view(locked=True) as view:
+        with store.OpenFiles(manager.store.lock, manager.store.dlq_json), manager.store.dlq_json.view(locked=True) as view:
             entries = sorted(record["id"] for _, record in view.records())
         alive = {job_id for job_id, state, _, _ in jobs if state != DEAD}
         return (jobs, sorted(set(entries) - alive), manager.paused(), helpers.read_config(self.path("config.json"))), entries

@@ -124,7 +124,7 @@ class OrderTest(HomeTest):
 
     def test_who_buries_a_dependent_is_told_of_it_and_of_what_it_died(self):
         manager, told = self.manager(max_retries=0), []
-        manager.buried = told.extend
+        manager.claims.buried = told.extend
         self.add(job("a"), job("b", after=["a"]), job("c", after=["b"]), manager=manager)
         self.assertEqual(self.order(manager, outcome=FAIL), ["a"])
         self.assertEqual([(dead.id, dead.state, dead.ending) for dead in told],
@@ -141,7 +141,7 @@ class OrderTest(HomeTest):
 
     def test_many_that_die_with_one_keep_others_waiting_for_a_part_of_them_only(self):
         manager, told = self.manager(max_retries=0, fsync=False), []
-        manager.buried = lambda jobs: told.append(len(jobs))
+        manager.claims.buried = lambda jobs: told.append(len(jobs))
         self.add(job("a"), *[job("b%d" % number, after=["a"]) for number in range(450)], manager=manager)
         self.assertEqual(self.order(manager, outcome=FAIL), ["a"])
         self.assertEqual(told, [200, 200, 50])
@@ -314,10 +314,11 @@ class OrderTest(HomeTest):
         self.assertEqual([record["id"] for record in self.records()], ["a", "a"])
 
     def test_of_many_that_add_the_same_unique_id_one_succeeds(self):
-        program = ("import sys; sys.path.insert(0, %r); import time, job_manager; from core.settings import DEFAULTS\n"
-                   "manager = job_manager.JobManager(%r, DEFAULTS, print)\n"
+        program = ("import sys; sys.path.insert(0, %r); import time; from core.errors import QueueError; from core.settings import DEFAULTS\n"
+                   "from tests.support.queue import Queue\n"
+                   "manager = Queue(%r, DEFAULTS, print)\n"
                    "try: manager.enqueue([{'id': 'u', 'command': 'true'}], '/', time.time(), True)\n"
-                   "except job_manager.QueueError: sys.exit(1)\n" % (ROOT, self.home))
+                   "except QueueError: sys.exit(1)\n" % (ROOT, self.home))
         children = [subprocess.Popen([sys.executable, "-c", program]) for _ in range(6)]
         self.assertEqual(sorted(child.wait() for child in children), [0, 1, 1, 1, 1, 1])
 

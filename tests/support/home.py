@@ -13,9 +13,9 @@ import tempfile
 import time
 import unittest
 
-import job_manager
 from core import errors, job, settings as core_settings, system
 from storage import store
+from tests.support.queue import Queue
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MAIN = os.path.join(ROOT, "main.py")
@@ -105,10 +105,10 @@ class HomeTest(unittest.TestCase):
 
     def tearDown(self):
         """Whatever was done to a queue, what is noted of it says how many jobs are in each state."""
-        manager = job_manager.JobManager(self.home, core_settings.DEFAULTS, self.notices.append)
-        for file in (manager._jobs, manager._dlq):
+        queue = store.Store(self.home, core_settings.DEFAULTS, self.notices.append)
+        for file in (queue.jobs_json, queue.dlq_json):
             if os.path.isfile(file.path):
-                with contextlib.suppress(errors.QueueError), store.OpenFiles(manager.locked(), file):
+                with contextlib.suppress(errors.QueueError), store.OpenFiles(queue.lock, file):
                     self.assertTrue(file.counts_agree(), file.path)
 
     def _clean_up(self):
@@ -134,8 +134,8 @@ class HomeTest(unittest.TestCase):
     # -- the queue from inside
 
     def manager(self, **settings):
-        """A JobManager of the home, with the defaults but for these settings; its notices go to self.notices."""
-        return job_manager.JobManager(self.home, core_settings.DEFAULTS._replace(**settings), self.notices.append)
+        """The queue of the home, with the defaults but for these settings; its notices go to self.notices."""
+        return Queue(self.home, core_settings.DEFAULTS._replace(**settings), self.notices.append)
 
     def path(self, *names):
         """A path in the home."""

@@ -14,7 +14,7 @@ from unittest.mock import patch
 from core.errors import CorruptFile, InvalidJob, JobNotFound, JobRefused, JsonError, StorageFault, storage_error
 from core.job import COMPLETED, DEAD, FAILED, LOST, PENDING, PROCESSING, STATES, Outcome
 from core.times import format_time, parse_time
-from storage.claims import Ended
+from storage.claims import Finished
 from storage import layout, view
 from storage.selection import Choice
 from tests.support.home import DEADLINE, ROOT, WINE, HomeTest, as_command, longest
@@ -29,9 +29,9 @@ CHILD = """
 import os, sys, time
 from core.job import Outcome
 from core.settings import DEFAULTS
-from job_manager import JobManager
 from storage.selection import Choice
-manager = JobManager(sys.argv[1], DEFAULTS, print)
+from tests.support.queue import Queue
+manager = Queue(sys.argv[1], DEFAULTS, print)
 """
 
 
@@ -398,7 +398,7 @@ class ClaimTest(ManagerTest):
     def test_job_whose_last_attempt_still_runs_is_left_alone_until_it_has_ended(self):
         self.add("a", "b")
         running = {self.jobs.find("a")[0].digest}
-        self.jobs.busy = lambda: frozenset(running)
+        self.jobs.claims.busy = lambda: frozenset(running)
         self.assertEqual(self.claimed_ids(), ["b"])
         running.clear()
         self.assertEqual(self.claimed_ids(NOW + 1), ["a"])
@@ -408,10 +408,10 @@ class ClaimTest(ManagerTest):
             raise OSError(24, "Too many open files")
 
         self.add("a", "b")
-        self.jobs.busy = refuse
+        self.jobs.claims.busy = refuse
         with self.assertRaises(StorageFault):
             self.claim()
-        self.jobs.busy = frozenset
+        self.jobs.claims.busy = frozenset
         self.assertEqual(self.claimed_ids(), ["a", "b"])
 
     def test_threads_that_share_a_manager_never_get_one_job_twice(self):
@@ -625,15 +625,15 @@ class RecordTest(ManagerTest):
 
     def test_when_a_job_began_is_told_by_how_long_it_took_if_that_is_known(self):
         self.add("a", "b", "c")
-        ended = [Ended(self.claim(), SUCCESS, NOW + 10, "", seconds) for seconds in (2.0, 0.0, 99.0)]
-        self.assertEqual([job.started_at for job in self.jobs.record_all(ended, NOW + 10)[0]],
+        ended = [Finished(self.claim(), SUCCESS, NOW + 10, "", seconds) for seconds in (2.0, 0.0, 99.0)]
+        self.assertEqual([job.started_at for job in self.jobs.finish_and_claim(ended, NOW + 10)[0]],
                          [format_time(NOW + 8), format_time(NOW), format_time(NOW)])
 
     def test_several_are_recorded_and_as_many_claimed_in_one_go(self):
         self.add("a", "b", "c", "d", "e")
         held = [self.claim() for _ in range(3)]
         outcomes = (SUCCESS, FAILURE, None)
-        results, following = self.jobs.record_all([Ended(job, outcome, NOW, "", 0.0) for job, outcome in zip(held, outcomes)], NOW,
+        results, following = self.jobs.finish_and_claim([Finished(job, outcome, NOW, "", 0.0) for job, outcome in zip(held, outcomes)], NOW,
                                                   [self.token() for _ in range(9)])
         self.assertEqual([(job.id, job.state, job.attempts) for job in results],
                          [("a", COMPLETED, 1), ("b", PENDING, 1), ("c", PENDING, 0)])
@@ -833,7 +833,7 @@ class BrokenDlqTest(ManagerTest):
 
     def setUp(self):
         super().setUp()
-        patience = patch("job_manager.DLQ_PATIENCE", 0)
+        patience = patch("storage.dead_letters.DLQ_PATIENCE", 0)
         patience.start()
         self.addCleanup(patience.stop)
 
@@ -862,7 +862,7 @@ class BrokenDlqTest(ManagerTest):
 
     def test_a_job_waits_for_a_dlq_json_that_is_broken_for_a_moment(self):
         self.add("a", "b")
-        with patch("job_manager.DLQ_PATIENCE", 1000):
+        with patch("storage.dead_letters.DLQ_PATIENCE", 1000):
             self.edit("dlq.json", "[{]")
             job = self.claim()
             self.jobs.settings = self.jobs.settings._replace(max_retries=0)
@@ -877,7 +877,7 @@ class BrokenDlqTest(ManagerTest):
     def test_a_job_dies_on_a_full_disk(self):
         self.add("a", "b")
         self.kill("a")
-        with patch.object(self.jobs._dlq, "append", side_effect=storage_error("write", "dlq.json", OSError(28, "full"))):
+        with patch.object(self.jobs.store.dlq_json, "append", side_effect=storage_error("write", "dlq.json", OSError(28, "full"))):
             self.kill("b")
         self.assertEqual(self.states(), {"a": DEAD, "b": DEAD})
         self.assertIn("full; free some space and try again; that b is dead is noted in jobs.json alone", self.notices[0])
@@ -1145,10 +1145,10 @@ class MeanwhileTest(ManagerTest):
             self.jobs.reset()
             prepare()
             did = []
-            lock = self.jobs._lock = Between(self.jobs._lock, turn, lambda: did.append(action(other)))
+            lock = self.jobs.store.lock = Between(self.jobs.store.lock, turn, lambda: did.append(action(other)))
             with self.subTest(turn):
                 yield other
-                self.jobs._lock = lock._lock
+                self.jobs.store.lock = lock._lock
             if not did:
                 self.assertGreater(lock.turns, 1)
                 return
@@ -1240,7 +1240,7 @@ class MeanwhileTest(ManagerTest):
                 self.add("a", "b", "c", "d")
                 self.complete("a", "b")
                 self.kill("c", "d")
-                self.jobs._lock = Between(self.jobs._lock, None, move)
+                self.jobs.store.lock = Between(self.jobs.store.lock, None, move)
                 self.assertEqual(len(operation()), 2)
                 self.assertEqual({name: state for name, state in self.states().items() if name != "x"}, left)
 
@@ -1273,7 +1273,7 @@ class MeanwhileTest(ManagerTest):
                 self.complete(*range(20))
                 self.add(*["p%d" % number for number in range(20)])
                 other, self.jobs = self.manager(), self.manager()
-                self.jobs._lock = Held(self.jobs._lock, None, lambda: self.add("more", manager=other))
+                self.jobs.store.lock = Held(self.jobs.store.lock, None, lambda: self.add("more", manager=other))
                 del parsed[:]
                 with patch("storage.view.parse_record", parse):
                     self.assertEqual(len(operation()), 20)
@@ -1401,7 +1401,7 @@ class LookTest(ManagerTest):
         file_lock.NOTICE_AFTER = 0.05
         holder = self.manager()
         thread = threading.Thread(target=self.add, args=("a",))
-        with holder.locked():
+        with holder.store.lock:
             thread.start()
             self.wait_for(lambda: self.notices)
         thread.join(DEADLINE)

@@ -5,7 +5,7 @@ import unittest
 
 from core.job import Outcome, job_from_record
 from execution import outcomes
-from storage.claims import Ended
+from storage.claims import Finished
 
 
 class TestBatch(unittest.TestCase):
@@ -16,7 +16,7 @@ class TestBatch(unittest.TestCase):
         self.batch = outcomes.Batch(2)
 
     def ended(self, job, seconds=0.001):
-        return Ended(job, Outcome(0, None), 1700000000.0, "", seconds)
+        return Finished(job, Outcome(0, None), 1700000000.0, "", seconds)
 
     def test_jobs_run_in_order_and_are_recorded_together(self):
         self.batch.add(self.jobs, 10.0)

@@ -1,0 +1,154 @@
+"""The dead letter queue: dlq.json, and the jobs of jobs.json that are dead.
+
+jobs.json owns the state of a job; dlq.json says when it died, and holds its last lines of output. A kill may fall between the writes of
+the two files, so their order matters:
+
+- A job dies in dlq.json first, then in jobs.json; it comes back in jobs.json first. An entry does not count while its job is in
+  jobs.json and not dead there; of several entries of one job the last one counts.
+- Where records are removed, they go from dlq.json first: what is left there alone would look like a dead job.
+- A job dies without an entry if dlq.json cannot be written for DLQ_PATIENCE seconds: no worker waits for a repair.
+"""
+from __future__ import annotations
+
+from core.errors import StorageFault
+from core.job import COMPLETED, DEAD, PENDING, PROCESSING, TIMEOUT, job_from_checked
+from core.rules import time_limit
+from storage.layout import encode_line1, encode_line2
+from storage.selection import Selection, last_touched_before
+from storage.store import OpenFiles, refuse_missing
+
+DLQ_PATIENCE = 10.0  # seconds that a dying job waits for a dlq.json that is broken or cannot be written
+
+# What an entry of dlq.json says besides the job itself.
+BURIED = ("failed_at", "output", "timed_out_after", "died_of")
+
+NO_DEAD_JOB = "there is no dead job %r; 'queuectl dlq list' shows those that there are"
+
+
+class DeadLetters:
+    """The dead letter queue of a Store. All methods but `jobs` are called within a change."""
+
+    def __init__(self, store):
+        self._store = store
+        self._file = store.dlq_json
+        self._down_since = None  # since when dlq.json could not be read or written, by the monotonic clock
+
+    # -- jobs that die
+
+    def bury(self, pairs):
+        """Put jobs into dlq.json, as pairs (the job as it has died, its last lines). Raises StorageFault."""
+        self._file.append([self._entry(job, output) for job, output in pairs])
+        self._down_since = None
+
+    def bury_if_possible(self, pairs):
+        """Bury jobs; tell of them if dlq.json cannot be written: on a full disk a job can be cancelled, since that is done in place."""
+        try:
+            self.bury(pairs)
+        except StorageFault as fault:
+            self._tell_unburied(pairs, fault)
+
+    def bury_in_time(self, pairs):
+        """Bury jobs; go on without (see `go_without`) once dlq.json could not be written for long. Raises StorageFault until then."""
+        try:
+            self.bury(pairs)
+        except StorageFault as fault:
+            self.go_without(fault, pairs)
+
+    def go_without(self, fault, pairs):
+        """Tell that these jobs die without an entry in dlq.json, since reading or writing it ended with this fault; raise that while
+        there was no time for a repair."""
+        from time import monotonic
+        if self._down_since is None:
+            self._down_since = monotonic()
+        if monotonic() - self._down_since < DLQ_PATIENCE:
+            raise fault
+        self._tell_unburied(pairs, fault)
+
+    def _tell_unburied(self, pairs, fault):
+        for job, _ in pairs:
+            self._store.notice("%s; that %s is dead is noted in jobs.json alone" % (fault.args[0], job.id))
+
+    def _entry(self, job, output):
+        """The entry of a job that has died, as a row."""
+        fields = dict(job.fields(), failed_at=job.updated_at, output=output)
+        if job.reason == TIMEOUT:
+            fields["timed_out_after"] = time_limit(job, self._store.settings)
+        return encode_line1(fields), encode_line2(job.progress())
+
+    # -- dead jobs
+
+    def jobs(self):
+        """Each dead job of jobs.json, with what dlq.json says of its end (`failed_at`, `output` in options), and each job that only
+        dlq.json still has; in the order in which they died."""
+        with OpenFiles(self._store.lock, self._store.jobs_json, self._file):
+            jobs, entries = self._store.jobs_json.view(), self._file.view()
+        with jobs, entries:
+            dead = {_key(record) for _, record in jobs.records((DEAD,))}
+            last = {_key(record): number for number, (_, record) in enumerate(entries.records())}
+            unknown = set(last) - dead
+            if unknown:
+                unknown.difference_update(_key(record) for _, record in jobs.records((PENDING, PROCESSING, COMPLETED)))
+            for number, (_, record) in enumerate(entries.records()):
+                key = _key(record)
+                if last[key] == number and (key in dead or key in unknown):
+                    yield job_from_checked(record)
+            if dead.difference(last):
+                for _, record in jobs.records((DEAD,)):
+                    if _key(record) not in last:
+                        yield job_from_checked(record)
+
+    def select(self, choice):
+        """Two Selections, of the dead jobs in jobs.json and of the entries in dlq.json that `chosen` chooses from."""
+        return Selection(self._store.jobs_json, (DEAD,), choice.ids), Selection(self._file, ids=choice.ids)
+
+    def still_dead(self, jobs, choice):
+        """Of these jobs those that are dead: not the entries of dlq.json (their place is 0) whose job lives on, as a crash leaves them.
+        Raises JobNotFound for an id that was chosen and has no dead job."""
+        lonely = {job.id for job in jobs if not job.place}
+        if lonely:
+            with self._store.jobs_json.view(locked=True) as view:
+                alive = {(record["id"], record["created_at"]) for _, record in view.records(ids=lonely)}
+            jobs = [job for job in jobs if job.place or job.key not in alive]
+            refuse_missing(choice.ids, jobs, NO_DEAD_JOB)
+        return jobs
+
+    def entries_of(self, jobs):
+        """The entries with the ids of these jobs."""
+        with self._file.view(locked=True) as view:
+            if not any(view.count().values()):
+                return []
+            return [job_from_checked(record, place) for place, record in view.records(ids={job.id for job in jobs})]
+
+    def drop(self, jobs, entries, make_room=None):
+        """Remove the entries of these jobs; `entries` are those that there are. `make_room` is as for `Store.remove`."""
+        keys = {job.key for job in jobs} if entries else ()
+        self._store.remove(self._file, {entry.place for entry in entries if entry.key in keys}, make_room)
+
+
+def _key(record):
+    """A number that stands for the key of a record: a set of them is small."""
+    return hash((record["id"], record["created_at"]))
+
+
+def chosen(choice, dead, entries):
+    """The jobs of the dead letter queue that are chosen, of what the Selections of `DeadLetters.select` have found. Raises JobNotFound."""
+    jobs = [job for job in _buried(dead.jobs, entries.jobs) if last_touched_before(job, choice.before)]
+    refuse_missing(choice.ids, jobs, NO_DEAD_JOB)
+    return jobs
+
+
+def _buried(dead, entries):
+    """Each of these dead jobs of jobs.json as that has it, and each job that only these entries of dlq.json have, as the last of its
+    entries has it, at place 0; in the order in which they died."""
+    last = {}
+    for entry in entries:
+        last.pop(entry.key, None)
+        last[entry.key] = entry
+    of_jobs = {job.key: job for job in dead}
+    buried = [of_jobs.get(key) or entry._replace(place=0) for key, entry in last.items()]
+    return buried + [job for key, job in of_jobs.items() if key not in last]
+
+
+def row_without_burial(job):
+    """A job that dlq.json alone had, as a row of jobs.json."""
+    return encode_line1({name: value for name, value in job.fields().items() if name not in BURIED}), encode_line2(job.progress())
