@@ -5,9 +5,19 @@ This is not in main.py, since Python compiles the program it starts anew at each
 """
 from __future__ import annotations
 
-import argparse
 import os
+import sys
+from types import SimpleNamespace
+
+# argparse imports gettext, and that locale, to translate its texts, which Python has in English alone: a twentieth of an `enqueue`.
+_gettext = sys.modules.get("gettext")
+sys.modules["gettext"] = SimpleNamespace(gettext=str, ngettext=lambda one, many, number: one if number == 1 else many)  # type: ignore
 from argparse import REMAINDER, SUPPRESS, ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+
+if _gettext is None:
+    del sys.modules["gettext"]
+else:
+    sys.modules["gettext"] = _gettext
 
 from core.errors import UsageError
 from core.job import STATES
@@ -302,9 +312,6 @@ def parse(argv):
 
 def build_parser(name):
     """The parser of the command with that name."""
-    # argparse has each of its texts translated, and for that imports `locale`: a thirtieth of an `enqueue`, for texts that Python has in
-    # English alone.
-    argparse._ = str  # type: ignore[attr-defined]
     meaning, example, add_arguments, _ = COMMANDS[name]
     parser = _Parser(prog="queuectl " + name, description=meaning[:1].upper() + meaning[1:] + ".",
                      epilog="example:\n  queuectl " + example, formatter_class=_Help)
