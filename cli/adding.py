@@ -9,12 +9,12 @@ from cli.context import notice
 from cli.terminal import Progress, counted
 from core.errors import InvalidJob, JobRefused, JsonError, QueueError, UsageError
 from core.home import check_owner, jobs_path
-from core.job import COMPLETED, DEAD
+from core.job import COMPLETED, DEAD, EXAMPLE
 from core.strict_json import decode_json, decode_json_at, decode_utf8, skip_whitespace
 from core.system import quote_words
 from helpers import printable
 
-_EXAMPLE = "queuectl enqueue '{\"id\": \"job1\", \"command\": \"echo Hello\"}', or: queuectl enqueue --id job1 -- echo Hello"
+_EXAMPLE = "queuectl enqueue '%s', or: queuectl enqueue --id job1 -- echo Hello" % EXAMPLE
 
 
 class JobStream:

@@ -1,8 +1,8 @@
-"""A job: its states, what makes one valid, and the rules that decide what becomes of it. No I/O in here.
+"""A job: its fields, its states, and what makes it valid. No I/O in here; what becomes of a job is decided in core/rules.py.
 
     pending -> processing -> completed, or back to pending (a retry, a worker that died), or dead (in the dead letter queue)
 
-A job never changes: each rule takes a Job and gives back another one.
+A Job never changes: whoever changes one makes another Job.
 """
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ LOST = "lost"  # its worker died while it ran
 UNSTARTABLE = "unstartable"  # the system refused to start it
 TIMEOUT = "timeout"  # it ran for longer than it may
 CANCELLED = "cancelled"  # someone did not want it any more
-DEPENDENCY = "dependency"  # a job that it was to run after is dead or gone
+DEPENDENCY = "dependency"  # a job that it comes after is dead or gone
+
+EXAMPLE = '{"id": "job1", "command": "echo Hello"}'
 
 MAX_ID = 200
 MAX_ATTEMPTS = 9999999
@@ -50,20 +52,20 @@ Outcome = namedtuple("Outcome", "exit_code reason")
 
 class Job(namedtuple("Job", "id command created_at options state attempts exit_code reason run_at started_at updated_at worker place")):
     """A job. `options` holds all other fields of its line 1, the user's own included. Times are texts as `format_time` makes them.
-    `place` says where its line 2 was last seen; it is a hint, and the worker token decides."""
+    `place` is where its line 2 was last seen. It may be out of date: only the attempt token in `worker` proves whose job it is."""
 
     __slots__ = ()
 
     def fields(self):
-        """What line 1 of its record holds."""
+        """The fields that line 1 of its record holds."""
         return dict(id=self.id, command=self.command, created_at=self.created_at, **self.options)
 
     def progress(self):
-        """What line 2 of its record holds: the values of COLUMNS, in order."""
+        """What line 2 of its record holds: how far the job is, as values in the order of COLUMN_NAMES."""
         return self[4:-1]
 
     def with_progress(self, *progress):
-        """The job with other values of COLUMNS."""
+        """The same job with another line 2."""
         return Job._make(self[:4] + progress + self[-1:])
 
     def to_dict(self):
@@ -72,37 +74,37 @@ class Job(namedtuple("Job", "id command created_at options state attempts exit_c
 
     @property
     def key(self):
-        """What tells this job from every other one, also from those with the same id."""
+        """The identity of this job, also among jobs with the same id."""
         return (self.id, self.created_at)
 
     @property
     def priority(self):
-        """Higher ones run first."""
+        """Jobs with a higher priority run first."""
         value = self.options.get("priority")
         return value if type(value) is int else 0
 
     @property
     def after(self):
-        """The ids of the jobs that must be completed first."""
+        """The ids of the jobs that must be completed before this one starts."""
         value = self.options.get("after")
         return value if value and _check_after(value) is None else ()
 
     @property
     def duration(self):
-        """How long its last attempt took, in seconds; None if it has not ended."""
+        """How long the last attempt took, in seconds; None if it has not ended."""
         if self.started_at is None or self.updated_at is None or self.state == PROCESSING or not self.attempts:
             return None
         return round(parse_time(self.updated_at) - parse_time(self.started_at), 6)
 
     @property
     def digest(self):
-        """16 hexadecimal digits that stand for the key where a text of the user's would not do: in file names, in worker files."""
+        """16 hexadecimal digits that stand for the key where a user's text cannot stand: in file names, in worker files."""
         import hashlib
         return hashlib.blake2b(("%s\n%s" % (self.created_at, self.id)).encode("utf-8"), digest_size=8).hexdigest()
 
     @property
     def ending(self):
-        """How its last attempt ended, for people; "" while there is nothing to say."""
+        """How the last attempt ended, in words for people; "" if there is nothing to say."""
         if self.reason == LOST:
             return "its worker died"
         if self.reason == KILLED and self.exit_code:
@@ -113,27 +115,26 @@ class Job(namedtuple("Job", "id command created_at options state attempts exit_c
             limit = self.options.get("timed_out_after") or self.options.get("timeout")
             return "timed out" + (" after %g s" % limit if limit and type(limit) in (int, float) else "")
         if self.reason == DEPENDENCY:
-            return str(self.options.get("died_of") or "a job before it is dead or gone")
+            return str(self.options.get("died_of") or "a job that it comes after is dead or gone")
         return {UNSTARTABLE: "could not be started"}.get(self.reason, self.reason)
 
 
 def encode_id(job_id):
-    """An id as JSON, as a job file holds it. One with half of a surrogate pair is in none."""
+    """An id as a job file holds it: the bytes of its JSON. No file has an id with a lone surrogate, and so its bytes match none."""
     return encode_json(job_id).encode("utf-8", "surrogatepass")
 
 
 def _text(value):
-    """A number as text, as people write ids."""
+    """An id as a text: people also write numbers."""
     return str(value) if type(value) in (int, float) else value
 
 
 def check_fields(record, options=True):
-    """Raise InvalidJob unless the fields that say what a job is (line 1) are usable; without `options` id and command alone are looked
-    at. `record` has them, or lacks them."""
+    """Check the fields of line 1 in a record that may lack any of them; without `options` only id and command. Raises InvalidJob."""
     job_id, command = _text(record.get("id")), record.get("command")
     for name, value in (("id", job_id), ("command", command)):
         if value is None:
-            raise InvalidJob("the field \"%s\" is missing; a job looks like {\"id\": \"job1\", \"command\": \"echo Hello\"}" % name)
+            raise InvalidJob("the field \"%s\" is missing; a job looks like %s" % (name, EXAMPLE))
         if type(value) is not str:
             raise InvalidJob("\"%s\" must be a text, not %s" % (name, encode_json(value)[:60]))
     if not 0 < len(job_id) <= MAX_ID:
@@ -150,7 +151,7 @@ def check_fields(record, options=True):
 
 
 def option_faults(record):
-    """What is wrong with each of these fields that mean something to us besides id and command, as sentences."""
+    """A sentence for each field of OPTION_CHECKS that has a value it cannot have."""
     for name, value in record.items():
         if name in OPTION_CHECKS and value is not None:
             fault = OPTION_CHECKS[name](value)
@@ -178,29 +179,23 @@ def _as_setting(name):
     return lambda value: check_value(value, setting.type, setting.low, setting.high)
 
 
-# The fields of line 1 that mean something to us, besides id and command; any other one is the user's own.
+# The options that QueueCTL knows, each with a function that says what is wrong with a value, or None. Any other field is the user's own.
 OPTION_CHECKS = {"cwd": _check_cwd, "after": _check_after, "env": _check_env,
-            "priority": lambda value: check_value(value, int, -MAX_PRIORITY, MAX_PRIORITY),
-            **{name: _as_setting(name) for name in ("timeout", "max_retries", "backoff_base", "backoff_max", "runner")}}
+                 "priority": lambda value: check_value(value, int, -MAX_PRIORITY, MAX_PRIORITY),
+                 **{name: _as_setting(name) for name in ("timeout", "max_retries", "backoff_base", "backoff_max", "runner")}}
 
 
 def new_job_fields(record, cwd):
     """Line 1 of a new job without its created_at, from what the user asked for. Raises InvalidJob.
 
-    What tells where a job stands (state, attempts, times, …) is dropped, so that the output of `show` can be enqueued again, and so
-    are `run_at` and `delay`: see `first_run_at`. `cwd` is the folder it runs in unless it names one.
+    Fields that say how far a job is (state, attempts, times, …) are dropped, so that the output of `show` can be enqueued again. So are
+    `run_at` and `delay`: see `first_run_at`. `cwd` is the folder of a job that names none.
     """
     if type(record) is not dict:
-        raise InvalidJob("a job must be an object like {\"id\": \"job1\", \"command\": \"echo Hello\"}, not %s"
-                         % encode_json(record)[:60])
+        raise InvalidJob("a job must be an object like %s, not %s" % (EXAMPLE, encode_json(record)[:60]))
     check_fields(record)
     if MAX_COMMAND is not None:
-        command = record["command"]
-        if len(command.encode("utf-16-le", "replace")) > 2 * MAX_COMMAND:
-            raise InvalidJob("\"command\" must have %d characters at the most, which is what cmd.exe takes; put it into a file"
-                             % MAX_COMMAND)
-        if "\n" in command.strip() or "\r" in command.strip():
-            raise InvalidJob("\"command\" must be one line, since cmd.exe runs only the first; put it into a file, or join lines by &")
+        _check_for_cmd(record["command"])
     if len(record["command"]) > MAX_TEXT // 4 or record.get("env"):
         _check_lengths(record)
     fields = {"id": _text(record["id"]), "command": record["command"]}
@@ -212,8 +207,16 @@ def new_job_fields(record, cwd):
     return fields
 
 
+def _check_for_cmd(command):
+    """Raise InvalidJob if cmd.exe would not run the whole of a command."""
+    if len(command.encode("utf-16-le", "replace")) > 2 * MAX_COMMAND:
+        raise InvalidJob("\"command\" must have %d characters at the most, which is what cmd.exe takes; put it into a file" % MAX_COMMAND)
+    if "\n" in command.strip() or "\r" in command.strip():
+        raise InvalidJob("\"command\" must be one line, since cmd.exe runs only the first; put it into a file, or join lines by &")
+
+
 def _check_lengths(record):
-    """Raise InvalidJob if no system would start a new job's command since a text of it is too long."""
+    """Raise InvalidJob if a text of a new job is too long for Linux, which would refuse to start the command."""
     too_long = "%s must be shorter than 128 KiB, which is what the system takes; put it into a file"
     if _is_too_long(record["command"]):
         raise InvalidJob(too_long % "\"command\"")
@@ -230,7 +233,7 @@ _NOT_KEPT = frozenset(COLUMN_NAMES + ("created_at", "delay", "duration"))
 
 
 def first_run_at(record, now):
-    """When a new job may run, as a text, or None for at any time: `run_at`, a time, or `delay`, a length of time. Raises InvalidJob."""
+    """When a new job may start, as a text, by its `run_at` (a time) or `delay` (a length of time); None for at once. Raises InvalidJob."""
     delay, run_at = record.get("delay"), record.get("run_at")
     if delay is None:
         return None if run_at is None else _time("run_at", run_at)
@@ -253,7 +256,7 @@ def _is_day(text):
 
 
 def _time(name, value, zone=""):
-    """A time as `format_time` makes it; `zone` is the one of a time that names none. Raises InvalidJob."""
+    """A time as `format_time` makes it; `zone` holds for a time that names none. Raises InvalidJob."""
     if type(value) is str:
         if re.match(_TIME, value) and _is_day(value[:10]):
             return value
@@ -266,7 +269,7 @@ def _time(name, value, zone=""):
 
 
 def _stored_time(name, value):
-    """A time of a job file, where one without a zone is UTC, as other programs write it."""
+    """A time of a job file. Other programs write UTC there without naming it."""
     return _time(name, value, "Z")
 
 
@@ -282,17 +285,16 @@ def _word(name, value, pattern):
     return value
 
 
-# What was wrong with an optional field of a job: a sentence that names the field, and whether its value is not kept.
+# What is wrong with an optional field of a job: the id, a sentence that names the field, and whether its value was dropped.
 Fault = namedtuple("Fault", "id text dropped")
 
 
 def job_from_record(record, place=0, faults=None, typed=True):
-    """The Job that a record of a job file holds, with the defaults for fields that are missing. Raises InvalidJob.
+    """The Job that a record of a job file holds, with defaults for fields that are missing. Raises InvalidJob.
 
-    A record that was typed by hand may lack everything but id and command; its created_at is "" then. With `faults`, a list, what is
-    wrong with an optional field is added there as a Fault and is no reason to refuse the record: an option stays as it is, and the job
-    cannot be started; what line 2 cannot hold is left out, and the job is dead if it is not known when it may run. (Unless nobody has
-    `typed` that line: then it is damaged.)
+    A record that was typed by hand needs only id and command; its created_at is "" then. With a list `faults`, a wrong value of another
+    field does not refuse the record but adds a Fault to the list. A wrong option is kept, and the job cannot be started. A wrong value
+    of line 2 is dropped, and a job whose run_at is dropped is dead; but if line 2 was not `typed`, it is damaged, and is refused.
     """
     check_fields(record, options=faults is None)
     record = dict(record, id=_text(record["id"]))
@@ -317,7 +319,7 @@ def job_from_record(record, place=0, faults=None, typed=True):
 
 
 def _note_fault(record, name, text, faults):
-    """Add a Fault for a value that line 2 cannot hold."""
+    """Add a Fault for a wrong value of line 2, which was dropped."""
     dies = name == "run_at" and record["state"] in (PENDING, PROCESSING)
     if dies:
         record.update(state=DEAD, reason=UNSTARTABLE, worker=None)
@@ -325,7 +327,7 @@ def _note_fault(record, name, text, faults):
 
 
 def job_from_checked(record, place=0):
-    """The Job that a record holds whose fields are all there and were checked: one of a file in our own layout. Takes the record over."""
+    """The Job of a record that needs no check: one of a file in our own layout. The record is its options afterwards."""
     take = record.pop
     return Job(take("id"), take("command"), take("created_at"), record, take("state"), take("attempts"), take("exit_code"),
                take("reason"), take("run_at"), take("started_at"), take("updated_at"), take("worker"), place)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import re
 
 from core.errors import CorruptFile, JsonError, QueueError
-from core.job import STATES
+from core.job import EXAMPLE, STATES
 from core.strict_json import decode_json, decode_json_at, decode_utf8, skip_whitespace
 from core.system import pread
 from storage.layout import (AFTER_ID, CHUNK, COLUMNS, COLUMN_AT, CREATED_AT, EMPTY, END, LINE2, PAGE, WIDTH, bare, blocks, encode_line1,
@@ -207,7 +207,7 @@ def parse_any(path, content, decode):
 
 def _decode_at(record, decode, text, at, end):
     if type(record) is not dict:
-        raise JsonError("a job must be an object like {\"id\": \"job1\", \"command\": \"echo Hello\"}", text, at)
+        raise JsonError("a job must be an object like %s" % EXAMPLE, text, at)
     last = text.rfind("\n", at, end) + 1
     try:
         return decode(record, typed=not (end - last == WIDTH and text.startswith(' "state": "', last)))
