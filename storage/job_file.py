@@ -29,14 +29,13 @@ from core.times import micros_of
 from storage.file_lock import RING, new_gen
 from storage.foreign import fault_sentences, keep_beside, with_created_at
 from storage.layout import (CHUNK, EMPTY, END, STATE_AT, WIDTH, counted, encode_line1, encode_line2, find_ids, lay_out, pending_records,
-                            read_around, recounted)
+                            read_lines, recounted)
 from storage.recognition import Layout, check_canonical, parse_any, parse_damaged
 from storage.view import View
 
 _SETTLED = 0.2  # seconds that a strange file must have held still; an editor that truncates first shows an empty one for a moment
 _PATIENCE = 5.0  # seconds that one that is empty or torn must have held still before it is changed: who writes it may be slow
 _MISSING = (0, 0, 0)
-_AHEAD = 1 << 13  # bytes that are read at once where one record is asked for: a worker asks for its neighbours next
 _COMPARED = 3 if OPEN_FILES_MOVE else 2  # parts of a file's key that its open descriptor tells: Windows may be late with the time
 _GAP = 4096  # bytes between two changed records at the most that are written together
 
@@ -86,7 +85,6 @@ class JobFile:
         self._foreign = None  # the Layout of the open file where it is not ours
         self._cause = ""  # why that one is torn, as far as it is known
         self._held = 0  # how many jobs were in it before, as far as it is known
-        self._window, self._window_at = b"", 0  # bytes that were read since it was opened, and where they start
         # How far back the mark of a change sets the file's time, in nanoseconds; 0 where times are exact and none is needed, -1 where it
         # cannot be set, None before it was tried.
         self._step = None
@@ -106,7 +104,7 @@ class JobFile:
         With `changes`, a file that someone else wrote is brought into our layout if `changes(self)` says so."""
         self._hint = hint = self._lock.read_hint(self._slot)
         self._foreign = None
-        self._window, self._new, self._changed = b"", {}, []
+        self._new, self._changed = {}, []
         self.stored = NOTHING
         key = self._open_current()
         # A power cut may leave older bytes under the inode, the size and the time of newer ones.
@@ -296,7 +294,6 @@ class JobFile:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-            self._window = b""
 
     def end_operation(self):
         """The end of an operation. Where the file can be replaced nonetheless it stays open, which saves a worker the next opening."""
@@ -376,30 +373,17 @@ class JobFile:
 
     def line2(self, place):
         """The line 2 at a place, or None if no record has its line 2 there."""
-        at = self._locate(place)
-        return None if at is None else self._new.get(place) or self._window[at:at + WIDTH]
+        if self._descriptor is None or not 2 < place <= self.end - WIDTH:
+            return None
+        content = pread(self._descriptor, WIDTH + 2, place - 2)
+        if not (content.startswith(b',\n "state": "') and content.endswith(b"}")):
+            return None
+        return self._new.get(place) or content[2:]
 
     def lines(self, place):
         """Line 1 and line 2 at a place, or None if no record has its line 2 there."""
-        at = self._locate(place)
-        if at is not None and self._window.rfind(b"\n", 0, at - 1) < 0:  # it begins before the window
-            self._window = b""
-            at = self._locate(place)
-        if at is None:
-            return None
-        start = self._window.rfind(b"\n", 0, at - 1) + 1
-        return self._window[start:at - 1], self._new.get(place) or self._window[at:at + WIDTH]
-
-    def _locate(self, place):
-        """Where the line 2 at a place is in the window; None if no record has its line 2 there."""
-        if self._descriptor is None or not 2 < place <= self._hint.size - len(END) - WIDTH:
-            return None
-        at = place - self._window_at
-        if not 2 <= at <= len(self._window) - WIDTH:
-            self._window_at, self._window = read_around(self._descriptor, place, _AHEAD)
-            at = place - self._window_at
-        ours = self._window.startswith(b',\n "state": "', at - 2) and self._window[at + WIDTH - 1:at + WIDTH] == b"}"
-        return at if ours else None
+        line2 = self.line2(place)
+        return None if line2 is None else (read_lines(self._descriptor, place)[0], line2)
 
     @property
     def damage(self):
@@ -537,7 +521,7 @@ class JobFile:
         self._note_change(self._hint.size)
 
     def _write_new(self):
-        changes, self._new, self._window = self._new, {}, b""
+        changes, self._new = self._new, {}
         pieces = [(places, pread(self._descriptor, places[-1] + WIDTH - places[0], places[0])) for places in _neighbours(sorted(changes))]
         if _key(os.fstat(self._descriptor))[:_COMPARED] != self._seen[:_COMPARED]:
             raise Replaced
@@ -650,7 +634,6 @@ class JobFile:
                 raise storage_error("empty", self.path, error) from None
             self.stored = ALL
             self._foreign = None
-            self._window = b""
             self._note_as_ours([0] * len(STATES), 0)
             self._note_change()
 

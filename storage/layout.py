@@ -247,19 +247,14 @@ def count_block(block):
     return [letters.count(letter) for letter in _LETTERS], len(seconds)
 
 
-def read_around(descriptor, place, ahead=WIDTH):
-    """The bytes of a file from before the record whose line 2 is at `place` to `ahead` bytes behind that place, as (offset, bytes)."""
+def read_lines(descriptor, place):
+    """Line 1 and line 2 of the record whose line 2 is at `place`; line 1 with its padding and comma."""
     reach = 2048
     while True:
         start = max(0, place - reach)
-        content = pread(descriptor, place - start + ahead, start)
-        if start == 0 or content.rfind(b"\n", 0, max(place - start - 1, 0)) >= 0:
-            return start, content
+        content = pread(descriptor, place - start + WIDTH, start)
+        middle = max(place - start - 1, 0)
+        first = content.rfind(b"\n", 0, middle) + 1
+        if start == 0 or first:
+            return content[first:middle], content[middle + 1:]
         reach *= 8
-
-
-def read_lines(descriptor, place):
-    """Line 1 and line 2 of the record whose line 2 is at `place`; line 1 with its padding and comma."""
-    start, content = read_around(descriptor, place)
-    middle = place - start - 1
-    return content[content.rfind(b"\n", 0, max(middle, 0)) + 1:middle], content[middle + 1:]
