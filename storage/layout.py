@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import json
 from collections import namedtuple
-from functools import lru_cache
 
 from core.errors import rotten_record_error
-from core.job import COLUMN_NAMES, STATES, Job
+from core.job import COLUMN_NAMES, STATES, job_from_checked
 from core.strict_json import encode_json
 from core.system import pread
 
@@ -26,20 +25,14 @@ from core.system import pread
 def job_from_lines(lines, place):
     """The Job whose two lines stand in a file in our own layout. Raises CorruptFile if they do not read right any more."""
     try:
-        record, standing = parse_lines(*lines)
-        return Job._make((record.pop("id"), record.pop("command"), record.pop("created_at"), record) + standing + (place,))
-    except KeyError as error:
-        raise rotten_record_error(place, "it has no %s" % error) from None
+        return job_from_checked(parse_record(*lines), place)
     except ValueError as error:
         raise rotten_record_error(place, error) from None
 
 
 # Line 2: each column's name and the width of its value, quotes included.
 COLUMNS = tuple(zip(COLUMN_NAMES, (12, 7, 11, 16, 29, 29, 29, 28)))
-_FEW = 5  # columns in front of those that tell two jobs apart
-_CELLS = ['"%s": %%-%ds' % column for column in COLUMNS]
-_FIRST_COLUMNS, _LAST_COLUMNS = " " + ", ".join(_CELLS[:_FEW]), ", " + ", ".join(_CELLS[_FEW:]) + "}"
-LINE2 = _FIRST_COLUMNS + _LAST_COLUMNS
+LINE2 = " " + ", ".join(['"%s": %%-%ds' % column for column in COLUMNS]) + "}"
 WIDTH = len(LINE2 % (("",) * len(COLUMNS)))
 # Where a column's value starts within line 2.
 COLUMN_AT = {name: (LINE2 % tuple("\0" if name == other else "" for other, _ in COLUMNS)).index("\0") for name, _ in COLUMNS}
@@ -56,19 +49,11 @@ EMPTY = b"[\n]\n"
 
 def encode_line2(standing):
     """Line 2 as bytes, for the values of COLUMNS in order: short ASCII texts, integers, None. Always WIDTH bytes."""
-    started_at, updated_at, worker = standing[_FEW:]
-    line = (_first_columns(*standing[:_FEW]) + _LAST_COLUMNS % (
-        '"' + started_at + '"' if started_at else "null", '"' + updated_at + '"' if updated_at else "null",
-        '"' + worker + '"' if worker else "null")).encode("ascii")
+    values = ["null" if value is None else value if type(value) is int else '"' + value + '"' for value in standing]
+    line = (LINE2 % tuple(values)).encode("ascii")
     if len(line) != WIDTH:
         raise AssertionError("a column is too wide: %r" % (standing,))
     return line
-
-
-@lru_cache(maxsize=64)
-def _first_columns(*standing):
-    """The columns of a line 2 that are the same for many jobs."""
-    return _FIRST_COLUMNS % tuple(["null" if value is None else value if type(value) is int else '"' + value + '"' for value in standing])
 
 
 def column(line2, name):
@@ -91,24 +76,6 @@ def parse_record(line1, line2):
     if not record.keys() >= _FIELDS:
         raise ValueError("it has no %r" % min(_FIELDS.difference(record)))
     return record
-
-
-def parse_lines(line1, line2):
-    """The object that a line 1 holds, and the values of COLUMNS in its line 2. Raises ValueError as `parse_record`, which is for many
-    records: here most have a line 2 that was seen before, as jobs have that were added together."""
-    text = bare(line1).decode("utf-8") + "}"
-    record, end = _parse(text)
-    if type(record) is not dict or end != len(text):
-        raise ValueError("its first line is no object without its end")
-    return record, _standing(line2)
-
-
-@lru_cache(maxsize=16)
-def _standing(line2):
-    record = _parse("{" + line2.decode("ascii"))[0]
-    if tuple(record) != COLUMN_NAMES:
-        raise ValueError("it has other columns")
-    return tuple(record.values())
 
 
 def bare(line1):

@@ -8,7 +8,7 @@ import unittest
 from core.job import STATES, job_from_record
 from storage import layout as storage_layout
 from storage.layout import (COLUMNS, COLUMN_AT, EMPTY, END, PAGE, WIDTH, bare, blocks, column, encode_line1, encode_line2, lay_out,
-                            parse_lines, parse_record, pending_records, read_lines)
+                            parse_record, pending_records, read_lines)
 from storage.recognition import check_canonical
 from tests.support.job_files import PENDING, STANDINGS, TIME, FormatTest, content_of, count_states, line1, places_of
 
@@ -69,20 +69,21 @@ class RecordTest(unittest.TestCase):
         record = parse_record(line1("a", zebra=1) + b"   ,", encode_line2(PENDING))
         self.assertEqual((record["id"], record["zebra"], record["state"], record["worker"]), ("a", 1, "pending", None))
 
-    def test_line_by_line_it_is_read_as_it_was_written(self):
+    def test_record_is_read_as_it_was_written(self):
         for standing in STANDINGS:
             with self.subTest(standing):
-                record, read = parse_lines(line1("a", zebra=1) + b"   ,", encode_line2(standing))
-                self.assertEqual((record, read), ({"id": "a", "command": "echo Hello", "created_at": TIME, "zebra": 1}, standing))
+                read = parse_record(line1("a", zebra=1) + b"   ,", encode_line2(standing))
+                self.assertEqual(read, dict({"id": "a", "command": "echo Hello", "created_at": TIME, "zebra": 1},
+                                            **{name: value for (name, _), value in zip(COLUMNS, standing)}))
 
-    def test_line_by_line_it_is_refused_if_one_of_them_is_not_whole(self):
+    def test_record_is_refused_if_one_of_its_lines_is_not_whole(self):
         line, line2 = line1("a", zebra=1) + b",", encode_line2(PENDING)
         for bad in (line.replace(b', "zebra"', b'} "zebra"'), line.replace(b"{", b"["), line.replace(b'"a"', b'"a'), b"1,", b","):
             with self.subTest(bad), self.assertRaises(ValueError):
-                parse_lines(bad, line2)
+                parse_record(bad, line2)
         for bad in (line2.replace(b"worker", b"wirker"), line2.replace(b"state", b"st\xffte"), line2[:-1], b""):
             with self.subTest(bad), self.assertRaises(ValueError):
-                parse_lines(line, bad)
+                parse_record(line, bad)
 
 
 class LayoutTest(unittest.TestCase):
