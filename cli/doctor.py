@@ -8,7 +8,7 @@ import os
 import re
 from collections import namedtuple
 
-from core.errors import QueueError
+from core.errors import InvalidJob, QueueError
 from core.file_systems import remote_file_system
 from core.home import CONFIG, DEAD_LETTERS, JOBS, LOGS, RUN, config_path, look_at_modes
 from core.job import job_from_record
@@ -16,6 +16,7 @@ from core.strict_json import decode_json, decode_json_at
 from helpers import load_settings
 from storage.foreign import keep_beside
 from storage.layout import encode_line1
+from storage.recognition import is_damaged
 
 # What was found about one file: its name, whether it is sound, a sentence, and whether `repair` can do something about it.
 Finding = namedtuple("Finding", "name sound text repairable")
@@ -130,7 +131,7 @@ def salvage(content):
             return saved, _with_lines(text, lost)
         following = _next_record(text, start)
         job, length, faults = _job_in(text[start:following])
-        lost += [(start, fault.text) for fault in faults]
+        lost += [(start, fault) for fault in faults]
         if job is None:
             end = _end_of_broken(text, start, following)
             _note_lost(text, start, end, lost)
@@ -150,22 +151,33 @@ def _next_record(text, start):
 
 
 def _job_in(text):
-    """The job whose record a text starts with, how long that is, and what is wrong with the job; (None, 0, ()) if there is none. If only
-    line 1 of a record in our own layout can be read, it is a job that has not yet run."""
-    line1, newline, rest = text.partition("\n")
-    line2 = rest.partition("\n")[0]
-    for readable in (lambda: decode_json_at(text, 0),
-                     lambda: (decode_json(line1.rstrip(" ").rstrip(",") + "}"),
-                              len(line1) + len(newline) + (len(line2) if line2.startswith(" ") else 0))):
+    """The job whose record a text starts with, how long that is, and what is wrong with the job, as texts; (None, 0, ()) if there is none.
+    If only line 1 of a record in our own layout can be read, it is a job that has not yet run."""
+    for read in (_whole_record, _line1_alone):
+        faults: list = []
         try:
-            record, length = readable()
-            faults: list = []
+            record, length, lost = read(text)
             job = job_from_record(record, faults=faults)
             encode_line1(job.fields())  # fails for bytes that are no text
-            return job, length, faults
+            return job, length, lost + [fault.text for fault in faults]
         except (QueueError, UnicodeEncodeError, AttributeError):
             continue
     return None, 0, ()
+
+
+def _whole_record(text):
+    record, length = decode_json_at(text, 0)
+    if is_damaged(record, text, 0, length):
+        raise InvalidJob("its second line is damaged")
+    return record, length, []
+
+
+def _line1_alone(text):
+    line1, newline, rest = text.partition("\n")
+    line2 = rest.partition("\n")[0]
+    record = decode_json(line1.rstrip(" ").rstrip(",") + "}")
+    length = len(line1) + len(newline) + (len(line2) if line2.startswith(" ") else 0)
+    return record, length, ["how far the job %r is: it counts as not yet run" % record.get("id")]
 
 
 def _end_of_broken(text, start, following):

@@ -30,7 +30,7 @@ from storage.file_lock import RING, new_gen
 from storage.foreign import fault_sentences, keep_beside, with_created_at
 from storage.layout import (CHUNK, EMPTY, END, STATE_AT, WIDTH, counted, encode_line1, encode_line2, find_ids, lay_out, pending_records,
                             read_lines, recounted)
-from storage.recognition import Layout, check_canonical, parse_any, parse_damaged
+from storage.recognition import Layout, check_canonical, parse_any
 from storage.view import View
 
 _SETTLED = 0.2  # seconds that a strange file must have held still; an editor that truncates first shows an empty one for a moment
@@ -279,15 +279,14 @@ class JobFile:
                 file.seek(0)
                 content = file.read()
                 faults: list = []
-                jobs, damaged = parse_damaged(content, self._decode)
-                if not damaged:
-                    try:
-                        jobs = parse_any(self.path, content, partial(self._decode, faults=faults))
-                    except CorruptFile:
-                        if _key(os.fstat(descriptor)) == key:
-                            raise
+                try:
+                    jobs = parse_any(self.path, content, partial(self._decode, faults=faults))
+                except CorruptFile:
+                    if _key(os.fstat(descriptor)) == key:
+                        raise
+                    return None
                 jobs = with_created_at(jobs, key[2] // 1000, self._allow_duplicate_keys)
-                layout = Layout(1, records=jobs, damaged=damaged, faults=faults, blank=not jobs and b"[" not in content)
+                layout = Layout(1, records=jobs, faults=faults, blank=not jobs and b"[" not in content)
             return layout if _key(os.fstat(descriptor)) == key else None
 
     def _close(self):
@@ -393,9 +392,6 @@ class JobFile:
         if self._foreign.torn:
             return ("%s ends in the middle of a record, as a crash leaves it; the next change cuts that off and keeps the bytes beside it"
                     % self.path)
-        if self._foreign.damaged:
-            return ("%s is damaged where it says how far these jobs are: %s; the next change lets them run again and keeps a copy"
-                    % (self.path, ", ".join(self._foreign.damaged[:20])))
         if self._foreign.faults:
             return "%s: %s" % (self.path, fault_sentences(self._foreign.faults))
         return None
@@ -435,15 +431,12 @@ class JobFile:
     def _tell_faults(self, foreign):
         """Tell what is wrong with single jobs of a file that is about to be rewritten, and keep the file as it was if something goes."""
         beside = ""
-        if foreign.damaged or any(fault.dropped for fault in foreign.faults):
+        if any(fault.dropped for fault in foreign.faults):
             try:
                 beside = "; the file as it was is " + keep_beside(
                     self.path, "broken", pread(self._descriptor, os.fstat(self._descriptor).st_size, 0))
             except OSError as error:
                 raise storage_error("copy", self.path, error) from None
-        if foreign.damaged:
-            self._warn("%s was damaged where it says how far these jobs are, which run again: %s%s"
-                       % (self.path, ", ".join(foreign.damaged[:20]), beside))
         if foreign.faults:
             self._warn("%s: %s%s" % (self.path, fault_sentences(foreign.faults), beside))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 import re
 
 from core.errors import CorruptFile, JsonError, QueueError
-from core.job import EXAMPLE, STATES
+from core.job import COLUMN_NAMES, EXAMPLE, STATES
 from core.strict_json import decode_json, decode_json_at, decode_utf8, skip_whitespace
 from core.system import pread
 from storage.layout import (AFTER_ID, CHUNK, COLUMNS, COLUMN_AT, CREATED_AT, EMPTY, END, LINE2, PAGE, WIDTH, bare, blocks, encode_line1,
@@ -13,16 +13,15 @@ from storage.layout import (AFTER_ID, CHUNK, COLUMNS, COLUMN_AT, CREATED_AT, EMP
 
 class Layout:
     """What a check found: `end` is just behind the last whole record; `counts` says how many are in each state; `records` are the parsed
-    ones where the layout is another one; `damaged` the ids of those whose line 2 could not be read; `faults` what else was wrong with
-    single jobs, as `decode` tells it. `blank` says that there is nothing at all in the file, not even an empty array."""
+    ones where the layout is another one; `faults` what is wrong with single jobs, as `decode` tells it. `blank` says that there is nothing
+    at all in the file, not even an empty array."""
 
-    __slots__ = ("end", "counts", "torn", "records", "last_created", "damaged", "faults", "blank")
+    __slots__ = ("end", "counts", "torn", "records", "last_created", "faults", "blank")
 
-    def __init__(self, end, counts=(0, 0, 0, 0), torn=False, records=None, last_created="", damaged=(), faults=(), blank=False):
+    def __init__(self, end, counts=(0, 0, 0, 0), torn=False, records=None, last_created="", faults=(), blank=False):
         self.end = end
         self.blank = blank
         self.counts = counts
-        self.damaged = damaged
         self.faults = faults
         self.torn = torn
         self.records = records
@@ -208,6 +207,8 @@ def parse_any(path, content, decode):
 def _decode_at(record, decode, text, at, end):
     if type(record) is not dict:
         raise JsonError("a job must be an object like %s" % EXAMPLE, text, at)
+    if is_damaged(record, text, at, end):
+        raise JsonError("this line, which says how far the job is, is damaged", text, text.index("\n", at) + 1)
     last = text.rfind("\n", at, end) + 1
     try:
         return decode(record, typed=not (end - last == WIDTH and text.startswith(' "state": "', last)))
@@ -215,30 +216,8 @@ def _decode_at(record, decode, text, at, end):
         raise JsonError(str(error), text, at) from None
 
 
-def parse_damaged(content, decode):
-    """(the jobs, the ids of those whose line 2 is damaged) for a file that is in our layout but for line 2s that do not read right any
-    more, as a bad disk leaves them. Line 1 says what those jobs are; they count as not yet run. ([], []) for any other file.
-    """
-    lines = content.split(b"\n")
-    if lines[0] != b"[" or lines[-2:] != [b"]", b""] or len(lines) % 2 == 0:
-        return [], []
-    jobs, damaged = [], []
-    for line1, line2 in zip(lines[1:-2:2], lines[2:-2:2]):
-        if len(line2.rstrip(b",")) != WIDTH or line1[-1:] != b",":
-            return [], []
-        try:
-            if _has_our_columns(line2[:WIDTH]):
-                jobs.append(decode(decode_json((line1 + line2[:WIDTH]).decode("utf-8"))))
-            else:
-                jobs.append(decode(decode_json((bare(line1) + b"}").decode("utf-8"))))
-                damaged.append(jobs[-1].id)
-        except (QueueError, ValueError):
-            return [], []
-    return jobs, damaged
-
-
-def _has_our_columns(line2):
-    try:
-        return list(decode_json("{" + line2.decode("ascii"))) == [name for name, _ in COLUMNS]
-    except (JsonError, ValueError):
-        return False
+def is_damaged(record, text, at, end):
+    """Whether a record, which stands in a text from `at` to `end`, is in our layout but for the names of its columns: without this rule a
+    bad byte in `"state"` would make a completed job one that has not yet run."""
+    line2 = text.find("\n", at, end) + 1
+    return line2 > 0 and end - line2 == WIDTH and text.startswith(',\n "', line2 - 2) and tuple(record)[-len(COLUMNS):] != COLUMN_NAMES

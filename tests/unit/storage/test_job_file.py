@@ -1257,21 +1257,17 @@ while True:
             self.append("a")
         self.assertEqual(self.child("with lock: print('locked')"), "locked")
 
-    def test_record_whose_line_2_is_damaged_counts_as_not_yet_run_and_the_file_is_kept_beside(self):
+    def test_file_with_a_damaged_line_2_is_refused_with_its_place_and_left_to_the_byte(self):
         self.append("a", "b", state="completed")
-        place = self.places()[1]
-        content = self.read("jobs.json")
-        damaged = content[:place + 20] + b"\xff\0\x10" + content[place + 23:]
-        self.edit(damaged)
-        self.assertEqual(([(record["id"], record["state"]) for record in self.look()], self.read("jobs.json")),
-                         ([("a", "completed"), ("b", "pending")], damaged))
-        self.append("c")
-        self.assertEqual([(record["id"], record["state"]) for record in self.assert_canonical()],
-                         [("a", "completed"), ("b", "pending"), ("c", "pending")])
-        beside = [name for name in os.listdir(self.home) if ".broken-" in name]
-        self.assertEqual([self.read(name) for name in beside], [damaged])
-        self.assertEqual(len(self.notices), 1)
-        self.assertIn(beside[0], self.notices[0])
+        place, content = self.places()[1], self.read("jobs.json")
+        for damage in (b"\xff\0\x10", b" \"stale\": ", b"\0" * 40):
+            with self.subTest(damage):
+                damaged = content[:place] + damage + content[place + len(damage):]
+                self.edit(damaged)
+                for operation in (self.ids, lambda: self.append("c")):
+                    with self.assertRaisesRegex(CorruptFile, "line 5, column [0-9]+: .*doctor --repair"):
+                        operation()
+                self.assertEqual((self.read("jobs.json"), self.notices), (damaged, []))
 
     @unittest.skipIf(os.name == "nt", "an open file cannot be replaced on Windows")
     def test_change_of_a_file_that_is_replaced_meanwhile_is_done_again(self):
