@@ -50,16 +50,16 @@ def is_terminal(stream):
         return False
 
 
-def is_screen(stream):
-    """Whether a stream is a terminal that takes escape sequences."""
-    return is_terminal(stream) and takes_escapes(stream.fileno())
+def is_screen(stream, environ=os.environ):
+    """Whether a stream is a terminal that takes escape sequences. TERM=dumb says that it takes none (terminfo(5))."""
+    return is_terminal(stream) and environ.get("TERM") != "dumb" and takes_escapes(stream.fileno())
 
 
 def use_color(environ, wanted="auto"):
     """Whether stdout takes colour: if it is wanted always, or if it is a terminal and nobody said NO_COLOR (no-color.org)."""
     if wanted != "auto":
         return wanted == "always"
-    return is_screen(sys.stdout) and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+    return is_screen(sys.stdout, environ) and not environ.get("NO_COLOR")
 
 
 def display_width(text):

@@ -31,7 +31,14 @@ def encode_environ(environ):
     return {os.fsencode(key): os.fsencode(value) for key, value in environ.items()}
 
 
+class _Detached(subprocess.Popen):
+    """A process that outlives this one: nobody has to wait for its end."""
+
+    def __del__(self):
+        """Say nothing of that it still runs, where Popen warns."""
+
+
 def start_detached(command, environ, output=subprocess.DEVNULL, shell=False, folder=None):
     """Start a process that outlives this one and its terminal, with both streams to one file; its Popen. Raises OSError."""
-    return subprocess.Popen(command, shell=shell, cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                            start_new_session=not WINDOWS, creationflags=DETACHED)
+    return _Detached(command, shell=shell, cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                     start_new_session=not WINDOWS, creationflags=DETACHED)

@@ -302,6 +302,14 @@ class TestProgress(LookTest):
                 self.assertNotIn("[", "".join(Screen(columns, 24).feed(opened.text()).text()))
                 self.manager().reset()
 
+    def test_a_terminal_that_takes_no_escapes_gets_none(self):
+        self.fill()
+        opened = self.open_terminal("status", "--watch", "0.1", environ=self.environ(TERM="dumb"))
+        self.wait_for(lambda: opened.text().count("dead ") >= 2)
+        self.assertNotIn("\033", opened.text())
+        opened = self.open_terminal("wait", "--timeout", "1", environ=self.environ(TERM="dumb"))
+        self.assertEqual((opened.end(), "\033" in opened.text()), (124, False))
+
     def test_wait_in_a_pipe_is_silent(self):
         done = self.run_program("wait")
         self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))

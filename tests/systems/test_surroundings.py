@@ -11,7 +11,7 @@ import unittest
 
 from core.job import MAX_TEXT
 from execution import launcher, process_tree
-from tests.support.home import MAIN, ROOT, WINDOWS, HomeTest, copy_program
+from tests.support.home import MAIN, ROOT, WINDOWS, QueueTest, copy_program
 from tests.support.workers import WorkerTest, is_alive
 
 ROOT_USER = getattr(os, "geteuid", lambda: 1)() == 0
@@ -77,7 +77,7 @@ class TestShells(WorkerTest):
         os.kill(behind, 9)
 
 
-class TestHomes(HomeTest):
+class TestHomes(QueueTest):
     """The whole way of a job in homes with odd names, on other file systems, and in odd locales."""
 
     def go(self, home, **more):
@@ -159,6 +159,10 @@ class TestHomes(HomeTest):
                      {"LC_ALL": "POSIX", "PYTHONIOENCODING": "ascii"}):
             with self.subTest(**more):
                 self.go(self.path("-".join(sorted(more))), **more)
+
+    def test_python_in_its_development_mode_has_nothing_to_warn_of(self):
+        self.go_the_whole_way(self.path("home"), PYTHONDEVMODE="1")
+        self.assertNotIn("Warning", self.text(os.path.join("home", "run", "worker.log")))
 
     @unittest.skipIf(WINDOWS, "its arguments are Unicode")
     def test_a_command_is_run_as_it_was_typed_whatever_encoding_the_locale_has(self):
