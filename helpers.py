@@ -20,6 +20,8 @@ def _config_file(path):
     """Where the settings are: `path`, or the file that it leads to if it is a link, as those make it who keep such files in one place.
     Raises InvalidSettings if another user has put that link there, who may have fewer rights than this one."""
     if not os.path.islink(path):
+        if os.path.lexists(path) and not os.path.isfile(path):
+            raise InvalidSettings("%s is no file" % path)  # to open a FIFO is to wait for whoever writes it
         return path
     if hasattr(os, "geteuid") and os.lstat(path).st_uid not in (os.geteuid(), 0):
         raise InvalidSettings("%s is a link of another user, and is not followed; replace it by a file" % path)

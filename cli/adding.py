@@ -61,6 +61,7 @@ class JobStream:
 
 def cmd_enqueue(args, queue):
     """Add one job or many."""
+    queue.establish()
     check_owner([queue.home, jobs_path(queue.home)])
     progress = Progress()
     records, source = _requested(args, progress)

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 # argparse imports gettext, and that locale, to translate its texts, which Python has in English alone: a twentieth of an `enqueue`.
 _gettext = sys.modules.get("gettext")
 sys.modules["gettext"] = SimpleNamespace(gettext=str, ngettext=lambda one, many, number: one if number == 1 else many)  # type: ignore
-from argparse import REMAINDER, SUPPRESS, ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
+from argparse import REMAINDER, SUPPRESS, ArgumentError, ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 
 if _gettext is None:
     del sys.modules["gettext"]
@@ -259,11 +259,26 @@ GROUPS = (("Add jobs", "enqueue"), ("Run them", "worker start"), ("Look", "statu
 ALIASES = {"add": "enqueue", "log": "logs"}
 
 
+_MAY_BE_EMPTY = ("runner", "id", "words_so_far")  # none; told by the rule of jobs; the shell's words
+
+
 class _Parser(ArgumentParser):
     """A parser whose faults are raised, so that they are told like all others."""
 
     def error(self, message):
         raise UsageError("%s; 'queuectl %s --help' shows what it takes" % (message, self.prog.partition(" ")[2]))
+
+
+    def _get_values(self, action, values):
+        """The value of an argument. An option's `--`, as in --search=--, is a value: Python 3.8 to 3.12 drop it. One that is empty is
+        most often a variable that is not set."""
+        if action.option_strings and values == ["--"]:
+            value = self._get_value(action, "--")
+            self._check_value(action, value)
+            return value
+        if action.option_strings and values == [""] and action.dest not in _MAY_BE_EMPTY:
+            raise ArgumentError(action, "it is empty; leave it out if nothing is meant")
+        return super()._get_values(action, values)
 
 
 class _Help(RawDescriptionHelpFormatter):
@@ -306,7 +321,7 @@ def parse(argv):
         rest, words = rest + ["--"] + words, None
     args = parser.parse_args(rest)
     args.words = words
-    args.home = args.home or home
+    args.home = home if args.home is None else args.home
     return COMMANDS[name][3], args
 
 

@@ -57,7 +57,8 @@ def home_in(words):
 
 
 def candidates(words, store):
-    """What may stand in place of the last of `words` (what was typed behind the program's name), as texts. `store` is the home's Store."""
+    """What may stand in place of the last of `words` (what was typed behind the program's name), as texts. `store` is the home's Store, or
+    None where there is no queue."""
     _, words = home_in(words)
     *before, word = words or [""]
     path = [ALIASES.get(one, one) for one in before if not one.startswith("-")][:2]
@@ -101,7 +102,7 @@ def _values(action, word, store):
 
 def _ids(store, states, word):
     ids: dict = {}
-    for job in store.jobs(states):
+    for job in store.jobs(states) if store is not None else ():
         if job.id.startswith(word) and _PLAIN.match(job.id) and not job.id.startswith("-"):
             ids[job.id] = None
             if len(ids) == _MOST_IDS:

@@ -4,49 +4,76 @@ from __future__ import annotations
 import os
 import sys
 
-from core.errors import QueueError
+from core.errors import InvalidSettings, NoQueue, QueueError
 from core.home import config_path, logs_folder, run_folder
-from core.settings import DEFAULTS, settings_from
-from core.strict_json import encode_json
+from core.settings import DEFAULTS, settings_from, unknown_settings
 from helpers import printable, read_config
 from job_manager import JobManager
 from storage.store import Store
 
 
 class Home:
-    """One home, and what the commands need of it; each part is made when it is first asked for."""
+    """One home, and what the commands need of it; each part is made when it is first asked for.
+
+    A command that looks needs neither a sound config.json nor makes a home: it goes on with the defaults, and raises NoQueue where there
+    is no folder. `establish` is for the others.
+    """
 
     def __init__(self, home):
         self.home = home
         self.config_path = config_path(home)
         self._store = None
+        self._may_be_new = False
 
-    @property
-    def settings(self):
-        """The settings as config.json has them now. Keys that are none are kept, with a warning."""
+    def establish(self):
+        """Let this command, which adds jobs or runs them, make the home if there is none. Raises InvalidSettings: it uses all settings."""
+        self._may_be_new = True
+        self._store = self._open(self._settings())
+
+    def settle_for_defaults(self):
+        """Let this command make the home if there is none, whatever config.json says: it is about to be changed."""
+        self._may_be_new = True
+        self._store = self._open(DEFAULTS)
+
+    def _settings(self):
+        """The settings as config.json has them now. Keys that are none are kept, with a warning. Raises InvalidSettings."""
         record = read_config(self.config_path)
-        for key in record:
-            if key not in DEFAULTS._fields:
-                notice("%s: there is no setting %s; it is ignored" % (self.config_path, encode_json(key)))
+        for said in unknown_settings(record):
+            notice("%s: %s; it is ignored" % (self.config_path, said))
         return settings_from(record, self.config_path)
 
     @property
     def store(self):
-        """The Store of this home, for who only looks."""
+        """The Store of this home, for who only looks. Raises NoQueue."""
         if self._store is None:
-            self._refuse_links()
-            self._store = Store(self.home, self.settings, notice)
+            self.refuse_absence()
+            try:
+                settings = self._settings()
+            except InvalidSettings as error:
+                notice("%s; the defaults are used here" % error)
+                settings = DEFAULTS
+            self._store = self._open(settings)
         return self._store
 
     @property
     def jobs(self):
-        """The JobManager of this home, for who changes jobs."""
+        """The JobManager of this home, for who changes jobs. Raises NoQueue."""
         return JobManager(self.store)
+
+    def _open(self, settings):
+        self._refuse_links()
+        return Store(self.home, settings, notice)
+
+    def refuse_absence(self):
+        """Raise NoQueue if there is no such folder, unless this command may make it."""
+        if not self._may_be_new and not os.path.isdir(self.home):
+            raise NoQueue("there is no queue at %s; 'queuectl enqueue' makes one" % self.home)
 
     @property
     def workers(self):
         """The WorkerManager of this home."""
         from worker_manager import WorkerManager
+        self.refuse_absence()
         self._refuse_links()
         return WorkerManager(self.home, self.config_path)
 

@@ -23,7 +23,8 @@ def cmd_worker_start(args, queue):
     from core.file_systems import remote_file_system
     from core.home import check_safe, worker_log_path
     from worker_manager import check_open_files
-    warning = check_safe(queue.home, lambda: queue.settings.trust_home)
+    queue.establish()
+    warning = check_safe(queue.home, lambda: queue.store.settings.trust_home)
     if warning:
         notice("warning: " + warning)
     check_open_files(args.count)
@@ -136,7 +137,8 @@ def cmd_completion(args, queue):
     from cli import completion
     if args.words_so_far is not None:
         home, _ = completion.home_in(args.words_so_far)
-        for word in completion.candidates(args.words_so_far, (Home(os.path.abspath(home)) if home else queue).store):
+        asked = Home(os.path.abspath(home)) if home else queue
+        for word in completion.candidates(args.words_so_far, asked.store if os.path.isdir(asked.home) else None):
             print(word)
     elif args.shell is None:
         raise UsageError("which shell: bash, zsh or fish? For bash: source <(queuectl completion bash)")
@@ -211,6 +213,7 @@ def _config_set(args, queue):
     elif setting.type is list and type(value) is str:
         value = split_words(value)
     check_setting(setting, value)
+    queue.settle_for_defaults()
     with queue.store.lock:
         save_setting(queue.config_path, setting, value)
     print("%s = %s" % (setting.name, encode_json(value)))

@@ -12,8 +12,9 @@ from core.errors import InvalidJob, QueueError
 from core.file_systems import remote_file_system
 from core.home import CONFIG, DEAD_LETTERS, JOBS, LOGS, RUN, config_path, look_at_modes
 from core.job import job_from_record
+from core.settings import settings_from, unknown_settings
 from core.strict_json import decode_json, decode_json_at
-from helpers import load_settings
+from helpers import load_settings, read_config
 from storage.foreign import keep_beside
 from storage.layout import encode_line1
 from storage.recognition import is_damaged
@@ -66,10 +67,12 @@ def _examine_config(home):
     if not os.path.lexists(path):
         return Finding(CONFIG, True, "is not there; the defaults hold", False)
     try:
-        load_settings(path)
+        record = read_config(path)
+        settings_from(record, path)
     except QueueError as error:
         return Finding(CONFIG, False, str(error), False)
-    return Finding(CONFIG, True, "is sound", False)
+    unknown = unknown_settings(record)
+    return Finding(CONFIG, True, "is sound, but %s" % "; ".join(unknown) if unknown else "is sound", False)
 
 
 def _examine_jobs(home, name, store):

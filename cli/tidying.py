@@ -76,6 +76,7 @@ def cmd_doctor(args, queue):
     """Look over every file; with --repair, save what can be read of a broken job file."""
     from cli import doctor
     from worker_manager import WorkerManager
+    queue.refuse_absence()
     store = Store(queue.home, DEFAULTS, notice)  # config.json may be what is broken
     code = 0
     for finding in doctor.examine(queue.home, store, WorkerManager(queue.home, queue.config_path)):

@@ -46,6 +46,10 @@ class InvalidJob(UsageError):
     """A field of a job is missing or has a value that it cannot have; the message names the field."""
 
 
+class NoQueue(QueueError):
+    """There is no home where one was looked for."""
+
+
 class JobNotFound(QueueError):
     """No job has that id."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from core.errors import NotAllowed, QueueError
+from core.errors import NotAllowed, QueueError, UsageError
 from core.system import quote_words, wake
 
 JOBS, DEAD_LETTERS, CONFIG, RUN, LOGS = "jobs.json", "dlq.json", "config.json", "run", "logs"
@@ -68,13 +68,25 @@ def wake_workers(home):
 
 def find_home(given, environ, program):
     """The folder that holds the queue, as an absolute path: `given`, else $QUEUECTL_HOME, else the folder of the program
-    (symbolic links resolved) when config.json stands beside it, else ~/.queuectl."""
+    (symbolic links resolved) when config.json stands beside it, else ~/.queuectl. Raises UsageError, QueueError."""
+    if given == "":
+        raise UsageError("--home is empty; name a folder, or leave it out")  # `--home "$UNSET" reset` must not take another queue
     if given or environ.get("QUEUECTL_HOME"):
-        return os.path.abspath(os.path.expanduser(given or environ["QUEUECTL_HOME"]))
+        return os.path.abspath(_expand_user(given or environ["QUEUECTL_HOME"]))
     folder = os.path.dirname(os.path.realpath(program))
     if os.path.isfile(config_path(folder)):
         return folder
-    return os.path.join(os.path.expanduser("~"), ".queuectl")
+    return os.path.join(_expand_user("~"), ".queuectl")
+
+
+def _expand_user(path):
+    """A path with `~` or `~user` at its start replaced by that user's folder. Raises QueueError where it is not known: a folder of the
+    name `~` would be another queue in each folder."""
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        raise QueueError("the folder of the user (%s) is not known, since neither HOME nor the system says it; name a queue with --home"
+                         % path.partition(os.sep)[0])
+    return expanded
 
 
 def check_owner(paths):

@@ -105,5 +105,6 @@ def settings_from(record, path):
 
 
 def unknown_settings(record):
-    """The keys of a config.json's object that are no setting; they are kept, and worth a warning."""
-    return [key for key in record if key not in Settings._fields]
+    """A sentence for each key of a config.json's object that is no setting; they are kept, and worth a warning."""
+    return ["there is no setting %s%s" % (encode_json(key), did_you_mean(key, Settings._fields)) for key in record
+            if key not in Settings._fields]

@@ -438,9 +438,10 @@ class TestRoot(HomeTest):
         os.unlink(self.path("config.json"))
         os.symlink(self.path("elsewhere"), self.path("config.json"))
         os.lchown(self.path("config.json"), self.USER, self.GROUP)
-        for words in (["config", "get", "max_retries"], ["config", "set", "max_retries", "2"], ["status"]):
+        for words in (["config", "get", "max_retries"], ["config", "set", "max_retries", "2"]):
             with self.subTest(words):
                 self.assertIn(self.path("config.json"), self.refuse(*words))
+        self.assertRegex(self.run_program("status").stderr, "link of another user.*; the defaults are used here")
         self.assertEqual(self.read("elsewhere"), b'{"max_retries": 7}')
 
 

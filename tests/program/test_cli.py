@@ -811,6 +811,7 @@ class TestHome(CliTest):
 
     def test_the_option_comes_first_then_the_environment(self):
         one, two = self.path("one"), self.path("two")
+        os.mkdir(one)
         for words, environ, wanted in ((["--home", one, "status", "--json"], {}, one), (["status", "--json", "--home", one], {}, one),
                                        (["--home=" + one, "status", "--json"], {}, one), (["status", "--home=" + one, "--json"], {}, one),
                                        (["--home", two, "status", "--home", one, "--json"], {}, one),
@@ -829,6 +830,7 @@ class TestHome(CliTest):
 
     @unittest.skipUnless(POSIX, "links need privileges there")
     def test_through_a_link_it_is_the_folder_of_the_program_and_without_a_config_json_there_the_users_own(self):
+        os.makedirs(self.path("user", ".queuectl"))
         os.mkdir(self.path("bin"))
         copy_program(self.path("program"))
         os.symlink(self.path("program", "main.py"), self.path("bin", "queuectl"))
