@@ -13,6 +13,7 @@ import unittest
 
 from cli import arguments
 from core import settings
+from storage import layout
 from tests.support.engine_recipes import ON_HOST, ON_SLURM
 from tests.support.home import ROOMS, ROOT, HomeTest, copy_program, product_modules
 
@@ -147,3 +148,19 @@ class DocumentsTest(unittest.TestCase):
         names = {os.path.basename(path)[:-len(".py")] for path in product_modules() if os.path.dirname(path) != ROOT} - {"__init__"}
         self.assertEqual(names - named, set())
         self.assertEqual(named - names, set())
+
+    def test_the_columns_of_line_2_are_those_of_the_code(self):
+        text = documents()[os.path.join(ROOT, "docs", "storage.md")]
+        rows = re.findall(r"(?m)^\| `(\w+)` \| (\d+) \| (\d+) \|", text)
+        self.assertEqual(rows, [(name, str(layout.COLUMN_AT[name]), str(width)) for name, width in layout.COLUMNS])
+        self.assertIn("always has %d bytes" % layout.WIDTH, text)
+
+    def test_the_python_that_they_show_finds_what_it_imports(self):
+        seen = 0
+        for path, text in documents().items():
+            for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+                with self.subTest(document=os.path.relpath(path, ROOT), begins=block[:40]):
+                    compile(block, path, "exec")
+                    exec("\n".join(re.findall(r"(?m)^(?:import|from) .*", block)), {})
+                    seen += 1
+        self.assertGreater(seen, 4)
