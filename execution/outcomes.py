@@ -1,21 +1,22 @@
-"""How attempts end in the queue, and which job a worker runs next: several ends are recorded, and several jobs claimed, at once.
+"""How attempts end in the queue, and which job a worker runs next: several results are recorded, and several jobs claimed, at once.
 
-To record an end and to claim the next job costs half as much as a command of a millisecond itself. So workers whose jobs take milliseconds
-do both for several jobs at once, while the command of another job runs. No end waits for longer than STALE seconds to be recorded, and no
-claimed job for its start: a worker looks at their age after each job, and the main thread takes everything away when no worker comes by.
+To record a result and to claim the next job costs half as much as a command of a millisecond itself. So workers whose jobs take
+milliseconds do both for several jobs at once, while the command of another job runs. A result waits no longer than STALE seconds until it
+is recorded, and a claimed job no longer until it starts: each worker looks at their age after each job, and the main thread takes
+everything away when no worker comes by.
 
-A job of this process is in one of these states (in brackets: what jobs.json says):
+The states of a job, with what changes them (in jobs.json it is `processing` between its claim and its record):
 
-                      next                 finished                  finished, claim_ahead, flush
-    [pending] ───▶ running [processing] ───▶ postponed [processing] ───▶ recorded [completed, pending, dead]
-        │            ▲    │                                                ▲
-        │ claimed    │    │ finished (a failure, a longer job, a stop)     │
-        │ with others│ next, finished                                      │
-        ▼            │    └────────────────────────────────────────────────┤
-      ahead [processing] ───────────────────▶ given back [pending] ────────┘
-                            flush, a stop
+    pending ──next───────────────────▶ running ──finished──────────────────▶ recorded
+       │                                 ▲ │                                    ▲
+       │ claimed with others             │ │ finished well, and a job is ahead  │ with others: finished,
+       ▼                                 │ ▼                                    │ claim_ahead, flush, close
+     ahead ──next, finished──────────────┘ postponed ───────────────────────────┘
+       │
+       └──flush, close, a stop──▶ given back: pending, and no attempt is counted
 
-A job that was recorded as completed or dead is told of (in the log, to on_finish) after that, never before.
+A job is told of (in the log, to on_finish) once it is recorded, never before. What could not be recorded yet is never forgotten while the
+process lives, and if it must end without, its worker file stays.
 """
 from __future__ import annotations
 
@@ -33,13 +34,13 @@ from helpers import log
 from storage.claims import Finished
 
 _MOST_AHEAD = 32  # jobs that are claimed at once
-_AHEAD = 0.03  # seconds that they should take, by the last one that ended
+_AHEAD = 0.03  # seconds that they should take, if each takes as long as the last one did
 _STOP_PATIENCE = 5  # times that a result is tried to be recorded again after a stop, a second between two
 STALE = 0.05  # seconds after which an end must be recorded, and a claimed job must have been started
 
 
 class Outcomes:
-    """The jobs that a worker process has claimed, from their claim until their end is recorded.
+    """The jobs that a worker process has claimed, from their claim until their result is recorded. A result is a `Finished`.
 
     Workers call `next`, `finished` and `claim_ahead`; the main thread calls `flush`, and `close` once all workers have ended. `faults` is
     what meets the faults of `claims`, `announcer` runs on_finish, and `wake()` makes the main thread call `flush` soon.
@@ -48,7 +49,7 @@ class Outcomes:
     def __init__(self, home, claims, process_token, count, stop, faults, announcer, wake):
         self.deaths = 0  # jobs that this process moved to the dead letter queue
         self.unrecorded = 0  # results that could not be recorded before the process had to end
-        self.ignored = 0  # ends that counted for nothing, since the job was taken away
+        self.ignored = 0  # results that counted for nothing, since the job was taken away
         self._home = home
         self._claims = claims
         self._process_token = process_token
@@ -78,21 +79,21 @@ class Outcomes:
             self._tokens.discard(token)
         return job
 
-    def finished(self, end, moment):
+    def finished(self, result, moment):
         """Record how an attempt ended, now or with others: (the job that its worker is to run next, the job whose retry it waits for), each
-        None if there is none. `moment` is when it ended, by the monotonic clock."""
-        following, retry = self._postpone(end, moment), None
+        None if there is none. `moment` is when the attempt ended, by the monotonic clock."""
+        following, retry = self._postpone(result, moment), None
         if following is None:
-            following, retry = self._record_now(end, moment)
-        self._have_flushed()
+            following, retry = self._record_now(result, moment)
+        self._call_for_flush()
         return following, retry
 
     def claim_ahead(self):
         """Record what was postponed, and claim jobs for all workers, if there are too few: while a command runs this costs no time."""
         wanted = self._batch.wanted()
         if wanted and not self._stop.is_set():
-            self._record_postponed(self._batch.take_ended(), wanted)
-            self._have_flushed()
+            self._record_postponed(self._batch.take_results(), wanted)
+            self._call_for_flush()
 
     # -- for the main thread
 
@@ -131,93 +132,92 @@ class Outcomes:
         self._tokens.add(token)
         return token
 
-    def _have_flushed(self):
+    def _call_for_flush(self):
         """Wake the main thread if it would come too late for what is in the batch."""
         if self._batch and not self._is_watched:
             self._wake()
 
-    def _postpone(self, end, moment):
-        """The job that is to run next while this end waits to be recorded; None if the end must be recorded now."""
-        if not _has_succeeded(end) or self._stop.is_set():
+    def _postpone(self, result, moment):
+        """The job that is to run next while this result waits to be recorded; None if the result must be recorded now."""
+        if not _is_success(result) or self._stop.is_set():
             return None
-        following = self._batch.postpone(end, moment)
+        following = self._batch.postpone(result, moment)
         if following is None:
             with self._batch.filling:  # another worker may just be claiming
-                following = self._batch.postpone(end, moment)
+                following = self._batch.postpone(result, moment)
         return following
 
-    def _record_now(self, end, moment):
-        """Record an end with those that were postponed, as `finished` does."""
+    def _record_now(self, result, moment):
+        """Record a result with those that were postponed, as `finished` does."""
         batch, stops, retries = self._batch, self._stop.is_set(), self._claims.store.settings.retry_in_place
-        succeeded, gives_back = _has_succeeded(end), stops or batch.is_stale(moment)
-        waits = not succeeded and (end.outcome is None or retries)
-        wanted = 0 if waits or stops else batch.how_many(end.seconds) if succeeded else 1
-        after = self._record((batch.take() if gives_back else batch.take_ended()) + [end], wanted)
+        succeeded, gives_back = _is_success(result), stops or batch.is_stale(moment)
+        waits = not succeeded and (result.outcome is None or retries)
+        wanted = 0 if waits or stops else batch.how_many(result.seconds) if succeeded else 1
+        after = self._record((batch.take() if gives_back else batch.take_results()) + [result], wanted)
         if gives_back:
             wake_workers(self._home)
         return (None if waits or self._stop.is_set() else batch.next(),
                 after if retries and after is not None and after.run_at is not None else None)
 
-    def _record(self, ended, wanted):
-        """Record how jobs ended and claim `wanted` others for the batch; gives back the last of those that ended as it is now, or None.
+    def _record(self, results, wanted):
+        """Record results and claim `wanted` jobs for the batch. Gives back what the job of the last result has become, or None.
 
         It is tried each second for as long as the job file is broken or the disk full, with the results kept in memory; a stop waits for
         them for some seconds."""
         patience = _STOP_PATIENCE
-        while ended:
-            results = self._finish_and_claim(ended, wanted, "record it", "%s: its result waits to be recorded: " % ended[0].job.id)
-            if results is not None:
-                return results[-1]
+        while results:
+            afters = self._finish_and_claim(results, wanted, "record it", "%s: its result waits to be recorded: " % results[0].job.id)
+            if afters is not None:
+                return afters[-1]
             patience -= self._stop.is_set()
             if patience < 0:
-                self.unrecorded += len(ended)
+                self.unrecorded += len(results)
                 break
             self._stop.wait(TICK) if not self._stop.is_set() else time.sleep(TICK)
         return None
 
-    def _record_postponed(self, ended, wanted):
+    def _record_postponed(self, results, wanted):
         """Record what was postponed, and claim `wanted` jobs, while others run. What cannot be recorded now stays postponed."""
-        if self._finish_and_claim(ended, wanted, "record them", "%d results wait to be recorded: " % len(ended)) is None:
-            self._batch.put_back(ended, time.monotonic())
+        if self._finish_and_claim(results, wanted, "record them", "%d results wait to be recorded: " % len(results)) is None:
+            self._batch.put_back(results, time.monotonic())
 
-    def _finish_and_claim(self, ended, wanted, task, about):
-        """Record how jobs ended, claim `wanted` others for the batch, and tell of those that ended: what became of each, or None if a fault
-        was in the way. None are claimed if another worker just has claimed enough."""
+    def _finish_and_claim(self, results, wanted, task, about):
+        """Record results, claim `wanted` jobs for the batch unless another worker just has claimed enough, and tell of the results. Gives
+        back what each job has become, or None if a fault was in the way."""
         def change():
             with self._batch.filling:
                 tokens, claimed = [self._new_token() for _ in range(0 if self._batch.is_full() else wanted)], []
                 try:
-                    results, claimed = self._claims.finish_and_claim(ended, time.time(), tokens)
+                    afters, claimed = self._claims.finish_and_claim(results, time.time(), tokens)
                 finally:
                     self._tokens.difference_update(tokens[len(claimed):])
                 self._batch.add(claimed, time.monotonic())
-            return results
+            return afters
 
-        results = self._faults.guarded(task, change, about=about)
-        if results is not None:
-            self._tell(ended, results)
-        return results
+        afters = self._faults.guarded(task, change, about=about)
+        if afters is not None:
+            self._tell(results, afters)
+        return afters
 
-    def _tell(self, ended, results):
-        """Tell of jobs whose end was recorded, but for those that were never started."""
+    def _tell(self, results, afters):
+        """Tell of results that were recorded, but for those of jobs that were never started."""
         lines = []
-        for (job, _, _, _, seconds, was_started), after in zip(ended, results):
+        for result, after in zip(results, afters):
+            job = result.job
             self._tokens.discard(job.worker)
             if after is None:
                 self.ignored += 1
-            if not was_started:
-                continue
-            if after is not None:
-                self.count_end(after)
-                lines.append(_report(after, seconds))
-            else:
+            if result.started and after is None:
                 lines.append("%s: it was cancelled, or the queue was cleared or edited; how it ended counts for nothing" % job.id)
+            elif result.started:
+                self.count_end(after)
+                lines.append(_report(after, result.seconds))
         if lines:
             log(*lines)
 
 
-def _has_succeeded(end):
-    return end.outcome is not None and end.outcome.reason is None
+def _is_success(result):
+    return result.outcome is not None and result.outcome.reason is None
 
 
 def _report(job, seconds):
@@ -235,21 +235,21 @@ def _report(job, seconds):
 
 
 class Batch:
-    """The jobs that a worker process has claimed and not started yet, and the ends that are not recorded yet. It touches no file.
+    """The jobs that a worker process has claimed and not started yet, and the results that are postponed. It touches no file.
 
     Threads share it. Each `moment` is one of the monotonic clock.
     """
 
     def __init__(self, count):
-        self.filling = threading.Lock()  # held while ends are recorded and jobs claimed: other workers wait for what that brings
+        self.filling = threading.Lock()  # held while results are recorded and jobs claimed: other workers wait for what that brings
         self._count = count
         self._mutex = threading.RLock()
-        self._ended = []
+        self._results = []
         self._ahead = deque()  # (job, when it was claimed)
-        self._since = 0.0  # when the first of _ended has ended
+        self._since = 0.0  # when the attempt of the first of _results ended
 
     def __bool__(self):
-        return bool(self._ended or self._ahead)
+        return bool(self._results or self._ahead)
 
     def add(self, jobs, moment):
         """Take jobs that were claimed at that moment."""
@@ -264,9 +264,9 @@ class Batch:
     def wanted(self):
         """How many jobs to claim while a command runs that is expected to be as short as those before it; 0 while there are enough here."""
         with self._mutex:
-            if not self._ended or self.is_full() or self.filling.locked():
+            if not self._results or self.is_full() or self.filling.locked():
                 return 0
-            return self.how_many(self._ended[-1].seconds)
+            return self.how_many(self._results[-1].seconds)
 
     def is_full(self):
         """Whether there is a job for each worker, so that none is to be claimed."""
@@ -276,36 +276,36 @@ class Batch:
         """How many jobs to claim at once after one that took so long."""
         return min(_MOST_AHEAD, int(self._count * _AHEAD / seconds)) if 0 < seconds < _AHEAD else 1
 
-    def postpone(self, end, moment):
-        """Keep an end, and give back the job that is to run next. None, and the end is not kept, if no job is here, or if the oldest of
-        what is here must be recorded now."""
+    def postpone(self, result, moment):
+        """Keep a result, and give back the job that is to run next. None, and the result is not kept, if no job is here, or if the oldest
+        of what is here must be recorded now."""
         with self._mutex:
             if not self._ahead or self.is_stale(moment):
                 return None
-            if not self._ended:
+            if not self._results:
                 self._since = moment
-            self._ended.append(end)
+            self._results.append(result)
             return self._ahead.popleft()[0]
 
-    def put_back(self, ended, moment):
-        """Take back ends that could not be recorded; they are stale again in a second."""
+    def put_back(self, results, moment):
+        """Take back results that could not be recorded; they are stale again in a second."""
         with self._mutex:
-            self._ended[:0] = ended
+            self._results[:0] = results
             self._since = moment + TICK - STALE
 
-    def take_ended(self):
-        """Take out the ends that were kept."""
+    def take_results(self):
+        """Take out the results that were kept."""
         with self._mutex:
-            ended, self._ended = self._ended, []
-        return ended
+            results, self._results = self._results, []
+        return results
 
     def take(self):
-        """Take out everything, as ends: those of jobs that were not started give the job back."""
+        """Take out everything, as results: those of jobs that were not started give the job back."""
         with self._mutex:
             ahead, self._ahead = self._ahead, deque()
-        return [Finished(job, None, time.time(), "", 0.0, started=False) for job, _ in ahead] + self.take_ended()
+        return [Finished(job, None, time.time(), "", 0.0, started=False) for job, _ in ahead] + self.take_results()
 
     def is_stale(self, moment):
         """Whether what is here must be recorded now."""
         with self._mutex:
-            return bool(self._ended and moment - self._since > STALE or self._ahead and moment - self._ahead[0][1] > STALE)
+            return bool(self._results and moment - self._since > STALE or self._ahead and moment - self._ahead[0][1] > STALE)

@@ -15,26 +15,26 @@ class TestBatch(unittest.TestCase):
         self.jobs = [job_from_record({"id": name, "command": ":"}) for name in "abc"]
         self.batch = outcomes.Batch(2)
 
-    def ended(self, job, seconds=0.001):
+    def finished(self, job, seconds=0.001):
         return Finished(job, Outcome(0, None), 1700000000.0, "", seconds)
 
     def test_jobs_run_in_order_and_are_recorded_together(self):
         self.batch.add(self.jobs, 10.0)
         first = self.batch.next()
-        second = self.batch.postpone(self.ended(first), 10.001)
-        third = self.batch.postpone(self.ended(second), 10.002)
+        second = self.batch.postpone(self.finished(first), 10.001)
+        third = self.batch.postpone(self.finished(second), 10.002)
         self.assertEqual([first.id, second.id, third.id], ["a", "b", "c"])
-        self.assertIsNone(self.batch.postpone(self.ended(third), 10.003))
+        self.assertIsNone(self.batch.postpone(self.finished(third), 10.003))
         self.assertIsNone(self.batch.next())
         self.assertTrue(self.batch)
-        self.assertEqual([ended.job.id for ended in self.batch.take_ended()], ["a", "b"])
+        self.assertEqual([finished.job.id for finished in self.batch.take_results()], ["a", "b"])
         self.assertFalse(self.batch)
 
     def test_what_was_not_started_is_given_back(self):
         self.batch.add(self.jobs, 10.0)
-        self.batch.postpone(self.ended(self.batch.next()), 10.001)
+        self.batch.postpone(self.finished(self.batch.next()), 10.001)
         self.assertTrue(self.batch)
-        self.assertEqual([(ended.job.id, ended.outcome is None) for ended in self.batch.take()], [("c", True), ("a", False)])
+        self.assertEqual([(finished.job.id, finished.outcome is None) for finished in self.batch.take()], [("c", True), ("a", False)])
         self.assertFalse(self.batch)
 
     def test_no_job_is_kept_from_running_for_long(self):
@@ -42,29 +42,29 @@ class TestBatch(unittest.TestCase):
         self.batch.next()
         self.assertFalse(self.batch.is_stale(10.04))
         self.assertTrue(self.batch.is_stale(10.06))
-        self.assertIsNone(self.batch.postpone(self.ended(self.jobs[0]), 10.06))
+        self.assertIsNone(self.batch.postpone(self.finished(self.jobs[0]), 10.06))
 
     def test_no_end_is_put_off_for_long(self):
         self.batch.add(self.jobs, 10.0)
-        self.batch.postpone(self.ended(self.batch.next()), 10.04)
+        self.batch.postpone(self.finished(self.batch.next()), 10.04)
         self.batch.next()
         self.assertFalse(self.batch.is_stale(10.08))
         self.assertTrue(self.batch.is_stale(10.1))
-        self.batch.take_ended()
+        self.batch.take_results()
         self.assertFalse(self.batch.is_stale(10.1))
 
     def test_what_could_not_be_recorded_is_tried_again_a_second_later(self):
         self.batch.add(self.jobs, 10.0)
-        ended = self.batch.take()
-        self.batch.put_back(ended, 10.1)
+        finished = self.batch.take()
+        self.batch.put_back(finished, 10.1)
         self.assertFalse(self.batch.is_stale(11.0))
         self.assertTrue(self.batch.is_stale(11.2))
-        self.assertEqual(self.batch.take(), ended)
+        self.assertEqual(self.batch.take(), finished)
 
     def test_the_next_are_wanted_while_each_worker_runs_one_of_the_last(self):
         self.batch.add(self.jobs, 10.0)
         self.assertEqual(self.batch.wanted(), 0)
-        self.batch.postpone(self.ended(self.batch.next(), 0.004), 10.001)
+        self.batch.postpone(self.finished(self.batch.next(), 0.004), 10.001)
         self.assertEqual(self.batch.wanted(), 15)  # as many as take two workers 30 ms
         self.assertFalse(self.batch.is_full())
         with self.batch.filling:
@@ -72,7 +72,7 @@ class TestBatch(unittest.TestCase):
         self.batch.add(self.jobs[:1], 10.002)
         self.assertTrue(self.batch.is_full())
         self.assertEqual(self.batch.wanted(), 0)
-        self.batch.take_ended()
+        self.batch.take_results()
         self.assertEqual(self.batch.wanted(), 0)
 
     def test_only_short_jobs_are_claimed_together(self):
