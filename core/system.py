@@ -135,12 +135,6 @@ def has_exact_times(descriptor):
     return time.time_ns() - started < 1000000  # or a tick may have come in time for each
 
 
-def leave_append_mode(descriptor):
-    """Let an open file be written at an offset, which Linux does not heed in that mode (pwrite(2), BUGS)."""
-    if not WINDOWS:
-        fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) & ~os.O_APPEND)
-
-
 def sync(descriptor):
     """Ask that a file's content be on the disk itself. Raises OSError; a failed fsync must never be tried again,
     because the second one succeeds although the pages are lost (the PostgreSQL fsync finding of 2018)."""

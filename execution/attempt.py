@@ -14,6 +14,7 @@ from core.errors import InvalidJob
 from core.job import FAILED, KILLED, LOST, TIMEOUT, UNSTARTABLE, Outcome, option_faults
 from core.rules import runner_words, time_limit
 from execution.launcher import encode_environ, lacks_room
+from execution.log_file import LogFile
 from execution.process_tree import HAS_PROC, KILL, TERM, Tree, is_denied, signal_group
 from execution.waiting import wait_until
 from storage.output import path_of_log
@@ -25,12 +26,12 @@ PATIENCE = 10.0  # seconds to wait for processes that have left a tree on purpos
 class Attempt:
     """An attempt of a claimed job: `start`, then `wait` in the worker's thread; `end` and `check` from any other one."""
 
-    def __init__(self, home, job, environ, launch, log, settings, say=None):
+    def __init__(self, home, job, environ, launch, settings, say=None):
         """`say(message)` logs what its owner has to know; it may be called again and again with the same."""
         self.job = job
         self.pid = 0
         self.digest = job.digest
-        self.log = log
+        self.log = LogFile(path_of_log(home, job.id, job.digest, job.attempts))
         self.ended = None  # why someone called `end`: TIMEOUT, or another word
         self.fault = None  # the last OSError after which the attempt went on
         self.seen = False  # someone has looked whether the job is still ours
@@ -41,7 +42,6 @@ class Attempt:
         self._fault = next(option_faults(job.options), None)  # of a job that was typed into the job file
         options = {} if self._fault else job.options
         self._folder = options.get("cwd") or home
-        self._log_path = path_of_log(home, job.id, self.digest, job.attempts)
         self._environ = environ
         self._own = {name.encode("utf-8"): value.encode("utf-8") for name, value in (options.get("env") or {}).items()}
         self._own.pop(b"QUEUECTL_HOME", None)  # like those below it is ours to set, since what the attempt starts is known by it
@@ -62,7 +62,7 @@ class Attempt:
         has no room for a process at the moment, which is not the job's fault."""
         job = self.job
         self.has_output = keep_output
-        output = self.log.begin(self._log_path) if keep_output else os.open(os.devnull, os.O_WRONLY)
+        output = self.log.begin() if keep_output else os.open(os.devnull, os.O_WRONLY)
         try:
             if self._fault:
                 raise InvalidJob(self._fault)
@@ -77,7 +77,6 @@ class Attempt:
             return None
         except (OSError, ValueError, InvalidJob) as error:
             if isinstance(error, OSError) and lacks_room(error):
-                self.log.discard()  # another thread may take the job, and make a log of that name
                 raise
             if keep_output:
                 self._say_why(getattr(error, "strerror", None) or error)

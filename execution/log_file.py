@@ -1,4 +1,8 @@
-"""The log that a running command writes to."""
+"""The log of an attempt: made when its command is started, kept short while that runs, removed at the end if it stayed empty.
+
+Whoever has the log open must be seen, even when the worker is dead. So the descriptor for the command is locked: such a lock belongs to the
+open file, not to a process, and lasts until the last copy of the descriptor is closed (flock(2)). The worker keeps no copy.
+"""
 from __future__ import annotations
 
 import errno
@@ -6,130 +10,98 @@ import os
 import time
 from _thread import allocate_lock
 
-from core.system import OPEN_FILES_MOVE, is_held, leave_append_mode, make_folder, open_private, pread, pwrite, remove_file, try_lock, unlock
+from core.system import is_held, make_folder, open_private, pread, pwrite, remove_file, try_lock
 
-_OURS = os.O_RDWR | (os.O_APPEND if OPEN_FILES_MOVE else 0)  # how a log is opened that the next attempt may inherit
+_PAUSES = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.004, 0.008)  # seconds before one looks again whether an empty log is held
 
 
 class LogFile:
-    """The log of the attempts that one thread runs, one after another: `begin`, run, `end`.
+    """The log of one attempt: `begin`, run, `release` in the worker's thread; `trim` and `write` from any."""
 
-    A file that stayed empty serves the next attempt, since making and removing one costs a short job a tenth of its time. It must not if
-    a process of the former attempt still has it open, so the descriptor that the job inherits is a lock of its own: as long as any
-    process has it, nobody else gets the lock.
-    """
-
-    def __init__(self, sleep=time.sleep):
-        self.path = None
-        self._descriptor = None
+    def __init__(self, path, sleep=time.sleep):
+        self.path = path
         self._sleep = sleep
+        self._begun = False
         self._dropped = 0  # bytes that `trim` took away
-        self._mutex = allocate_lock()  # `trim` comes from another thread
+        self._mutex = allocate_lock()  # `trim` touches no log that was released
 
-    def begin(self, path):
-        """Make the log of an attempt, in place of one of that name (an attempt that did not count had it, or someone set the job back by
-        hand); a descriptor for the job, which the caller closes once the job has it. Raises OSError."""
-        with self._mutex:
-            if self._descriptor is None:
-                return self._create(path)
-            os.rename(self.path, path)
-            self.path = path
-            inherited, self._descriptor = self._descriptor, open_private(path, _OURS)  # `end` has locked the former
-            return inherited
-
-    def _create(self, path):
-        """Make a new file the log; a locked descriptor of it for the job."""
-        own = self._open_new(path)
+    def begin(self):
+        """Make the log, in place of one of that name: of an attempt that did not count, or of a job that someone set back by hand. Gives
+        back a locked descriptor for the command, which the caller closes once the command has it. Raises OSError."""
+        descriptor = self._create()
         try:
-            inherited = open_private(path, os.O_WRONLY | os.O_APPEND)
-            try_lock(inherited)
+            try_lock(descriptor)
         except OSError:
-            os.close(own)
+            os.close(descriptor)
             raise
-        self.path, self._descriptor, self._dropped = path, own, 0
-        return inherited
+        self._begun = True
+        return descriptor
 
-    def _open_new(self, path):
-        flags = _OURS | os.O_CREAT | os.O_EXCL
+    def _create(self):
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
         try:
-            return open_private(path, flags)
+            return open_private(self.path, flags)
         except FileNotFoundError:
-            make_folder(os.path.dirname(path))
+            make_folder(os.path.dirname(self.path))
         except FileExistsError:
-            remove_file(path)
-        return open_private(path, flags)
+            remove_file(self.path)
+        return open_private(self.path, flags)
 
     def write(self, text):
-        """Say this in the log of a command, behind what it has written. Raises OSError."""
-        self._size()  # whose position counts once `trim` has been here
-        os.write(self._descriptor, text.encode("utf-8", "replace"))
+        """Write something behind the output of the command. Raises OSError."""
+        descriptor = open_private(self.path, os.O_WRONLY | os.O_APPEND)
+        try:
+            os.write(descriptor, text.encode("utf-8", "replace"))
+        finally:
+            os.close(descriptor)
 
     def trim(self, limit):
-        """Keep only the last part of a log that has grown beyond `limit` bytes, and say in it how much was dropped. What the job writes
-        in the same moment may be dropped too. Raises OSError."""
+        """Cut a log of more than `limit` bytes to its last part, and say in it how much was dropped. What the command writes in the same
+        moment may be dropped too. Raises OSError."""
         with self._mutex:
-            if self._descriptor is not None:
-                self._trim(self._size(), limit)
+            if self._begun and self._size() > limit:
+                self._cut(limit)
 
     def _size(self):
-        return os.lseek(self._descriptor, 0, os.SEEK_END)  # a quarter of what fstat costs
+        try:
+            return os.stat(self.path).st_size
+        except FileNotFoundError:
+            return 0  # someone has removed it
 
-    def _trim(self, size, limit):
-        if size <= limit:
-            return
-        kept = pread(self._descriptor, limit // 2, size - limit // 2)
-        dropped = self._dropped + size - len(kept)
-        content = b"[queuectl: %d bytes were dropped here, since the output exceeds max_output]\n" % dropped + kept
-        # Over what is there, and only then cut: what the job adds meanwhile comes behind it, never in front.
-        leave_append_mode(self._descriptor)
-        if pwrite(self._descriptor, content, 0) != len(content):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
-        os.ftruncate(self._descriptor, len(content))
-        self._dropped = dropped
+    def _cut(self, limit):
+        descriptor = open_private(self.path, os.O_RDWR)  # not to append: Linux would heed no offset then (pwrite(2), BUGS)
+        try:
+            size = os.lseek(descriptor, 0, os.SEEK_END)
+            kept = pread(descriptor, limit // 2, size - limit // 2)
+            dropped = self._dropped + size - len(kept)
+            content = b"[queuectl: %d bytes were dropped here, since the output exceeds max_output]\n" % dropped + kept
+            # First over what is there, then cut: what the command adds meanwhile comes behind it, never in front.
+            if pwrite(descriptor, content, 0) != len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
+            os.ftruncate(descriptor, len(content))
+            self._dropped = dropped
+        finally:
+            os.close(descriptor)
 
-    def end(self, limit=None):
-        """Let go of a log that holds something, or that someone may still write to, shortened once more if there is a limit; keep an
-        empty one for the next attempt. Raises OSError."""
+    def release(self, limit=None):
+        """The attempt has ended: trim the log if there is a limit, and remove it if it is empty and no process has it open. Raises
+        OSError."""
+        if limit is not None:
+            self.trim(limit)
         with self._mutex:
-            if self._descriptor is None:
-                return
-            size, kept = 1, False  # what cannot be looked at holds something
-            try:
-                size = self._size()
-                if limit is not None:
-                    self._trim(size, limit)
-                kept = not size and OPEN_FILES_MOVE and self._lock()
-            finally:
-                if not kept:
-                    self._let_go()
-                    if not size and not is_held(self.path):  # where an open file gets no other name, none serves the next attempt
-                        remove_file(self.path)
+            begun, self._begun = self._begun, False
+        if begun and not self._size() and self._is_free():
+            remove_file(self.path)
 
-    def _let_go(self):
-        descriptor, self._descriptor = self._descriptor, None
-        os.close(descriptor)
-
-    def _lock(self):
-        """Lock the log; False if it is held. A command that another thread is just starting has a copy of the descriptor until its exec."""
-        for pause in (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.004, 0.008):
-            if try_lock(self._descriptor):
+    def _is_free(self):
+        """Whether no process has the log open. A command that another thread is just starting has a copy of the descriptor until its exec
+        (fork(2), open(2) on O_CLOEXEC): that is waited for."""
+        for pause in _PAUSES:
+            if not is_held(self.path):
                 return True
             self._sleep(pause)
-        return try_lock(self._descriptor)
+        return not is_held(self.path)
 
     def is_held(self):
         """Whether a process of the attempt, or one that it left behind, still has the log open."""
-        if self._descriptor is None or not try_lock(self._descriptor):
-            return self._descriptor is not None
-        unlock(self._descriptor)
-        return False
-
-    def discard(self):
-        """Remove an empty log that no attempt follows. Raises OSError, and has let go of it nonetheless."""
-        with self._mutex:
-            if self._descriptor is not None:
-                try:
-                    if not self._size():
-                        remove_file(self.path)
-                finally:
-                    self._let_go()
+        return self._begun and is_held(self.path)

@@ -12,7 +12,6 @@ from core.errors import fault_text
 from core.rules import ready_at
 from execution.attempt import STOPPED, Attempt
 from execution.launcher import lacks_room
-from execution.log_file import LogFile
 from execution.waiting import TICK
 from helpers import log
 from storage.claims import Finished
@@ -30,7 +29,6 @@ class Worker:
         self.attempt = None  # the Attempt that it runs, if any
         self._number = number
         self._shared = shared
-        self._log = LogFile()
         self._is_noted = False  # that it runs something, although it does not
 
     def work(self):
@@ -44,7 +42,6 @@ class Worker:
             shared.crew.dismiss()  # the next process ends what this worker has left running, by the worker file, which stays
             raise
         finally:
-            self._discard_log()
             shared.crew.leave()
             shared.waker.wake()
 
@@ -61,7 +58,6 @@ class Worker:
         while job is not None:
             self._shared.crew.call_one()  # there may be more
             job, waiting_for = self._run(job)
-        self._discard_log()
         return waiting_for
 
     def _wait_for_retry(self, job):
@@ -78,14 +74,14 @@ class Worker:
     def _run(self, job):
         """Run an attempt of a claimed job and record how it ended; gives back what `Outcomes.finished` does."""
         shared = self._shared
-        attempt = Attempt(shared.home, job, shared.environ, shared.launch, self._log, shared.store.settings, shared.faults.tell)
+        attempt = Attempt(shared.home, job, shared.environ, shared.launch, shared.store.settings, shared.faults.tell)
         self.attempt = attempt
         started = time.monotonic()
         outcome, strays = self._run_attempt(attempt)
         self.attempt = None
         ended = time.monotonic()
         output = last_lines(attempt.log.path) if outcome is not None and outcome.reason and attempt.has_output else ""
-        shared.faults.guarded("keep the output of %s" % job.id, attempt.log.end, shared.store.settings.max_output)
+        shared.faults.guarded("keep the output of %s" % job.id, attempt.log.release, shared.store.settings.max_output)
         if strays:
             log("%s: processes that left its tree still run (pid %s)" % (job.id, ", ".join(map(str, strays))))
         counts = None if attempt.ended == STOPPED else outcome
@@ -142,6 +138,3 @@ class Worker:
 
     def _note(self, note):
         self._shared.faults.guarded("note what runs in %s" % self._shared.file.path, note)
-
-    def _discard_log(self):
-        self._shared.faults.guarded("remove an empty log", self._log.discard)

@@ -111,7 +111,7 @@ class LifeTest(QueueTest):
         self.add("lost", 'echo "$QUEUECTL_JOB_ID" >> ran; :', max_retries=5)
         job = self.queue.claim(DEAD_TOKEN + "-1", time.time())
         file = worker_files.WorkerFile(self.path("run"), 1, DEAD_TOKEN)
-        attempt = execution_attempt.Attempt(self.home, job, {}, None, None, DEFAULTS)
+        attempt = execution_attempt.Attempt(self.home, job, {}, None, DEFAULTS)
         attempt.pid = group
         file.note(0, attempt)
         os.close(file._descriptor)
@@ -344,17 +344,20 @@ class TestPlaces(QueueTest):
         with other:
             self.assertFalse(system.try_lock(os.open(lock.path, os.O_RDWR)))
 
-    def test_a_log_that_cannot_be_removed_or_looked_at_does_not_serve_the_next_attempt(self):
-        os.makedirs(self.path("logs"))
-        for call, let_go in (("unlink", log_file.LogFile.discard), ("lseek", log_file.LogFile.end)):
+    def test_a_log_that_cannot_be_removed_or_looked_at_makes_room_for_the_next_attempt(self):
+        for call in ("unlink", "stat"):
             with self.subTest(call=call):
-                log = log_file.LogFile()
-                os.close(log.begin(self.path("logs", "first.log")))
+                log = log_file.LogFile(self.path("logs", "first.log"))
+                os.close(log.begin())
                 mended = self.refuse(os, call)
                 with self.assertRaises(OSError):
-                    let_go(log)
+                    log.release()
                 mended()
-                self.assertIsNone(log._descriptor)
+                self.assertFalse(log.is_held())
+                following = log_file.LogFile(log.path)
+                os.close(following.begin())
+                following.release()
+                self.assertFalse(os.path.exists(log.path))
 
     def attempt(self, command):
         """An attempt of a job that has been started."""
@@ -362,8 +365,7 @@ class TestPlaces(QueueTest):
         job = self.queue.claim("worker-1", time.time())
         launch = launcher.Launcher()
         self.addCleanup(launch.close)
-        log = log_file.LogFile()
-        attempt = execution_attempt.Attempt(self.home, job, {b"PATH": os.fsencode(os.defpath)}, launch, log, DEFAULTS)
+        attempt = execution_attempt.Attempt(self.home, job, {b"PATH": os.fsencode(os.defpath)}, launch, DEFAULTS)
         self.assertIsNone(attempt.start())
         return attempt
 

@@ -19,7 +19,7 @@ import main
 from core import settings
 from core.errors import JobNotFound
 from core.job import CANCELLED, COMPLETED, DEAD, FAILED, PENDING, PROCESSING, TIMEOUT, Outcome
-from execution import attempt as execution_attempt, launcher, log_file, on_finish
+from execution import attempt as execution_attempt, launcher, on_finish
 from tests.support.control import NAPS, ControlTest, spin, reap
 from tests.support.home import set_everywhere
 from tests.support.workers import FOR_EVER, GATE, is_alive
@@ -323,10 +323,8 @@ class TestAttempt(ControlTest):
         self.addCleanup(os.chdir, os.getcwd())  # it starts in the job's folder, and leaves the process there
         launch = launcher.Launcher()
         self.addCleanup(launch.close)
-        log = log_file.LogFile()
-        self.addCleanup(log.end)
         attempt = execution_attempt.Attempt(self.home, self.queue.claim("abc-1", time.time()), execution_attempt.job_environ(os.environ, self.home),
-                                     launch, log, settings.DEFAULTS)
+                                            launch, settings.DEFAULTS)
         self.addCleanup(reap, attempt)
         return attempt
 

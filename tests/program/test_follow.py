@@ -110,38 +110,40 @@ class TestOutput(ControlTest):
     def test_an_empty_log_does_not_stay_because_another_command_is_just_being_started(self):
         """A child has copies of all descriptors until its exec."""
         copies = []
-        log = log_file.LogFile(sleep=lambda seconds: os.close(copies.pop()))
-        for number in range(5):
-            inherited = log.begin(self.path("log-%d" % number))
-            copies += [os.dup(inherited), os.dup(inherited)]
-            os.close(inherited)
-            log.end()
-            self.assertEqual(copies, [])
-        log.discard()
+        log = log_file.LogFile(self.path("log-0"), sleep=lambda seconds: os.close(copies.pop()))
+        inherited = log.begin()
+        copies += [os.dup(inherited), os.dup(inherited)]
+        os.close(inherited)
+        log.release()
+        self.assertEqual(copies, [])
         self.assertEqual([name for name in os.listdir(self.home) if name.startswith("log-")], [])
 
-    def test_the_log_of_a_short_attempt_stays_if_there_is_something_in_it(self):
-        log = log_file.LogFile()
+    def test_a_log_stays_if_there_is_something_in_it(self):
         for number, said in enumerate((b"", b"", b"one", b"", b"", b"two")):
             path = self.path("log-%d" % number)
-            inherited = log.begin(path)
+            log = log_file.LogFile(path)
+            inherited = log.begin()
             os.write(inherited, said)
             os.close(inherited)
-            log.end()
+            log.release()
             if said:
                 self.assertEqual(self.read(path), said)
-        log.discard()
         self.assertEqual(sorted(name for name in os.listdir(self.home) if name.startswith("log")), ["log-2", "log-5"])
 
-    def test_the_log_of_a_short_attempt_takes_the_place_of_one_of_that_name_also_if_it_stays_empty(self):
-        log = log_file.LogFile()
-        os.close(log.begin(self.path("log-0")))
-        log.end()
+    def test_an_empty_log_stays_as_long_as_a_process_has_it_open(self):
+        log = log_file.LogFile(self.path("log-0"), sleep=lambda seconds: None)
+        inherited = log.begin()
+        log.release()
+        os.write(inherited, b"late words")
+        os.close(inherited)
+        self.assertEqual(self.text("log-0"), "late words")
+
+    def test_a_log_takes_the_place_of_one_of_that_name_also_if_it_stays_empty(self):
+        log = log_file.LogFile(self.path("log-1"))
         self.write("log-1", "what the worker that was stopped in mid-attempt has left")
-        os.close(log.begin(self.path("log-1")))
+        os.close(log.begin())
         self.assertEqual(self.text("log-1"), "")
-        log.end()
-        log.discard()
+        log.release()
         self.assertEqual([name for name in os.listdir(self.home) if name.startswith("log")], [])
 
     def test_the_log_of_a_long_attempt_behind_short_ones_has_its_name_while_it_runs(self):
@@ -156,10 +158,8 @@ class TestOutput(ControlTest):
         self.assertEqual((self.succeed("logs", "long"), len(os.listdir(self.path("logs")))), ("begun\ndone\n", 1))
 
     def test_a_shortened_log_begins_with_what_was_dropped_whatever_the_job_writes_meanwhile(self):
-        log = log_file.LogFile()
-        os.close(log.begin(self.path("silent")))
-        log.end()  # and its file serves the next attempt
-        inherited = log.begin(self.path("log"))
+        log = log_file.LogFile(self.path("log"))
+        inherited = log.begin()
         writer = subprocess.Popen([sys.executable, "-c", "import os\nwhile True: os.write(1, b'0123456789\\n')"], stdout=inherited)
         os.close(inherited)
         self.addCleanup(writer.wait)
@@ -171,20 +171,20 @@ class TestOutput(ControlTest):
                 said = file.read()
             self.assertTrue(said.startswith(b"[queuectl: "), said[:20])
             self.assertNotIn(b"\0", said)
-        log.end()
+        log.release()
 
     def test_shortening_a_log_whose_attempt_ends_meanwhile_touches_no_other_file(self):
-        log = log_file.LogFile()
         self.write("other", "precious")
         for number in range(8):
-            inherited = log.begin(self.path("log-%d" % number))
+            log = log_file.LogFile(self.path("log-%d" % number))
+            inherited = log.begin()
             os.ftruncate(inherited, 1 << 27)  # as large as this, it takes a moment to read, and no room on the disk
             os.close(inherited)
             faults = []
             trimming = threading.Thread(target=self._trim, args=(log, 1 << 26, faults))
             trimming.start()
             spin(number * 0.002)  # somewhere in the middle of it, at least once
-            log.end()
+            log.release()
             with open(self.path("other"), "r+b") as file:  # gets the number of the descriptor that was given back
                 trimming.join()
                 self.assertEqual((file.read(100), faults), (b"precious", []))

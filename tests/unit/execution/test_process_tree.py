@@ -14,7 +14,7 @@ import unittest
 from core.job import COMPLETED, DEAD, PENDING, PROCESSING
 from core.settings import DEFAULTS
 from core.system import try_lock
-from execution import attempt as execution_attempt, launcher, log_file, process_tree, recovery, worker_files
+from execution import attempt as execution_attempt, launcher, process_tree, recovery, worker_files
 from storage import output
 from tests.support.control import ControlTest, reap
 from tests.support.home import MAIN, ROOT, set_everywhere
@@ -38,9 +38,8 @@ class LostTest(ControlTest):
         """Let a worker of that home start a job that takes so many naps, and die: (the Attempt, the path of the worker's file)."""
         self.add("x", command, **fields)
         file = worker_files.WorkerFile(self.path("run"), 1)
-        log = log_file.LogFile()
         attempt = execution_attempt.Attempt(home or self.home, self.queue.claim(file.process_token + "-1", time.time()),
-                                     execution_attempt.job_environ(os.environ, home or self.home), self.launch, log, DEFAULTS)
+                                     execution_attempt.job_environ(os.environ, home or self.home), self.launch, DEFAULTS)
         self.addCleanup(reap, attempt)
         file.note(0, attempt)
         attempt.start()
@@ -48,7 +47,6 @@ class LostTest(ControlTest):
             file.note(0, attempt)
         self.wait_for_naps(naps)
         os.close(file._descriptor)
-        os.close(log._descriptor)
         return attempt, file.path
 
     def dead_worker(self, path):
@@ -161,7 +159,7 @@ class TestNotes(LostTest):
         for number in range(1, 6):
             self.add("job-%d" % number, "exit 0")
             job = self.queue.claim("%s-%d" % (file.process_token, number), time.time())
-            attempts.append(execution_attempt.Attempt(self.home, job, {}, self.launch, log_file.LogFile(), DEFAULTS))
+            attempts.append(execution_attempt.Attempt(self.home, job, {}, self.launch, DEFAULTS))
         work(file, attempts)
         os.close(file._descriptor)
         return file.path
@@ -235,8 +233,9 @@ class TestNamespaces(ControlTest):
 
     def test_what_was_started_after_the_pids_began_again_is_ended_too(self):
         self.settings(max_retries=0)
-        self.add("x", "echo 50 > /proc/sys/kernel/ns_last_pid; %s > /dev/null 2>&1 & setsid %s > /dev/null 2>&1 & "
-                      "echo 31000 > /proc/sys/kernel/ns_last_pid; touch here; exit 1" % (self.nap, self.nap))
+        self.add("x", "echo 50 > /proc/sys/kernel/ns_last_pid; %s > /dev/null 2>&1 & "
+                      "setsid sh -c 'touch away; exec %s' > /dev/null 2>&1 & echo 31000 > /proc/sys/kernel/ns_last_pid; "
+                      "while [ ! -e away ]; do sleep 0.05; done; touch here; exit 1" % (self.nap, self.nap))
         worker = self.start_inside('echo 20000 > /proc/sys/kernel/ns_last_pid; "$0" "$1" worker start; true')
         self.wait_for_file("here")
         self.wait_for_naps(1)  # what is in the session is ended at once; what has left it is waited for
