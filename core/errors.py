@@ -133,9 +133,11 @@ def not_utf8(fields):
     for name, value in fields.items():
         inner = value.items() if type(value) is dict else enumerate(value, 1) if type(value) is list else ()
         for where, text in [(name, value)] + [("%s %s" % (name, key), item) for key, item in inner]:
-            content = text.encode("utf-8", "surrogateescape") if type(text) is str else b""
             try:
+                content = text.encode("utf-8", "surrogateescape") if type(text) is str else b""
                 content.decode("utf-8")
+            except UnicodeEncodeError:
+                break  # a surrogate that stands for no byte, such as \ud800 in a JSON text
             except UnicodeDecodeError as error:
                 byte = content[error.start]
                 instead = "; in a shell's command, $(printf '\\%03o') stands for it" % byte if name == "command" else ""
