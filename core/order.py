@@ -1,7 +1,7 @@
 """What may run next, as a worker process remembers it: places of pending jobs, in order. A claim trusts the file, never this index.
 
-A place may be in here twice, or be stale; one that is missing would be a job that is not seen, which `JobManager` guards against by
-looking again at whatever changed since (`JobFile.changes_since`).
+A place may be in here twice, or be stale; one that is missing would be a job that is not seen, so that `FileIndex` (in
+storage/claims.py) looks at whatever changed since its last look.
 
 The order: higher priority first, then the smaller place (first in, first out); no job before its time, and none before all jobs that its
 `after` means (`jobs_meant`) are completed. Jobs with nothing of the kind cost 8 bytes each; the others are kept beside them. Of a job

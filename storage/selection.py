@@ -7,7 +7,6 @@ the lock, and under it at what has changed since, which the notes of the job fil
 from __future__ import annotations
 
 from collections import namedtuple
-from functools import partial
 
 from core.job import STATES, job_from_checked
 from core.order import jobs_meant
@@ -84,38 +83,27 @@ def change_selected(store, selections, choose, act):
     The selections are made without the lock and brought up to date under it, unless so much goes on that they never are. `choose`
     raises JobNotFound; it is asked before, too, so that a command which has nothing to do changes nothing.
     """
-    files = store.jobs_json, store.dlq_json
     for whole in (False, False, True):
         for selection in selections:
             selection.look(store.lock)
-        chosen = _once_for_each_version(choose, selections)
-        if not chosen():
-            return []
-        done = store.change(partial(_act_now, selections, chosen, act, whole), *files)
+        done = _change_chosen(store, selections, choose, act, whole)
         if done is not None:
             break
-    store.confirm(*files)
+    store.confirm(store.jobs_json, store.dlq_json)
     return done
 
 
-def _act_now(selections, chosen, act, whole):
-    """What `act` gives back for what is `chosen()` now, under the lock; None if a selection cannot be brought up to date."""
-    if not all(selection.catch_up(whole) for selection in selections):
-        return None
-    return act(chosen()) if chosen() else []
+def _change_chosen(store, selections, choose, act, whole):
+    """As `change_selected`; None if a selection cannot be brought up to date."""
+    jobs, versions = choose(*selections), [selection.version for selection in selections]
 
+    def change():
+        if not all(selection.catch_up(whole) for selection in selections):
+            return None
+        now = jobs if versions == [selection.version for selection in selections] else choose(*selections)
+        return act(now) if now else []
 
-def _once_for_each_version(choose, selections):
-    """A function that gives back what `choose(*selections)` does, and calls it only if a selection has changed since the last time."""
-    known: list = [None, None]
-
-    def chosen():
-        versions = [selection.version for selection in selections]
-        if versions != known[0]:
-            known[:] = versions, choose(*selections)
-        return known[1]
-
-    return chosen
+    return store.change(change, store.jobs_json, store.dlq_json) if jobs else []
 
 
 def last_touched_before(job, moment):

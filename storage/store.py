@@ -158,10 +158,6 @@ class Store:
             with file.view(locked=True) as view:
                 file.rewrite(row for _, row in view.rows(places))
 
-        def keeps_some():
-            with file.view(locked=True) as view:
-                return any(True for _ in view.rows(places))
-
         if not places:
             return
         try:
@@ -171,7 +167,9 @@ class Store:
                 raise
             make_room()
             try:
-                rewrite() if keeps_some() else file.clear()
+                with file.view(locked=True) as view:
+                    keeps_some = any(True for _ in view.rows(places))
+                rewrite() if keeps_some else file.clear()
             except StorageFault as again:
                 again.besides = ", except that the output of these jobs was removed to make room"
                 raise
