@@ -2,6 +2,8 @@
 
 What it promises: a command does all that it was asked for, or nothing, and what it says is on the disk. It chooses jobs without the lock,
 so that nobody waits for it, and again under it, so that it does nothing to a job that has changed meanwhile.
+
+Modules that adding does not need are imported by the methods that need them: each `enqueue` would pay for their start.
 """
 from __future__ import annotations
 
@@ -11,15 +13,11 @@ from functools import partial
 from core.errors import InvalidJob, JobChanged, JobRefused, not_confirmed, not_utf8, storage_error
 from core.home import paused_path, wake_workers
 from core.job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, first_run_at, job_from_checked, new_job_fields
-from core.order import find_cycle, jobs_meant
-from core.rules import given_up, retried
 from core.strict_json import encode_json
 from core.system import open_private, remove_file, sync_folder
 from core.times import format_time, parse_time
-from storage.dead_letters import DeadLetters, chosen, row_without_burial
 from storage.job_file import Replaced
 from storage.layout import encode_line1, encode_line2
-from storage.selection import Selection, change_selected, last_touched_before, needed_jobs
 from storage.store import NO_JOB, refuse_missing
 
 
@@ -30,7 +28,11 @@ class JobManager:
         self._store = store
         self._jobs_json = store.jobs_json
         self._dlq_json = store.dlq_json
-        self._dead_letters = DeadLetters(store)
+
+    @property
+    def _dead_letters(self):
+        from storage.dead_letters import DeadLetters
+        return DeadLetters(self._store)
 
     # -- adding
 
@@ -84,6 +86,7 @@ class JobManager:
 
         By that time, and not by the clock alone, a new job is younger than what ended before it was added. Ids that are added along with it
         are not looked up: those jobs have not ended, and so they are meant."""
+        from core.order import find_cycle, jobs_meant
         there: dict = {job_id: [] for job_id in set().union(*dependent.values()) - new}
         with self._jobs_json.view(locked=True) as view:
             for job_id, job in view.find_ids(there) if there else ():
@@ -144,6 +147,8 @@ class JobManager:
         they were. A running one is ended by its worker, which sees that it was taken away. `output(job)` gives its last lines.
         Raises JobNotFound for an id without such a job.
         """
+        from core.rules import given_up
+        from storage.selection import Selection, change_selected
         ids = list(dict.fromkeys(ids))
 
         def choose(there):
@@ -172,6 +177,9 @@ class JobManager:
     def retry(self, choice, now, set_aside=None):
         """Bring dead jobs back to pending, their attempts 0; gives back their ids. A cancelled one must be named. `set_aside(jobs)` is
         called for their output, before any of them can run. Raises JobNotFound for an id without a dead job."""
+        from core.rules import retried
+        from storage.dead_letters import chosen, row_without_burial
+        from storage.selection import change_selected
         dead, entries = self._dead_letters.select(choice)
 
         def choose(*selections):
@@ -203,6 +211,8 @@ class JobManager:
     def purge(self, choice, free=None):
         """Remove dead jobs for good, from both files; gives them back. `free(jobs)` is called where the disk is too full to rewrite a file:
         it removes what else there is of them. Raises JobNotFound for an id without a dead job."""
+        from storage.dead_letters import chosen
+        from storage.selection import change_selected
         dead, entries = self._dead_letters.select(choice)
         return change_selected(self._store, (dead, entries), partial(chosen, choice),
                                lambda jobs: self._remove(self._dead_letters.still_dead(jobs, choice), entries.jobs, free))
@@ -212,6 +222,7 @@ class JobManager:
         for `purge`. Raises JobNotFound for an id without such a job, JobRefused for one that another one comes after."""
         if state == DEAD:
             return self.purge(choice, free)
+        from storage.selection import Selection, change_selected, last_touched_before, needed_jobs
 
         def choose(ended, dependent):
             jobs = [job for job in ended.jobs if last_touched_before(job, choice.before)]
