@@ -97,7 +97,7 @@ printf 'Python %s under %s\n' "$version" "$(wine --version 2>/dev/null)"
 export QUEUECTL_TEST_WINE=1  # tests alone look at it, for the limits that are Wine's and not those of Windows
 if [ "$#" = 0 ]; then
     # Those that take longest first, one for each half in turn; what is not named here takes seconds.
-    slow=(tests.faults.test_broken_files tests.program.test_cli tests.systems.test_platforms tests.unit.test_job_manager
+    slow=(tests.faults.test_broken_files tests.program.test_cli tests.systems.test_platforms tests.unit.storage.test_claims
         tests.program.test_seed tests.unit.storage.test_job_file)
     mapfile -t others < <({ printf '%s\n' "${slow[@]}"; find tests/{unit,program,faults,systems,support} -name 'test_*.py' \
         | sed 's|\.py$||; s|/|.|g'; } | sort | uniq -u)
