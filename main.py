@@ -20,7 +20,7 @@ if __package__ or sys.flags.isolated or getattr(sys.flags, "safe_path", False):
 
 from cli import arguments
 from cli.context import Home
-from core.errors import EXIT_BUG, EXIT_FAILED, EXIT_INTERRUPTED, QueueError, fault_text
+from core.errors import EXIT_BUG, EXIT_FAILED, EXIT_INTERRUPTED, QueueError, advice, fault_text
 from core.home import find_home
 from helpers import printable
 
@@ -80,7 +80,7 @@ def main(argv=None):
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except OSError as error:
-        message, code = fault_text(error), EXIT_FAILED
+        message, code = fault_text(error) + advice(error), EXIT_FAILED
     except Exception:
         import traceback
         traceback.print_exc()

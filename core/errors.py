@@ -103,6 +103,11 @@ _ADVICE = {errno.ENOSPC: "; free some space and try again", errno.EDQUOT: "; fre
            errno.ELOOP: "; it must not be a symbolic link"}
 
 
+def advice(error):
+    """What can be done about an OSError, as the end of a sentence; "" if nothing is known."""
+    return _ADVICE.get(error.errno, "")
+
+
 def fault_text(error):
     """What the system refused, as an OSError tells it, with the file if it names one."""
     return "%s%s" % ("%s: " % error.filename if error.filename else "", error.strerror or error)
@@ -110,7 +115,7 @@ def fault_text(error):
 
 def storage_error(action, path, error):
     """A StorageFault for an OSError, with advice."""
-    fault = StorageFault("cannot %s %s: %s%s" % (action, path, error.strerror, _ADVICE.get(error.errno, "")))
+    fault = StorageFault("cannot %s %s: %s%s" % (action, path, error.strerror, advice(error)))
     fault.path = path
     fault.lacks_space = error.errno in (errno.ENOSPC, errno.EDQUOT)
     return fault

@@ -17,6 +17,7 @@ import stat
 import time
 from collections import namedtuple
 
+from core.errors import StorageFault, storage_error
 from core.system import OPEN_FILES_MOVE, boot_id, make_folder, open_private, pread, pwrite, remove_file, try_lock, wake
 from core.times import format_time
 from execution.process_tree import start_of
@@ -72,25 +73,33 @@ class WorkerFile:
     """The file of this worker process."""
 
     def __init__(self, folder, count, process_token=None):
-        """Make the file: from now on this process can be found. Raises OSError."""
+        """Make the file: from now on this process can be found. Raises StorageFault, OSError."""
         self.process_token = process_token or new_process_token()
         self.path = worker_path(folder, self.process_token)
+        self._done = [(0, 0)] * count  # of each thread, as `note` writes it
         make_folder(folder)
         # The file for requests is there first, and has room for one: whoever sees this process can ask it to stop, on a full disk, too.
-        self._requests = open_private(path_beside(self.path, "stop"), os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-        os.write(self._requests, _NO_REQUEST)
+        requests = path_beside(self.path, "stop")
+        self._requests = _make_file(requests, os.O_TRUNC, lambda descriptor: _NO_REQUEST)
         temporary = os.path.join(folder, "new-worker-%s" % self.process_token) if OPEN_FILES_MOVE else self.path
-        self._descriptor = open_private(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-        self._done = [(0, 0)] * count  # of each thread, as `note` writes it
-        # Locked before it has its name, or where that cannot be, its content: without a lock it would be taken for one of a dead process.
-        while not try_lock(self._descriptor):  # another process looks whether this one is dead
+        try:
+            self._descriptor = _make_file(temporary, os.O_EXCL, lambda descriptor: self._first_content(descriptor, count))
+            if temporary != self.path:
+                os.rename(temporary, self.path)
+        except (OSError, StorageFault):
+            os.close(self._requests)
+            remove_file(requests)
+            raise
+
+    def _first_content(self, descriptor, count):
+        """What the file holds at first. It is locked before it has its name, or where that cannot be, its content: without a lock it would
+        be taken for one of a dead process."""
+        while not try_lock(descriptor):  # another process looks whether this one is dead
             time.sleep(0.01)
         slots = [b"null".ljust(SLOT_SIZE - 2) + (b",\n" if number < count - 1 else b"\n ") for number in range(count)]
         header = json.dumps({"pid": os.getpid(), "count": count, "started_at": format_time(time.time()), "boot": boot_id(),
-                             "file": _identity(self._descriptor)})[:-1] + ', "running": ['
-        os.write(self._descriptor, header.encode("ascii").ljust(SLOT_SIZE - 1) + b"\n" + b"".join(slots) + b"]}\n")
-        if temporary != self.path:
-            os.rename(temporary, self.path)
+                             "file": _identity(descriptor)})[:-1] + ', "running": ['
+        return header.encode("ascii").ljust(SLOT_SIZE - 1) + b"\n" + b"".join(slots) + b"]}\n"
 
     def completed(self, number, token):
         """Let the next note of thread `number` say that the attempt with this token completed in it."""
@@ -119,6 +128,20 @@ class WorkerFile:
         """Take the file away: this process has ended. Raises OSError."""
         os.close(self._requests)
         remove_worker_file(self.path, self._descriptor)
+
+
+def _make_file(path, flags, content):
+    """A new file with what `content(descriptor)` gives: its descriptor. Raises StorageFault, OSError, with no file left behind."""
+    descriptor = open_private(path, os.O_RDWR | os.O_CREAT | flags)
+    try:
+        text = content(descriptor)
+        if os.write(descriptor, text) != len(text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        os.close(descriptor)
+        remove_file(path)
+        raise storage_error("write", path, error) from None
+    return descriptor
 
 
 def ask_to_stop(path, now):

@@ -1117,6 +1117,18 @@ class TestBrokenFiles(CliTest):
         self.assertEqual(self.succeed("enqueue", "-", stdin=many), "20 jobs added to the queue.\n")
         self.assertEqual(len(self.records()), 30)
 
+    @unittest.skipUnless(POSIX, "limits are POSIX's")
+    def test_where_no_file_may_be_written_it_is_named_with_what_helps_and_nothing_is_left(self):
+        import resource
+        self.add({"id": "x", "command": "true"})
+        options = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))}
+        for words, path in ((["config", "set", "max_retries", "1"], self.path("config.json")), (["worker", "start", "--drain"], self.path("run")),
+                            (["enqueue", "--", "true"], self.path("jobs.json"))):
+            with self.subTest(command=words):
+                done = self.run_program(*words, **options)
+                self.assertEqual((done.returncode, path in done.stderr, "raise the limit on file sizes" in done.stderr), (1, True, True), done.stderr)
+        self.assertEqual(os.listdir(self.path("run")), ["lock"])
+
     def test_a_full_disk_adds_nothing_and_says_so(self):
         home = self.path("disk")
         os.mkdir(home)
