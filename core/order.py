@@ -1,11 +1,13 @@
-"""What may run next, as a worker process remembers it: places of pending jobs, in order. A claim trusts the file, never this index.
+"""Which pending job is next. A worker process keeps an index of the places of pending jobs; no I/O in here.
 
-A place may be in here twice, or be stale; one that is missing would be a job that is not seen, so that `FileIndex` (in
-storage/claims.py) looks at whatever changed since its last look.
+The order: a higher priority first, then the smaller place (first in, first out). No job starts before its time, and none before all jobs
+that its `after` means (`jobs_meant`) are completed.
 
-The order: higher priority first, then the smaller place (first in, first out); no job before its time, and none before all jobs that its
-`after` means (`jobs_meant`) are completed. Jobs with nothing of the kind cost 8 bytes each; the others are kept beside them. Of a job
-that comes after others the index counts what is missing, so that one that is completed is looked at once for each that names it.
+The index is a hint, and a claim trusts the file alone: a place may stand in the index twice, or be out of date. A missing place would be a
+job that nobody sees; so `FileIndex` (in storage/claims.py) tells the index of all changes of the file.
+
+A job without priority, time and `after` costs 8 bytes. Of a job that comes after others the index knows which ids are not completed yet, so
+that each completed job is looked at once for each job that names it.
 """
 from __future__ import annotations
 
@@ -16,18 +18,18 @@ from core.job import COMPLETED, DEAD, PENDING, PROCESSING, encode_id
 
 
 def jobs_meant(jobs, since=None):
-    """Which of the jobs of one id (in the order of the file) are meant by a job that was added at `since` and comes after that id, or by
-    who names the id now (None): those that had not ended then, or were added later; the newest if there are none. Several jobs may have
-    one id, and what became of those of last night says nothing about tonight's.
+    """Which of the jobs of one id (in the order of the file) a job means that names the id in `after` and was added at `since`: those that
+    had not ended by then, or were added later; else the newest. With None for `since`: which jobs someone means who names the id now.
 
-    An end in the very microsecond counts as a later one. No end is older than its job, whatever the clock said.
+    Several jobs may have one id: how the job of last night ended says nothing about tonight's. An end in the same microsecond counts as a
+    later one. No end is older than its job, whatever the clock said.
     """
     return [job for job in jobs if job.state not in (COMPLETED, DEAD)
             or (since is not None and max(job.created_at, job.updated_at or "") >= since)] or list(jobs)[-1:]
 
 
 def find_cycle(edges):
-    """Ids that wait for each other in a circle, in order, or None. `edges` maps an id to the ids that must be completed before it."""
+    """The ids of a circle of jobs that wait for each other, in order, or None. `edges` maps an id to the ids that it comes after."""
     done = set()
     for start in edges:
         open_ids = [(start, iter(edges[start]))]
@@ -53,8 +55,8 @@ _OPEN = (PENDING, PROCESSING)
 
 
 class Dependent:
-    """A job that comes after others and has not ended. `lacks` holds the ids that it names and whose jobs are not all completed, `fatal`
-    those of them of which one is dead or gone ({id: which of the two})."""
+    """A job that comes after others and has not ended. `lacks` holds the ids of `after` whose jobs are not all completed; `fatal` those
+    with a dead job ({id: "dead"}) or without any ({id: "gone"})."""
 
     __slots__ = ("after", "since", "priority", "due", "is_pending", "lacks", "fatal")
 
@@ -66,9 +68,9 @@ class Dependent:
         self.fatal = {}
 
 
-class Named:
-    """An id that dependents name: all jobs that have it ({place: Namesake}, in the order of the file; None if that is not known yet), how
-    many of them have not ended, and the places of the dependents (as keys)."""
+class NamedId:
+    """An id that dependents name: the jobs that have it ({place: Namesake} in the order of the file; None until they are learned), how many
+    of them have not ended, and the places of the dependents (as keys)."""
 
     __slots__ = ("jobs", "open", "dependents")
 
@@ -79,10 +81,12 @@ class Named:
 
 
 class JobIndex:
-    """Places of pending jobs. `version` is the state of the job file up to which the index knows everything, `now` the time of the last
-    look, `doomed` the places of the jobs that come after one that is dead or gone (as keys), `unknown` holds ids that are named and must
-    be looked up (`learn`), and `named` all ids that are, by their bytes in the file: of jobs that are added with one of these it must be
-    told too (`appeared`)."""
+    """The places of pending jobs, in the order in which they are to run.
+
+    `version` is the version of the job file up to which the index knows all changes; `now` the time of the last `pop`; `doomed` the places
+    of jobs that come after a dead or missing one (as keys). `named` holds all ids that dependents name, by their bytes in the file: the
+    index must be told of each new job with one of them (`appeared`). `unknown` holds those whose jobs must be looked up (`learn`).
+    """
 
     def __init__(self, version):
         self.version = version
@@ -94,15 +98,15 @@ class JobIndex:
         self._next = 0
         self._late = []  # a heap of places that came back behind the others
         self._ranked = []  # a heap of (-priority, place), for any other priority
-        self._waiting = []  # a heap of (due, priority, place)
+        self._delayed = []  # a heap of (due, priority, place)
         self._dependents = {}  # place: Dependent
-        self._ids = {}  # id: Named
+        self._ids = {}  # id: NamedId
         self._watched = {}  # place of a job with such an id: the id
 
     # -- what is known of jobs
 
     def add(self, place, priority=0):
-        """A job that may run at once."""
+        """Add a job that may run at once."""
         if priority:
             heappush(self._ranked, (-priority, place))
         elif not self._places or place > self._places[-1]:
@@ -111,11 +115,11 @@ class JobIndex:
             heappush(self._late, place)
 
     def add_delayed(self, due, place, priority=0):
-        """A job that may run at `due` (seconds since the epoch)."""
-        heappush(self._waiting, (due, priority, place))
+        """Add a job that may run from `due` on (seconds since the epoch)."""
+        heappush(self._delayed, (due, priority, place))
 
-    def block(self, place, after, since, priority=0, due=0.0):
-        """A job that may run once the jobs with the ids `after` that are meant by one that was added at `since` are completed."""
+    def add_dependent(self, place, after, since, priority=0, due=0.0):
+        """Add a job, made at `since`, that may run once all jobs are completed that its `after` means (a list of ids)."""
         known = self._dependents.get(place)
         if known is not None:  # its line 1 never changes
             known.due, known.is_pending = due, True
@@ -127,26 +131,26 @@ class JobIndex:
         dependent = self._dependents[place] = Dependent(after, since, priority, due)
         for job_id in dependent.after:
             if job_id not in self._ids:
-                self._ids[job_id] = Named()
+                self._ids[job_id] = NamedId()
                 self.named[encode_id(job_id)] = job_id
                 self.unknown.add(job_id)
             self._ids[job_id].dependents[place] = None
             self._judge(place, job_id)
 
     def may_run(self, place):
-        """Whether all that a dependent comes after is completed."""
+        """Whether all jobs are completed that a dependent comes after."""
         dependent = self._dependents.get(place)
         return dependent is not None and not dependent.lacks
 
     def died_of(self, place):
-        """What a doomed job dies of, as (id, "dead" or "gone", where that job is; 0 if it is gone)."""
+        """Why a doomed job dies: (the id of the other job, "dead" or "gone", the place of the dead job or 0)."""
         dependent = self._dependents[place]
         job_id, fate = next(iter(dependent.fatal.items()))
         dead = (job.place for job in self._meant(dependent, job_id) if job.state == DEAD)
         return job_id, fate, next(dead, 0)
 
     def learn(self, found):
-        """All jobs with the unknown ids, as (id, Namesake)."""
+        """Take in all jobs with the unknown ids, as pairs (id, Namesake)."""
         learned, self.unknown = self.unknown, set()
         for job_id in learned:
             self._ids[job_id].jobs = {}
@@ -156,7 +160,7 @@ class JobIndex:
             self._judge_all(job_id)
 
     def appeared(self, job_id, job):
-        """A job (a Namesake) was added: those that name its id wait for it too."""
+        """Take in a new job (a Namesake): dependents that name its id wait for it too."""
         named = self._ids.get(job_id)
         if named is not None and named.jobs is not None:
             self._note(job_id, job)
@@ -170,7 +174,7 @@ class JobIndex:
         self._watched[job.place] = job_id
 
     def changed(self, place, state, updated_at):
-        """A job is in another state now."""
+        """Take in the new state of a job."""
         if place in self._dependents and state != PENDING:
             self._dependents[place].is_pending = False
             self.doomed.pop(place, None)
@@ -182,7 +186,7 @@ class JobIndex:
         named = self._ids[job_id]
         before = named.jobs[place].state
         self._note(job_id, named.jobs[place]._replace(state=state, updated_at=updated_at))
-        # One that was in the way and still is, or leaves others there, changes nothing for anyone.
+        # If the job still keeps its dependents waiting, or others of its id do, nothing changes for any of them.
         if not (before in _OPEN and (state in _OPEN or (state == COMPLETED and named.open))):
             self._judge_all(job_id)
 
@@ -194,7 +198,7 @@ class JobIndex:
         return jobs_meant(self._ids[job_id].jobs.values(), dependent.since)
 
     def _judge(self, place, job_id):
-        """See whether the jobs of an id are in the way of a dependent, and let it go if nothing is any more."""
+        """Note whether the jobs of an id keep a dependent waiting or doom it; add it to the delayed jobs once it lacks none."""
         if self._ids[job_id].jobs is None:
             return
         dependent = self._dependents[place]
@@ -214,7 +218,7 @@ class JobIndex:
                 self.add_delayed(dependent.due, place, dependent.priority)
 
     def _forget(self, place):
-        """A dependent has ended."""
+        """Drop a dependent that has ended, and each id that no other dependent names."""
         for job_id in self._dependents.pop(place).after:
             named = self._ids[job_id]
             del named.dependents[place]
@@ -227,13 +231,13 @@ class JobIndex:
     # -- what comes next
 
     def pop(self, now):
-        """The place that comes next, or None. The caller reads it and puts it back with `add_delayed` if it is not due after all."""
-        if now < self.now - 1:  # the clock was set back: every wait is looked at again
-            self._waiting = [(now, priority, place) for _, priority, place in self._waiting]
-            heapify(self._waiting)
+        """Take out the next place, or None. The caller reads the job there, and puts it back by `add_delayed` if it is not due."""
+        if now < self.now - 1:  # the clock was set back: each delayed job is looked at again
+            self._delayed = [(now, priority, place) for _, priority, place in self._delayed]
+            heapify(self._delayed)
         self.now = now
-        while self._waiting and self._waiting[0][0] <= now:
-            _, priority, place = heappop(self._waiting)
+        while self._delayed and self._delayed[0][0] <= now:
+            _, priority, place = heappop(self._delayed)
             if priority:
                 heappush(self._ranked, (-priority, place))
             else:
@@ -252,5 +256,5 @@ class JobIndex:
         return first
 
     def next_due(self):
-        """When the first of the waiting jobs is due, in seconds since the epoch, or None."""
-        return self._waiting[0][0] if self._waiting else None
+        """When the first delayed job is due, in seconds since the epoch, or None."""
+        return self._delayed[0][0] if self._delayed else None

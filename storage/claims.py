@@ -342,7 +342,7 @@ class FileIndex(JobIndex):
         """Learn of a pending job."""
         due = ready_at(job, self._store.settings, self.now)
         if job.after:
-            self.block(place, job.after, job.created_at, job.priority, due)
+            self.add_dependent(place, job.after, job.created_at, job.priority, due)
         elif due > self.now:
             self.add_delayed(due, place, job.priority)
         else:

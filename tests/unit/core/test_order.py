@@ -196,7 +196,7 @@ class DependencyTest(unittest.TestCase):
 
     def block(self, place, *after, states=(), since="", **options):
         """A job that comes after these ids, of which these (id, place, state) are known."""
-        self.index.block(place, list(after), since, **options)
+        self.index.add_dependent(place, list(after), since, **options)
         if self.index.unknown:
             self.index.learn([(job_id, named(*known)) for job_id, *known in states if job_id in self.index.unknown])
 
@@ -221,7 +221,7 @@ class DependencyTest(unittest.TestCase):
         self.assertEqual(self.index.doomed, {})
         self.change(60, COMPLETED)
         self.change(50, PENDING)
-        self.index.block(50, ["a"], "")
+        self.index.add_dependent(50, ["a"], "")
         self.assertEqual((self.index.unknown, all_of(self.index, NOW)), (set(), [50]))
 
     def test_job_that_comes_back_when_what_it_comes_after_has_died_is_doomed(self):
@@ -229,7 +229,7 @@ class DependencyTest(unittest.TestCase):
         self.change(50, PROCESSING)
         self.index.appeared("a", named(60, DEAD))
         self.change(50, PENDING)
-        self.index.block(50, ["a"], "")
+        self.index.add_dependent(50, ["a"], "")
         self.assertEqual(list(self.index.doomed), [50])
 
     def test_blocked_job_is_given_when_all_it_names_are_completed(self):
@@ -245,10 +245,10 @@ class DependencyTest(unittest.TestCase):
         self.assertEqual((self.run_all(), self.index.named), ([50], {}))
 
     def test_ids_that_are_named_must_be_looked_up_once(self):
-        self.index.block(50, ["a", "b"], "")
+        self.index.add_dependent(50, ["a", "b"], "")
         self.assertEqual((self.index.unknown, all_of(self.index, NOW)), ({"a", "b"}, []))
         self.index.learn([("a", named(10, PENDING)), ("b", named(20, PENDING))])
-        self.index.block(60, ["b"], "")
+        self.index.add_dependent(60, ["b"], "")
         self.assertEqual(self.index.unknown, set())
 
     def test_job_that_waits_for_a_dead_or_a_missing_one_is_doomed(self):
