@@ -14,11 +14,11 @@ from contextlib import suppress
 from core.errors import QueueError, fault_text
 from core.home import run_folder
 from core.job import COMPLETED, LOST, PENDING, Outcome
-from core.system import OPEN_FILES_MOVE, is_there, pwrite, try_lock
+from core.system import OPEN_FILES_MOVE, is_there, try_lock
 from execution.attempt import PATIENCE
 from execution.process_tree import LostTree, Sight, is_denied
-from execution.worker_files import (SLOT_SIZE, WorkerProcess, all_workers, live_workers, open_if_there, read_worker_file,
-                                    remove_worker_file, split_attempt_token, worker_path, worker_paths)
+from execution.worker_files import (WorkerProcess, all_workers, live_workers, open_if_there, read_worker_file, remove_worker_file,
+                                    split_attempt_token, worker_path, worker_paths, write_slot)
 from helpers import log
 from storage.output import last_lines, log_path
 
@@ -26,7 +26,8 @@ _LOST_GRACE = 2.0  # seconds between TERM and KILL for the tree of a dead worker
 
 
 class Recovery:
-    """Finds dead worker processes, and jobs that are marked as running although nobody runs them, and returns these jobs to the queue.
+    """Finds dead worker processes, and orphans, jobs that are marked as running although nobody runs them; and returns their jobs to the
+    queue.
 
     The main thread of a worker process calls `step`, again and again. `outcomes` knows which jobs the process itself has claimed.
     """
@@ -58,7 +59,7 @@ class Recovery:
                 self._dead_workers.remove(dead)
 
     def running_digests(self):
-        """The digests of the jobs that run now, in any live process or in what a dead one left. Raises QueueError."""
+        """The digests of the jobs that run now: in a live process, or in what a dead one left. Raises QueueError."""
         try:
             return frozenset(slot["job"] for process in all_workers(self._folder) for slot in process.running if slot)
         except OSError as error:
@@ -81,10 +82,9 @@ class Recovery:
                 os.close(descriptor)
 
     def _find_orphans(self):
-        """Look for jobs that are marked as running although nobody runs them: run/ was deleted, or an editor's save brought them back.
-
-        There can be new ones once someone else has written the job file; or once an end was ignored: the token of its job may now stand
-        with a copy of that job's line."""
+        """Look for orphans, jobs that are marked as running although nobody runs them: run/ was deleted, or an editor's save brought them
+        back. There can be new ones once someone else has written the job file, or once a result was ignored: the token of that attempt may
+        now stand with a copy of the job's line."""
         known = self._claims.scans, self._outcomes.ignored
         if self._looked_at == known:
             return
@@ -102,10 +102,10 @@ class Recovery:
 
 
 class DeadWorker:
-    """The file of a dead worker process, held locked by us, and what is to be done about its jobs.
+    """What a dead worker process left, by its file, which this process holds locked by a descriptor.
 
-    Without a descriptor: orphans, jobs that are marked as running although nobody runs them. `runs(token)` tells whether someone runs the
-    attempt with that token.
+    Without a descriptor there is no such file, and its jobs are orphans. `runs(token)` tells whether someone else runs the attempt with
+    that token.
     """
 
     def __init__(self, descriptor, process, home, runs=None):
@@ -158,11 +158,11 @@ class DeadWorker:
 
     def _note_seen(self, tree):
         """Note what was seen of a tree while it was proven to be the attempt's: for the next process, if this one dies before it ends."""
-        for thread, slot in enumerate(self.process.running):
+        for number, slot in enumerate(self.process.running):
             if self._descriptor is not None and slot and slot["worker"] == tree.token and 0 < slot.get("seen", 0) < tree.seen:
                 slot["seen"] = tree.seen
                 with suppress(OSError):
-                    pwrite(self._descriptor, json.dumps(slot).encode("ascii").ljust(SLOT_SIZE - 2), SLOT_SIZE * (thread + 1))
+                    write_slot(self._descriptor, number, json.dumps(slot))
 
     def _look(self, claims):
         left = claims.abandoned(self._runs)

@@ -22,7 +22,7 @@ from core.system import OPEN_FILES_MOVE, boot_id, make_folder, open_private, pre
 from core.times import format_time
 from execution.process_tree import start_of
 
-SLOT_SIZE = 256  # bytes for what one thread runs; they divide a page, so that no write of one is torn
+_SLOT_SIZE = 256  # bytes for what one thread runs; they divide a page, so that no write of one is torn
 _LISTED = 64  # the last attempts of a thread, listed if they completed; the few count that are not recorded yet
 _NO_REQUEST = b"none".ljust(15) + b"\n"
 
@@ -96,10 +96,10 @@ class WorkerFile:
         be taken for one of a dead process."""
         while not try_lock(descriptor):  # another process looks whether this one is dead
             time.sleep(0.01)
-        slots = [b"null".ljust(SLOT_SIZE - 2) + (b",\n" if number < count - 1 else b"\n ") for number in range(count)]
+        slots = [b"null".ljust(_SLOT_SIZE - 2) + (b",\n" if number < count - 1 else b"\n ") for number in range(count)]
         header = json.dumps({"pid": os.getpid(), "count": count, "started_at": format_time(time.time()), "boot": boot_id(),
                              "file": _identity(descriptor)})[:-1] + ', "running": ['
-        return header.encode("ascii").ljust(SLOT_SIZE - 1) + b"\n" + b"".join(slots) + b"]}\n"
+        return header.encode("ascii").ljust(_SLOT_SIZE - 1) + b"\n" + b"".join(slots) + b"]}\n"
 
     def completed(self, number, token):
         """Let the next note of thread `number` say that the attempt with this token completed in it."""
@@ -117,7 +117,7 @@ class WorkerFile:
             start = start_of(attempt.pid) if attempt.pid else 0
             text = '{"worker": "%s", "group": %d, "start": %d, "seen": %d, "job": "%s", %s}' % (
                 attempt.job.worker, attempt.pid, start, start, attempt.digest, listed)
-        pwrite(self._descriptor, text.encode("ascii").ljust(SLOT_SIZE - 2), SLOT_SIZE * (number + 1))
+        write_slot(self._descriptor, number, text)
 
     def request(self):
         """What someone has asked this process for: "stop", "now" (stop, and end the running jobs), or None. Raises OSError."""
@@ -152,6 +152,11 @@ def ask_to_stop(path, now):
     finally:
         os.close(descriptor)
     wake(path_beside(path, "wake"))
+
+
+def write_slot(descriptor, number, text):
+    """Write what thread `number` (from 0) runs into a worker file. Raises OSError."""
+    pwrite(descriptor, text.encode("ascii").ljust(_SLOT_SIZE - 2), _SLOT_SIZE * (number + 1))
 
 
 def remove_worker_file(path, descriptor):
