@@ -9,7 +9,6 @@ import time
 
 from core.system import make_fifo, make_pipe, open_private
 
-
 TICK = 1.0  # seconds between two looks of the main thread at requests, dead workers and cancelled jobs
 _INSIDE = b"i"  # the byte of a wake-up by this process itself
 
@@ -22,8 +21,9 @@ def wait_until(condition, seconds):
 
 
 class Waker:
-    """What a worker process sleeps on. `wake` ends the sleep, from a thread, a signal or, through the FIFO, another process. Where there
-    are no FIFOs it is a file, and looked at ten times a second: it grows when another process writes to it."""
+    """What the main thread sleeps on. A thread of this process ends the sleep by `wake`, another process through the FIFO, and a signal by
+    itself. Where there are no FIFOs it is a file, which is looked at ten times a second: it grows when another process writes to it.
+    """
 
     def __init__(self, path):
         self._event = None
@@ -36,7 +36,7 @@ class Waker:
             os.close(open_private(path, os.O_WRONLY | os.O_CREAT))
 
     def wait(self, seconds):
-        """Sleep for so long at the most; whether someone outside wants the queue to be looked at."""
+        """Sleep for so many seconds at most. Whether another process has ended the sleep: then the queue has changed."""
         if self._event is not None:
             return self._wait_without_fifo(time.monotonic() + seconds)
         try:
@@ -67,7 +67,7 @@ class Waker:
             return 0  # it is gone, or cannot be looked at
 
     def wake(self):
-        """End the sleep, from inside: the queue itself has not changed."""
+        """End the sleep from inside, where the queue itself has not changed."""
         if self._event is not None:
             self._event.set()
             return

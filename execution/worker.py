@@ -23,13 +23,13 @@ commands, the Outcomes, the Crew, the StopFlag, what meets faults, and what the 
 
 
 class Worker:
-    """Worker `number` (from 0) of a process. `work` is what its thread does; the main thread looks at `attempt`, and may end that."""
+    """Worker `number` (from 0) of a process. Its thread does `work`; the main thread looks at `attempt`, and may end that."""
 
     def __init__(self, number, shared):
         self.attempt = None  # the Attempt that it runs, if any
         self._number = number
         self._shared = shared
-        self._is_noted = False  # that it runs something, although it does not
+        self._is_wrongly_noted = False  # as one that runs something, although it does not
 
     def work(self):
         """Run jobs until the process stops."""
@@ -46,13 +46,13 @@ class Worker:
             shared.waker.wake()
 
     def _work_once(self, waiting_for):
-        """Run the next job, and those that follow it at once; gives back the job whose retry this worker is to wait for."""
+        """Run the next job, and those that follow it at once. Gives back the job whose retry this worker is to wait for, or None."""
         if waiting_for is not None and self._wait_for_retry(waiting_for):
             return waiting_for
         job = self._shared.outcomes.next(waiting_for)
         waiting_for = None
         if job is None:
-            if self._is_noted:
+            if self._is_wrongly_noted:
                 self._note_nothing()
             self._shared.crew.be_idle()
         while job is not None:
@@ -72,7 +72,7 @@ class Worker:
         return present is not None and present.progress() == job.progress()  # else it was cancelled, edited or taken
 
     def _run(self, job):
-        """Run an attempt of a claimed job and record how it ended; gives back what `Outcomes.finished` does."""
+        """Run an attempt of a claimed job and record how it ended. Gives back what `Outcomes.finished` does."""
         shared = self._shared
         attempt = Attempt(shared.home, job, shared.environ, shared.launch, shared.store.settings, shared.faults.tell)
         self.attempt = attempt
@@ -127,12 +127,12 @@ class Worker:
             shared.waker.wake()  # the main thread ends it when its time is over
 
     def _note_nothing(self):
-        """Note that this worker runs nothing. If that fails it is tried again before the worker idles: as long as the job is noted as
-        running, nobody takes it up."""
+        """Note that this worker runs nothing. If that fails it is tried again before the worker idles: nobody takes up a job that is noted
+        as running."""
         def note():
-            self._is_noted = True
+            self._is_wrongly_noted = True
             self._shared.file.note(self._number)
-            self._is_noted = False
+            self._is_wrongly_noted = False
 
         self._note(note)
 

@@ -490,8 +490,8 @@ class TestInsideOfAJob(WorkerTest):
         other = self.path("other")
         for number, (command, said) in enumerate((
                 ("{} wait --timeout 0.05", "still unfinished after 0.05 s\nexit 124"),
-                ("{0} enqueue -q --id free -- true; {0} wait free", "exit 0"), ("{} --home %s worker stop" % other, "No worker is running.\nexit 0"),
-                ("{} --home %s worker start --drain" % other, "exit 0"), ("{} logs -f free", "exit 0"))):
+                ("{0} enqueue -q --id free -- true; {0} wait free", "exit 0"), ("{} --home %s worker start --drain" % other, "exit 0"),
+                ("{} --home %s worker stop" % other, "No worker is running.\nexit 0"), ("{} logs -f free", "exit 0"))):
             with self.subTest(command):
                 self.assertIn(said, self.says(command, "own%d" % number))
         self.assertEqual(self.says("{} worker stop --no-wait", "last"), "Asked 1 worker process to stop.\nexit 0\n")
