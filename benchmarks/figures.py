@@ -64,24 +64,26 @@ def change():
         fcntl.flock(hint, fcntl.LOCK_UN)
     os.write(2, bytes(700))
 def loop(thread):
-    name, flags = os.path.join(home, "log%d" % thread), os.O_RDWR | os.O_APPEND
-    log, since = os.open(name, flags | os.O_CREAT), 0
+    name, since = os.path.join(home, "log%d" % thread), 0
     while next(numbers) < last:
-        os.lseek(log, 0, os.SEEK_END)
+        os.pwrite(notes, bytes(126), 128 * thread)
+        log = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        pid = launch.start(command, home, environ, {b"QUEUECTL_JOB_ID": b"x", b"QUEUECTL_WORKER": b"x"}, log)
+        os.close(log)
+        os.pwrite(notes, bytes(126), 128 * thread)
+        since = (since + 1) % 20
+        if not since:
+            change()
+        launch.wait(pid, mutex), launch.reap(pid), os.stat(name)
+        log = os.open(name, os.O_RDONLY)
         while True:
             try:
                 fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 time.sleep(0.0001)
-        os.pwrite(notes, bytes(126), 128 * thread)
-        inherited, log = log, os.open(name, flags)
-        pid = launch.start(command, home, environ, {b"QUEUECTL_JOB_ID": b"x", b"QUEUECTL_WORKER": b"x"}, inherited)
-        os.close(inherited)
-        since = (since + 1) % 20
-        if not since:
-            change()
-        launch.wait_without_reaping(pid), launch.reap(pid)
+        os.close(log), os.unlink(name)
 """ + _RUN_LOOP + """
 for name in os.listdir(home):
     os.unlink(os.path.join(home, name))

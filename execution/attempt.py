@@ -32,7 +32,7 @@ class Attempt:
         self.pid = 0
         self.digest = job.digest
         self.log = LogFile(path_of_log(home, job.id, job.digest, job.attempts))
-        self.ended = None  # why someone called `end`: TIMEOUT, or another word
+        self.end_reason = None  # why someone called `end`: TIMEOUT, or another word
         self.fault = None  # the last OSError after which the attempt went on
         self.seen = False  # someone has looked whether the job is still ours
         self.has_output = False
@@ -50,7 +50,7 @@ class Attempt:
         self._own[b"QUEUECTL_WORKER"] = job.worker.encode("ascii")
         self._launch = launch
         self._running = False
-        self._over = False
+        self.outcome_decided = False  # its command has ended; only what it left may still run
         self._mutex = allocate_lock()  # guards _running: nothing is reaped while it is signalled
         self._deadline = None
         self._kill_at = None
@@ -93,32 +93,26 @@ class Attempt:
         failed attempt leaves running is ended, and waited for if that is not allowed; a successful one may leave something.
 
         It raises no OSError: what has run is an attempt, whatever fails afterwards. Such an error is in `fault` then."""
-        failed = self._known(lambda: self._launch.wait_without_reaping(self.pid), LOST)
-        if failed == LOST:  # someone else has reaped it, so that its number may be another one's by now
-            with self._mutex:
-                self._running = False
-                self._reap()
-            return self._outcome(None), []
-        if failed is not None:
-            with self._mutex:
-                self._over = True  # how it ended is settled; what is left of it is ended below
-                self._running = False
-                if not failed and not self.ended:
-                    return self._outcome(self._reap()), []
-        strays, tree = [], Tree(self._home, self.job.worker, self.pid)
-        if (failed or self.ended) and HAS_PROC:
-            strays = self._end_rest(tree, grace)
+        failed = self._known(lambda: self._launch.wait(self.pid, self._mutex), LOST)
         with self._mutex:
-            if failed or self.ended:
-                signal_group(self.pid, TERM)
-            code = self._reap()
+            self.outcome_decided = True
             self._running = False
-        if code != 0 or self.ended:
-            if not HAS_PROC:
-                strays = self._end_rest(tree, grace)
-            while self._known(tree.is_hidden, False):
-                self._tell_of_rest([])
-                time.sleep(0.5)
+        if failed == LOST:  # someone else has reaped it, so that its number may be another one's by now
+            self._reap()
+            return self._outcome(None), []
+        if not failed and not self.end_reason:
+            return self._outcome(self._reap()), []
+        tree, strays = Tree(self._home, self.job.worker, self.pid), []
+        rest_first = HAS_PROC and self._launch.KEEPS_ZOMBIES  # without /proc a zombie would count as running
+        if rest_first:
+            strays = self._end_rest(tree, grace)
+        signal_group(self.pid, TERM)
+        code = self._reap()
+        if not rest_first:
+            strays = self._end_rest(tree, grace)
+        while self._known(tree.is_hidden, False):
+            self._tell_of_rest([])
+            time.sleep(0.5)
         return self._outcome(code), strays
 
     def _reap(self):
@@ -126,7 +120,7 @@ class Attempt:
         return self._known(lambda: self._launch.reap(self.pid), None)
 
     def _outcome(self, code):
-        if self.ended == TIMEOUT:
+        if self.end_reason == TIMEOUT:
             return Outcome(None, TIMEOUT)
         if code is None:
             return Outcome(None, LOST)
@@ -150,7 +144,7 @@ class Attempt:
             self._known(lambda: tree.signal(TERM), None)
             wait_until(lambda: self._runs(tree) is False, grace)
             self._end_stubborn(tree)
-        if self.ended != STOPPED and self._has_strays(tree):
+        if self.end_reason != STOPPED and self._has_strays(tree):
             wait_until(lambda: self._runs(tree) is False and not self._has_strays(tree), PATIENCE)
         return self._known(tree.strays, [])
 
@@ -189,8 +183,8 @@ class Attempt:
     def end(self, why, grace):
         """Ask the tree to end (TERM); `check` sends KILL once `grace` seconds have passed. The first reason counts."""
         with self._mutex:
-            if self.ended is None and not self._over:
-                self.ended = why
+            if self.end_reason is None and not self.outcome_decided:
+                self.end_reason = why
                 self._kill_at = time.monotonic() + grace
                 if self._running:
                     self._launch.signal(self.pid, TERM)

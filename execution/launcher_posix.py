@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from _thread import allocate_lock
 from contextlib import nullcontext, suppress
 
@@ -14,6 +15,7 @@ from execution.process_tree import all_processes, signal_group
 assert sys.platform != "win32"  # for mypy, too
 
 DETACHED = 0
+_LONGEST_PAUSE = 0.05  # seconds between two looks at a command, as in subprocess.Popen.wait
 
 
 class Launcher:
@@ -22,6 +24,8 @@ class Launcher:
     Descriptors of ours are not inherited (PEP 446), and those that this process inherited are marked so: so none has to be closed in
     each command.
     """
+
+    KEEPS_ZOMBIES = hasattr(os, "waitid")  # neither PyPy has it, nor Python before 3.13 on macOS
 
     def __init__(self):
         self._null = os.open(os.devnull, os.O_RDWR)
@@ -47,21 +51,30 @@ class Launcher:
             self._processes[process.pid] = process
         return process.pid
 
-    def wait_without_reaping(self, pid):
-        """Wait for the end of a command; whether it failed, or None where that cannot be waited for. It stays a zombie, and the number
-        of its group ours, until `reap`."""
-        if not hasattr(os, "waitid"):
-            return None  # macOS before Python 3.13: `reap` waits
-        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        return ended.si_code != os.CLD_EXITED or ended.si_status != 0
+    def wait(self, pid, mutex):
+        """Wait for the end of a command; whether it failed. If this class KEEPS_ZOMBIES the command stays one, and the number of its group
+        ours, until `reap`. Otherwise it is looked at again and again, and reaped under `mutex`, under which it is signalled. Raises
+        OSError."""
+        if hasattr(os, "waitid"):
+            ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+            return ended.si_code != os.CLD_EXITED or ended.si_status != 0
+        process, pause = self._processes[pid], 0.0005
+        while True:
+            with mutex:
+                code = process.poll()
+            if code is not None:
+                return code != 0
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def reap(self, pid):
         """The exit code, or minus the signal that ended it."""
         return self._processes.pop(pid).wait()
 
     def signal(self, pid, number):
-        """Signal the group of a command that is not reaped; False if all of it runs as another user."""
-        return signal_group(pid, number)
+        """Signal the group of a command, unless that is reaped; False if all of it runs as another user."""
+        process = self._processes.get(pid)
+        return process is None or process.returncode is not None or signal_group(pid, number)
 
     def reap_orphans(self):
         """As process 1, of a container say, reap what is no command of ours: whatever has lost its parent is our child then. Raises

@@ -22,6 +22,8 @@ class Launcher:
     process, however that ends. That is revoked when a command has succeeded, since it may leave something running.
     """
 
+    KEEPS_ZOMBIES = True  # its handle is open until `reap`, and keeps the pid from being used again
+
     def __init__(self):
         import ctypes  # here, since only a worker should pay for it
         from ctypes import c_uint32, c_void_p
@@ -68,7 +70,7 @@ class Launcher:
     def _set_flags(self, tree, flags):
         self._limit(tree, 9, bytes(16) + flags.to_bytes(4, "little") + bytes(self._limits - 20), self._limits)
 
-    def wait_without_reaping(self, pid):
+    def wait(self, pid, mutex):
         """Wait for the end of a command; whether it failed."""
         return self._processes[pid][0].wait() != 0
 

@@ -129,11 +129,10 @@ class Announcer:
             return "could not be started: %s" % (getattr(error, "strerror", None) or error)
         if pid is None:
             return None
-        failed = self._launch.wait_without_reaping(pid)
+        self._launch.wait(pid, self._starting)
         with self._starting:  # nothing is reaped while it is signalled
             late = time.monotonic() >= self._deadline
-            if failed is not None:
-                self._pid = None
+            self._pid = None
         code = self._launch.reap(pid)
         if code and late:
             return "was ended after %g s" % self.LIMIT

@@ -270,7 +270,7 @@ class Supervisor:
 
     def _look_for_taken_away(self):
         """End the attempts whose job was cancelled: its token is gone from the file."""
-        attempts = [attempt for attempt in self._running() if not attempt.ended]
+        attempts = [attempt for attempt in self._running() if not attempt.end_reason]
         if not attempts:
             return
         changed, fingerprint = self._store.changed_since(self._looked_at)

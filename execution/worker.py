@@ -84,7 +84,7 @@ class Worker:
         shared.faults.guarded("keep the output of %s" % job.id, attempt.log.release, shared.store.settings.max_output)
         if strays:
             log("%s: processes that left its tree still run (pid %s)" % (job.id, ", ".join(map(str, strays))))
-        counts = None if attempt.ended == STOPPED else outcome
+        counts = None if attempt.end_reason == STOPPED else outcome
         if counts is not None and counts.reason is None:
             shared.file.completed(self._number, job.worker)
         was_started = outcome is not None or bool(attempt.pid)

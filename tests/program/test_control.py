@@ -335,7 +335,7 @@ class TestAttempt(ControlTest):
         outcomes = []
         waiting = threading.Thread(target=lambda: outcomes.append(attempt.wait(0.1)[0]))
         waiting.start()
-        self.wait_for(lambda: attempt._over)  # that the shell has ended is not yet that someone has seen it
+        self.wait_for(lambda: attempt.outcome_decided)  # that the shell has ended is not yet that someone has seen it
         self.wait_for_naps(1)
         return attempt, waiting, outcomes
 

@@ -82,7 +82,7 @@ class TestNaming(HomeTest):
             with self.subTest(words=words):
                 self.assertIn("no closing quotation", self.refuse(*words, "a 'b", code=2))
         self.write("config.json", '{"runner": "nice"}')
-        self.assertIn("runner must be a list of texts like", self.refuse("status"))
+        self.assertIn("runner must be a list of texts like", self.refuse("enqueue", job % "[]"))
 
     def test_the_field_is_shown_enqueued_again_and_edited(self):
         self.succeed("enqueue", "--runner", "nice -n '5'", "--id", "j", "--", "true")

@@ -11,7 +11,7 @@ import unittest
 
 from core.job import MAX_TEXT
 from execution import launcher, process_tree
-from tests.support.home import MAIN, ROOT, WINDOWS, QueueTest, copy_program
+from tests.support.home import DEADLINE, MAIN, ROOT, WINDOWS, QueueTest, copy_program
 from tests.support.workers import WorkerTest, is_alive
 
 ROOT_USER = getattr(os, "geteuid", lambda: 1)() == 0
@@ -281,18 +281,62 @@ def block_and_ignore():
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
+WITHOUT_PROC = "from execution import process_tree; process_tree.HAS_PROC = False; from execution import attempt; attempt.HAS_PROC = False"
+WITHOUT_WAITID = "import os; vars(os).pop('waitid', None)"
+
+
 @unittest.skipIf(WINDOWS, "process groups are a POSIX matter")
 class TestWithoutProc(WorkerTest):
     """What a system without /proc has (macOS, the BSDs) suffices: the paths that are taken there, taken here."""
 
-    PROGRAM = "import sys; sys.path.insert(0, %r); from execution import process_tree; process_tree.HAS_PROC = False; " \
-              "from execution import attempt; attempt.HAS_PROC = False; import main; sys.exit(main.main(sys.argv[1:]))"
+    WAYS = WITHOUT_PROC  # what is done to the system before our program is loaded
+    PROGRAM = "import sys; sys.path.insert(0, %r); %s; import main; sys.exit(main.main(sys.argv[1:]))"
+
+    def command(self, *arguments):
+        """A worker's command, which runs with these ways."""
+        return [sys.executable, "-c", self.PROGRAM % (ROOT, self.WAYS), "worker", "start", *arguments]
 
     def work(self, *arguments):
-        done = subprocess.run([sys.executable, "-c", self.PROGRAM % ROOT, "worker", "start", "--drain", *arguments], env=self.environ(),
+        done = subprocess.run(self.command("--drain", *arguments), env=self.environ(),
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, check=False)
         self.assertNotIn("Traceback", done.stderr)
         return done
+
+    def start_so(self):
+        """A worker process, which is killed at the end: a Popen."""
+        worker = subprocess.Popen(self.command(), env=self.environ(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL)
+        self._processes.append(worker)
+        return worker
+
+    def test_a_running_job_is_cancelled_with_its_tree_and_its_worker_goes_on(self):
+        self.add("hangs", "sleep 300 & echo $! > pid.new; mv pid.new pid; sleep 300")
+        self.start_so()
+        pid = int(self.wait_for_file("pid"))
+        self.succeed("cancel", "hangs")
+        self.wait_for_state("hangs", "dead")
+        self.wait_for(lambda: not is_alive(pid))
+        self.add("next", "true")
+        self.wait_for_state("next", "completed")
+
+    def test_a_worker_that_is_to_stop_at_once_does(self):
+        self.add("hangs", "sleep 300 & echo $! > pid.new; mv pid.new pid; sleep 300")
+        worker = self.start_so()
+        pid = int(self.wait_for_file("pid"))
+        self.succeed("worker", "stop", "--now")
+        self.assertEqual(worker.wait(DEADLINE), 0)
+        self.assertEqual((self.job("hangs").state, self.job("hangs").attempts), ("pending", 0))
+        self.wait_for(lambda: not is_alive(pid))
+
+    @unittest.skipUnless(os.path.exists("/bin/sh"), "an on_finish command is one for sh")
+    def test_an_on_finish_command_that_takes_too_long_is_ended(self):
+        self.settings(on_finish="echo $$ > pid.new; mv pid.new pid; exec sleep 300")
+        self.add("x", "true")
+        ways = self.WAYS + "; from execution.on_finish import Announcer; Announcer.LIMIT = 0.5"
+        done = subprocess.run([sys.executable, "-c", self.PROGRAM % (ROOT, ways), "worker", "start", "--drain"], env=self.environ(),
+                              stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, universal_newlines=True, check=False)
+        self.assertIn("x: on_finish was ended after 0.5 s", done.stderr)
+        self.assertFalse(is_alive(int(self.text("pid"))))
 
     def test_a_tree_is_ended_after_its_time(self):
         self.add("hangs", "sleep 300 & echo $! > pid; sleep 300", max_retries=0, timeout=1)
@@ -320,8 +364,7 @@ class TestWithoutProc(WorkerTest):
     @unittest.skipUnless(shutil.which("ps"), "there is no ps")
     def test_a_lost_job_whose_output_goes_elsewhere_is_known_by_the_start_of_its_process(self):
         self.add("lost", "if [ $QUEUECTL_ATTEMPT = 1 ]; then echo $$ > pid.new; mv pid.new pid; exec sleep 300 > /dev/null 2>&1; fi")
-        worker = subprocess.Popen([sys.executable, "-c", self.PROGRAM % ROOT, "worker", "start"], env=self.environ(),
-                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        worker = self.start_so()
         pid = int(self.wait_for_file("pid"))
         self.wait_for(lambda: '"group": %d' % pid in self.worker_files())
         worker.kill()
@@ -332,3 +375,15 @@ class TestWithoutProc(WorkerTest):
 
     def test_the_module_says_what_the_system_has(self):
         self.assertEqual(process_tree.HAS_PROC, os.path.isdir("/proc/self"))
+
+
+class TestWithoutWaitid(TestWithoutProc):
+    """The same where Python cannot wait for a process without reaping it: PyPy."""
+
+    WAYS = WITHOUT_WAITID
+
+
+class TestAsOnMacOS(TestWithoutProc):
+    """The same with both: macOS before Python 3.13."""
+
+    WAYS = WITHOUT_WAITID + "; " + WITHOUT_PROC
