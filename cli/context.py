@@ -1,4 +1,4 @@
-"""What a command needs of one home."""
+"""One home as the commands see it: its settings, its queue and its workers; and the refusal of commands that would wait for themselves."""
 from __future__ import annotations
 
 import os
@@ -78,22 +78,21 @@ class Home:
         return WorkerManager(self.home, self.config_path)
 
     def _refuse_links(self):
-        """Raise QueueError if a folder of ours is a link: root, who has more rights than those who can write the home, would change files
-        elsewhere for them."""
+        """Raise QueueError if run/ or logs/ is a link: who can write the home could make root change files elsewhere by it."""
         for folder in (run_folder(self.home), logs_folder(self.home)):
             if os.path.islink(folder):
                 raise QueueError("%s is a link, and must be a folder of its own: move it away (the home itself may be a link)" % folder)
 
 
 def notice(message):
-    """A remark for the user that is no error."""
+    """Print a remark to stderr that is no error."""
     sys.stderr.write("queuectl: %s\n" % printable(message))
     sys.stderr.flush()
 
 
 def _own_job(queue):
-    """The job of this queue that this command is a part of, or None. Its variables alone do not tell: what a job has left in the background
-    keeps them, so that the job must still run under their token."""
+    """The job of this queue that has started this command, or None. The variables that a worker sets are no proof, since a process that a
+    job has left in the background keeps them: the job must still run under that attempt token."""
     token, home = os.environ.get("QUEUECTL_WORKER"), os.environ.get("QUEUECTL_HOME")
     if not token or not home or not os.environ.get("QUEUECTL_JOB_ID") or not is_same_folder(home, queue.home):
         return None
@@ -102,6 +101,7 @@ def _own_job(queue):
 
 
 def is_same_folder(one, other):
+    """Whether two paths name one folder; False for one that is not there."""
     try:
         return os.path.samefile(one, other)
     except OSError:
@@ -109,8 +109,8 @@ def is_same_folder(one, other):
 
 
 def refuse_in_job(queue, what, way_out, waits_for=lambda job: True):
-    """Raise QueueError if this command is a part of a job of this queue, and `waits_for(job)`: it would never end. `way_out` says what
-    helps instead."""
+    """Raise QueueError if a job of this queue has started this command and `waits_for(job)` is true, since the command would never end.
+    `way_out` says what to do instead."""
     job = _own_job(queue)
     if job is not None and waits_for(job):
         raise QueueError("%s inside of a job, here %r, would wait for ever for that job itself; %s" % (what, job.id, way_out))

@@ -1,4 +1,4 @@
-"""The rules of a job: what follows an attempt, how long a retry waits, how long an attempt may run. All pure: a Job in, a Job out."""
+"""What becomes of a job: what follows an attempt, how long a retry waits, how long an attempt may run. All pure: a Job in, a Job out."""
 from __future__ import annotations
 
 import re
@@ -10,18 +10,19 @@ _SLACK = 1.0  # seconds by which a clock may be adjusted without anyone calling 
 
 
 def time_limit(job, settings):
-    """How many seconds an attempt may run, or None for as long as it likes."""
+    """How many seconds an attempt may run; None without a limit."""
     return own_or_setting(job, "timeout", settings)
 
 
 def own_or_setting(job, name, settings):
+    """The value of an option that is also a setting: the job's own, unless it has none or one that it cannot have."""
     value = job.options.get(name)
     return getattr(settings, name) if value is None or OPTION_CHECKS[name](value) else value
 
 
 def runner_words(job, settings, folder):
-    """The words that are put before its command, with {id}, {attempt} and {cwd} filled in, and nothing else; [] for none. Raises
-    InvalidJob if they are none: nobody has looked at the field if the job was added before it meant something."""
+    """The words before the job's command, with {id}, {attempt} and {cwd} filled in; [] for none. Raises InvalidJob if the field is no list
+    of words: a job that was added before the field had a meaning was not checked."""
     words = job.options.get("runner")
     words = settings.runner if words is None else words
     if not words:
@@ -32,7 +33,7 @@ def runner_words(job, settings, folder):
 
 
 def backoff_delay(job, settings):
-    """Seconds to wait after the attempts that a job has had: backoff_base ** attempts, at most backoff_max."""
+    """Seconds from the end of a job's last attempt to the next one: backoff_base ** attempts, at most backoff_max."""
     longest = own_or_setting(job, "backoff_max", settings)
     try:
         return min(float(own_or_setting(job, "backoff_base", settings)) ** job.attempts, longest)
@@ -41,10 +42,10 @@ def backoff_delay(job, settings):
 
 
 def ready_at(job, settings, now):
-    """When a pending job may run, in seconds since the epoch; 0 for at any time.
+    """When a pending job may run, in seconds since the epoch; 0 for at once.
 
-    A retry that is due later than its backoff from now was put off by a clock that has been set back since, and may run at once; not one
-    that its user has put off.
+    A retry that is due later than one backoff from now got its time from a clock that was set back since; it may run at once. A job that
+    its user has delayed keeps its time.
     """
     if job.run_at is None:
         return 0
@@ -53,24 +54,24 @@ def ready_at(job, settings, now):
 
 
 def is_retry(job, settings):
-    """Whether a pending job that has a time waits between two attempts: not for longer than the backoff from its last change on, or
-    somebody has put it off since."""
+    """Whether a pending job with a run_at waits between two attempts. If it waits longer than the backoff, counted from its last change,
+    its user has delayed it."""
     if not job.attempts or not job.updated_at:
         return False
     return parse_time(job.run_at) - parse_time(job.updated_at) <= backoff_delay(job, settings) + _SLACK
 
 
 def claimed(job, worker, now):
-    """The job as a worker takes it. The attempt counts from its start, so that a job which kills its worker still comes to an end."""
+    """The job as a worker claims it. An attempt counts from its start, so that a job that kills its workers dies in the end."""
     moment = format_time(now)
     return job.with_progress(PROCESSING, min(job.attempts + 1, MAX_ATTEMPTS), None, None, None, moment, moment, worker)
 
 
 def after_attempt(job, outcome, settings, now, seconds=0.0):
-    """What follows an attempt: completed, pending with a wait, or dead when its retries are used up. `now` is when it ended, after so many
-    seconds (0: not known), since it may have been claimed some time before it was started.
+    """The job after an attempt: completed, pending with a wait, or dead if its retries are used up. The next attempt follows at once if
+    this one was lost with its worker.
 
-    An attempt that was lost with its worker is followed by the next one at once.
+    `now` is when the attempt ended, `seconds` how long it ran (0: not known): its start may be later than its claim.
     """
     state, run_at = PENDING, None
     started_at = max(job.started_at, format_time(now - seconds)) if seconds else job.started_at
@@ -84,17 +85,16 @@ def after_attempt(job, outcome, settings, now, seconds=0.0):
 
 
 def given_back(job, now):
-    """The job of a worker that was told to stop at once: pending again, as if that attempt had not been."""
+    """The job after its worker was told to stop at once: pending again, and that attempt does not count."""
     return job._replace(state=PENDING, attempts=max(job.attempts - 1, 0), exit_code=None, reason=None, run_at=None, started_at=None,
                         updated_at=format_time(now), worker=None)
 
 
 def retried(job, now):
-    """A dead job as `retry` brings it back: pending, with all its attempts before it again. That it was started before is kept, since
-    something of it may still run."""
+    """A dead job as `retry` brings it back: pending, with no attempts. Its started_at stays, since processes of it may still run."""
     return job._replace(state=PENDING, attempts=0, exit_code=None, reason=None, run_at=None, updated_at=format_time(now), worker=None)
 
 
 def given_up(job, reason, now):
-    """A pending or running job that is not to run any more: it was cancelled, or waits for a job that is dead."""
+    """A pending or running job that is dead without an attempt having failed: it was cancelled, or comes after a dead job."""
     return job._replace(state=DEAD, exit_code=None, reason=reason, run_at=None, updated_at=format_time(now), worker=None)

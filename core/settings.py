@@ -1,4 +1,4 @@
-"""The table of settings: name, type, default, range, meaning. Validation, `config`, the defaults and the README's table come from it."""
+"""The settings: one table of name, type, default, range and meaning, and what is made from it. Files are read elsewhere (helpers)."""
 from __future__ import annotations
 
 from collections import namedtuple
@@ -11,7 +11,7 @@ MIN_TIMEOUT, MAX_TIMEOUT = 0.001, 31536000  # seconds
 
 Setting = namedtuple("Setting", "name type default low high unit meaning")
 
-# The one table: validation, `config`, the defaults and the README's table all come from here.
+# Validation, the defaults, the table of `config` and that of README come from this one.
 SETTINGS = (
     Setting("max_retries", int, 3, 0, 1000000, "", "how often a failed job is tried again before it goes to the dead letter queue"),
     Setting("backoff_base", float, 2, 0, 1000000, "", "the wait before retry N is backoff_base ** N seconds: 2, 4, 8"),
@@ -42,7 +42,7 @@ _TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", 
 
 
 def setting_named(key):
-    """The setting of that name; `max-retries` and `max_retries` are the same. Raises InvalidSettings."""
+    """The setting of that name, in which - and _ are the same. Raises InvalidSettings."""
     name = key.replace("-", "_")
     for setting in SETTINGS:
         if setting.name == name:
@@ -51,14 +51,14 @@ def setting_named(key):
 
 
 def did_you_mean(word, known):
-    """`", did you mean 'x'?"` if a known word is near, else nothing."""
+    """`", did you mean 'x'?"` with the known word that is most like this one; "" if none is."""
     from difflib import get_close_matches
     near = get_close_matches(word, known, 1)
     return ", did you mean %r?" % near[0] if near else ""
 
 
 def check_value(value, kind, low, high):
-    """What is wrong with a value of a kind, as a phrase ("must be …"), or None if it fits. `high` is included."""
+    """What is wrong with a value, as a phrase ("must be …"), or None if it has the type and lies in the range (`high` included)."""
     if type(value) is not kind and not (kind is float and type(value) is int):
         return "must be %s" % _TYPE_NAMES[kind]
     if low is not None and not low <= value <= high:
@@ -69,7 +69,7 @@ def check_value(value, kind, low, high):
 
 
 def split_words(text):
-    """The words of a command line, split as a shell does (on Windows a backslash is a letter), or those of a JSON list. Raises
+    """The words of a JSON list, or of a command line, which is split as a shell does it (on Windows a backslash is a letter). Raises
     UsageError."""
     from shlex import shlex
     if text.lstrip().startswith("["):
@@ -83,7 +83,7 @@ def split_words(text):
 
 
 def check_setting(setting, value):
-    """The value, if it fits its setting; null fits those that have no default. Raises InvalidSettings."""
+    """The value, if it fits its setting; None fits a setting without a default. Raises InvalidSettings."""
     if value is None and setting.default is None:
         return None
     fault = check_value(value, setting.type, setting.low, setting.high)
@@ -93,7 +93,7 @@ def check_setting(setting, value):
 
 
 def settings_from(record, path):
-    """Settings of a config.json's object, the defaults for what it does not name. Raises InvalidSettings."""
+    """Settings from the object in config.json, with defaults for what it does not name. Raises InvalidSettings."""
     values = DEFAULTS._asdict()
     for setting in SETTINGS:
         if setting.name in record:

@@ -1,4 +1,4 @@
-"""Strict JSON: what RFC 8259 takes and nothing else, with the line and column of a fault."""
+"""Strict JSON: RFC 8259 and nothing else. Each fault is told with its line and column."""
 from __future__ import annotations
 
 import json
@@ -7,8 +7,8 @@ from core.errors import JsonError
 
 
 class _Refused(ValueError):
-    """Raised inside the decoder, which does not say where it stands: `literal` is the number or constant that it does not take; None for
-    a key that its object has already."""
+    """A fault inside the decoder, which does not tell its position. `literal` is the number or constant that was refused; None for a key
+    that its object has already."""
 
     def __init__(self, what, literal=None):
         super().__init__(what)
@@ -16,8 +16,8 @@ class _Refused(ValueError):
 
 
 def _place_of(text, position, literal):
-    """Where a number or constant stands as a value, or, for None, a key for the second time in its object, or else the first half of a
-    surrogate pair; the start if nowhere."""
+    """Where a refused literal stands; for None, where a key stands for the second time in its object, or else a lone surrogate. `position`
+    if nothing of the kind is found."""
     import re
     keys = []
     for token in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[\]{}]|[^\s\[\]{},:"]+', text[position:]):
@@ -87,7 +87,7 @@ def skip_whitespace(text, position):
 
 
 def _is_deeper(value, levels):
-    """Whether a value has more than so many arrays and objects inside each other."""
+    """Whether arrays and objects are nested more than so many levels deep in a value."""
     layer = [value]
     for _ in range(levels):
         layer = [inner for outer in layer if type(outer) in (list, dict)
@@ -98,8 +98,8 @@ def _is_deeper(value, levels):
 def decode_json_at(text, position):
     """The JSON value that starts at `position`, and the position after it.
 
-    Raises JsonError also for what Python's decoder lets pass or answers otherwise: duplicate keys, NaN and Infinity, numbers
-    out of range or endless, a text nested too deeply, and escapes of a lone surrogate, which no file can hold.
+    Raises JsonError. Python's decoder would accept, or report otherwise, duplicate keys, NaN and Infinity, numbers that are out of range
+    or endless, deep nesting, and the escape of a lone surrogate, which no file can hold; here all of them are JsonErrors.
     """
     try:
         value, end = _decoder.raw_decode(text, position)
@@ -132,7 +132,7 @@ def decode_json(text):
 
 
 def decode_utf8(content):
-    """Bytes as text, without a byte order mark. Raises JsonError with the place of the first byte that is not UTF-8."""
+    """The text that bytes hold, without a byte order mark. Raises JsonError with the place of the first byte that is not UTF-8."""
     if content.startswith(b"\xef\xbb\xbf"):
         content = content[3:]
     try:

@@ -1,4 +1,4 @@
-"""Times and lengths of time as texts. Every module that reads or writes one does it here."""
+"""Times and lengths of time as texts: the one place that reads and writes them."""
 from __future__ import annotations
 
 import time
@@ -25,7 +25,7 @@ _ISO_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,15}(?:[Zz]|[+-][0-9:]{5,8}
 
 
 def parse_time(text):
-    """Seconds since the epoch of an ISO 8601 time with an offset or Z. Raises ValueError."""
+    """A time in ISO 8601 with an offset or Z, as seconds since the epoch. Raises ValueError."""
     import re
     from datetime import datetime, timedelta, timezone
     if not re.match(_ISO_TIME, text):
@@ -44,7 +44,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parse_duration(text):
-    """Seconds of `90`, `10s`, `5m`, `2h` or `7d` (fractions allowed). Raises ValueError."""
+    """The seconds in `90`, `10s`, `5m`, `2h` or `7d`; fractions are allowed. Raises ValueError."""
     unit = _UNITS.get(text[-1:])
     seconds = float(text[:-1] if unit else text) * (unit or 1)
     if not 0 <= seconds < 1e10:
@@ -53,4 +53,5 @@ def parse_duration(text):
 
 
 def micros_of(created_at):
+    """A created_at as microseconds since the epoch; 0 for none."""
     return int(round(parse_time(created_at) * 1e6)) if created_at else 0

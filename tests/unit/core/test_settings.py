@@ -102,11 +102,12 @@ class SettingsTest(HomeTest):
         os.mkdir(self.config())
         with self.assertRaises(InvalidSettings) as caught:
             load_settings(self.config())
-        self.assertIn("cannot read %s" % self.config(), str(caught.exception))
+        self.assertEqual(str(caught.exception), "%s is no file" % self.config())
 
     def test_unknown_keys_are_named_and_do_no_harm(self):
         record = {"max_retries": 1, "colour": "blue", "Max_Retries": 9}
-        self.assertEqual(unknown_settings(record), ["colour", "Max_Retries"])
+        self.assertEqual(unknown_settings(record), ['there is no setting "colour"',
+                                                    'there is no setting "Max_Retries", did you mean \'max_retries\'?'])
         self.assertEqual(load_settings(self.config(json.dumps(record))), DEFAULTS._replace(max_retries=1))
 
     def test_setting_has_two_spellings(self):
