@@ -1,4 +1,4 @@
-"""What commands do to the queue: add, cancel, edit, retry and remove jobs, and pause. Who only looks asks the `Store`.
+"""What commands do to the queue: add, cancel, edit, retry and remove jobs, and pause. Commands that only look ask the `Store`.
 
 What it promises: a command does all that it was asked for, or nothing, and what it says is on the disk. It chooses jobs without the lock,
 so that nobody waits for it, and again under it, so that it does nothing to a job that has changed meanwhile.
@@ -149,7 +149,7 @@ class JobManager:
         """
         from core.rules import given_up
         from storage.selection import Selection, change_selected
-        ids = list(dict.fromkeys(ids))
+        ids, dead_letters = list(dict.fromkeys(ids)), self._dead_letters
 
         def choose(there):
             refuse_missing(ids, there.jobs, NO_JOB)
@@ -159,7 +159,7 @@ class JobManager:
             return sorted(jobs, key=lambda job: turn[job.id])
 
         def bury(jobs):
-            self._dead_letters.bury_if_possible([(given_up(job, CANCELLED, now), output(job)) for job in jobs])
+            dead_letters.bury([(given_up(job, CANCELLED, now), output(job)) for job in jobs], dead_letters.tell_unburied)
             for job in jobs:
                 self._store.put(job.place, given_up(job, CANCELLED, now))
             return jobs, self._jobs_json.keep()
@@ -178,15 +178,10 @@ class JobManager:
         """Bring dead jobs back to pending, their attempts 0; gives back their ids. A cancelled one must be named. `set_aside(jobs)` is
         called for their output, before any of them can run. Raises JobNotFound for an id without a dead job."""
         from core.rules import retried
-        from storage.dead_letters import chosen, row_without_burial
-        from storage.selection import change_selected
-        dead, entries = self._dead_letters.select(choice)
+        from storage.dead_letters import row_without_burial
+        dead_letters = self._dead_letters
 
-        def choose(*selections):
-            return [job for job in chosen(choice, *selections) if choice.ids is not None or job.reason != CANCELLED]
-
-        def bring_back(jobs):
-            jobs = self._dead_letters.still_dead(jobs, choice)
+        def bring_back(jobs, entries):
             if set_aside is not None:
                 set_aside(jobs)
             lonely = [job for job in jobs if not job.place]  # only dlq.json still has them
@@ -199,23 +194,19 @@ class JobManager:
             if not self._store.sync_jobs(self._jobs_json.keep(), always=bool(lonely)):
                 raise Replaced
             try:
-                self._dead_letters.drop(jobs, entries.jobs)
+                dead_letters.drop(jobs, entries)
             except Replaced:
                 pass  # someone has just saved dlq.json: what it says of jobs that are back does not count
             return [job.id for job in jobs]
 
-        ids = change_selected(self._store, (dead, entries), choose, bring_back)
+        ids = dead_letters.change_chosen(choice, bring_back, lambda job: choice.ids is not None or job.reason != CANCELLED)
         wake_workers(self._store.home)
         return ids
 
     def purge(self, choice, free=None):
         """Remove dead jobs for good, from both files; gives them back. `free(jobs)` is called where the disk is too full to rewrite a file:
         it removes what else there is of them. Raises JobNotFound for an id without a dead job."""
-        from storage.dead_letters import chosen
-        from storage.selection import change_selected
-        dead, entries = self._dead_letters.select(choice)
-        return change_selected(self._store, (dead, entries), partial(chosen, choice),
-                               lambda jobs: self._remove(self._dead_letters.still_dead(jobs, choice), entries.jobs, free))
+        return self._dead_letters.change_chosen(choice, lambda jobs, entries: self._remove(jobs, entries, free))
 
     def clean(self, state, choice, free=None):
         """Remove jobs in one state (completed or dead), but no completed one that another one comes after; gives them back. `free` is as
@@ -240,8 +231,8 @@ class JobManager:
                                lambda jobs: self._remove(jobs, self._dead_letters.entries_of(jobs), free))
 
     def _remove(self, jobs, entries, free):
-        """Remove these jobs, which are at their places in jobs.json (0: nowhere), and theirs of these entries of dlq.json; first those, or
-        what is left there would look like a dead job. `free(jobs)`, if not None, is what makes room on a full disk."""
+        """Remove the entries of these jobs from dlq.json (`entries` has them, and others), then the jobs from their places in jobs.json (0:
+        nowhere). On a full disk `free(jobs)`, if not None, makes room."""
         make_room = None if free is None else partial(free, jobs)
         self._dead_letters.drop(jobs, entries, make_room)
         self._store.remove(self._jobs_json, {job.place for job in jobs} - {0}, make_room)

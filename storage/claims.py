@@ -62,8 +62,8 @@ class Claims:
                     self._index.version = self._file.version_after_own_changes(self._index.version)
                 return result
             except BaseException as error:
-                # It knows of changes that were not made, and not of jobs that were to be claimed; but a record that does not read right
-                # it knows no more.
+                # The index knows of changes that were not made, and has lost the jobs that were to be claimed. Only where a record does
+                # not read right, and nothing was changed, it is right: the place of that record is out of it.
                 if self._file.has_changes or not isinstance(error, CorruptFile):
                     self._index = None
                 raise
@@ -71,11 +71,11 @@ class Claims:
         return self.store.change(change, *files, changes=changes)
 
     def _change_dying(self, operation):
-        """Do `operation(bury)` for jobs that may die; `bury(pairs)` puts them into dlq.json, or tells that they die without an entry (see
-        `DeadLetters`). Raises CorruptFile, StorageFault while dlq.json may still be repaired."""
+        """Do `operation(bury)`, a change in which jobs may die; `bury(pairs)` puts them into dlq.json (see `DeadLetters.bury`). Raises
+        CorruptFile, StorageFault as long as dlq.json may still be repaired."""
         dead_letters, dlq_json = self._dead_letters, self.store.dlq_json
         try:
-            return self._change(lambda: operation(dead_letters.bury_in_time), self._file, dlq_json)
+            return self._change(lambda: operation(partial(dead_letters.bury, otherwise=dead_letters.go_without)), self._file, dlq_json)
         except (CorruptFile, StorageFault) as error:
             if error.path != dlq_json.path:
                 raise

@@ -6,7 +6,8 @@ the two files, so their order matters:
 - A job dies in dlq.json first, then in jobs.json; it comes back in jobs.json first. An entry does not count while its job is in
   jobs.json and not dead there; of several entries of one job the last one counts.
 - Where records are removed, they go from dlq.json first: what is left there alone would look like a dead job.
-- A job dies without an entry if dlq.json cannot be written for DLQ_PATIENCE seconds: no worker waits for a repair.
+- A job dies without an entry if dlq.json cannot be written for DLQ_PATIENCE seconds: no worker waits for its repair. `cancel` does not
+  wait at all: on a full disk the state of a job can still be changed, in place.
 """
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from core.errors import StorageFault
 from core.job import COMPLETED, DEAD, PENDING, PROCESSING, TIMEOUT, job_from_checked
 from core.rules import time_limit
 from storage.layout import encode_line1, encode_line2
-from storage.selection import Selection, last_touched_before
+from storage.selection import Selection, change_selected, last_touched_before
 from storage.store import OpenFiles, refuse_missing
 
 DLQ_PATIENCE = 10.0  # seconds that a dying job waits for a dlq.json that is broken or cannot be written
@@ -26,7 +27,7 @@ NO_DEAD_JOB = "there is no dead job %r; 'queuectl dlq list' shows those that the
 
 
 class DeadLetters:
-    """The dead letter queue of a Store. All methods but `jobs` are called within a change."""
+    """The dead letter queue of a Store. All methods but `jobs` and `change_chosen` are called within a change."""
 
     def __init__(self, store):
         self._store = store
@@ -35,36 +36,27 @@ class DeadLetters:
 
     # -- jobs that die
 
-    def bury(self, pairs):
-        """Put jobs into dlq.json, as pairs (the job as it has died, its last lines). Raises StorageFault."""
-        self._file.append([self._entry(job, output) for job, output in pairs])
-        self._down_since = None
-
-    def bury_if_possible(self, pairs):
-        """Bury jobs; tell of them if dlq.json cannot be written: on a full disk a job can be cancelled, since that is done in place."""
+    def bury(self, pairs, otherwise):
+        """Put jobs into dlq.json, as pairs (the job as it has died, its last lines). If that cannot be written, `otherwise(fault, pairs)`
+        is called: `go_without`, which has patience, or `tell_unburied`."""
         try:
-            self.bury(pairs)
+            self._file.append([self._entry(job, output) for job, output in pairs])
+            self._down_since = None
         except StorageFault as fault:
-            self._tell_unburied(pairs, fault)
-
-    def bury_in_time(self, pairs):
-        """Bury jobs; go on without (see `go_without`) once dlq.json could not be written for long. Raises StorageFault until then."""
-        try:
-            self.bury(pairs)
-        except StorageFault as fault:
-            self.go_without(fault, pairs)
+            otherwise(fault, pairs)
 
     def go_without(self, fault, pairs):
-        """Tell that these jobs die without an entry in dlq.json, since reading or writing it ended with this fault; raise that while
-        there was no time for a repair."""
+        """Let jobs die without an entry, and tell of them, if dlq.json cannot be read or written for DLQ_PATIENCE seconds already. Raises
+        the fault until then."""
         from time import monotonic
         if self._down_since is None:
             self._down_since = monotonic()
         if monotonic() - self._down_since < DLQ_PATIENCE:
             raise fault
-        self._tell_unburied(pairs, fault)
+        self.tell_unburied(fault, pairs)
 
-    def _tell_unburied(self, pairs, fault):
+    def tell_unburied(self, fault, pairs):
+        """Tell of jobs that die without an entry, and of the fault that is the reason."""
         for job, _ in pairs:
             self._store.notice("%s; that %s is dead is noted in jobs.json alone" % (fault.args[0], job.id))
 
@@ -97,13 +89,19 @@ class DeadLetters:
                     if _key(record) not in last:
                         yield job_from_checked(record)
 
-    def select(self, choice):
-        """Two Selections, of the dead jobs in jobs.json and of the entries in dlq.json that `chosen` chooses from."""
-        return Selection(self._store.jobs_json, (DEAD,), choice.ids), Selection(self._file, ids=choice.ids)
+    def change_chosen(self, choice, act, wanted=lambda job: True):
+        """Do `act(jobs, entries)` in a change, for the dead jobs that are chosen and wanted, and the entries of dlq.json with their ids. A
+        job that dlq.json alone has is at place 0. Gives back the result; [] if no job is chosen. Raises JobNotFound."""
+        def choose(dead, entries):
+            jobs = [job for job in _buried(dead.jobs, entries.jobs) if last_touched_before(job, choice.before)]
+            refuse_missing(choice.ids, jobs, NO_DEAD_JOB)
+            return list(filter(wanted, jobs))
 
-    def still_dead(self, jobs, choice):
-        """Of these jobs those that are dead: not the entries of dlq.json (their place is 0) whose job lives on, as a crash leaves them.
-        Raises JobNotFound for an id that was chosen and has no dead job."""
+        dead, entries = Selection(self._store.jobs_json, (DEAD,), choice.ids), Selection(self._file, ids=choice.ids)
+        return change_selected(self._store, (dead, entries), choose, lambda jobs: act(self._still_dead(jobs, choice), entries.jobs))
+
+    def _still_dead(self, jobs, choice):
+        """Of these jobs those that are dead: not those that an entry alone is of, as a crash leaves it, while the job lives on."""
         lonely = {job.id for job in jobs if not job.place}
         if lonely:
             with self._store.jobs_json.view(locked=True) as view:
@@ -128,13 +126,6 @@ class DeadLetters:
 def _key(record):
     """A number that stands for the key of a record: a set of them is small."""
     return hash((record["id"], record["created_at"]))
-
-
-def chosen(choice, dead, entries):
-    """The jobs of the dead letter queue that are chosen, of what the Selections of `DeadLetters.select` have found. Raises JobNotFound."""
-    jobs = [job for job in _buried(dead.jobs, entries.jobs) if last_touched_before(job, choice.before)]
-    refuse_missing(choice.ids, jobs, NO_DEAD_JOB)
-    return jobs
 
 
 def _buried(dead, entries):

@@ -137,8 +137,8 @@ class Store:
         self.jobs_json.put(place, encode_line2(job.progress()))
 
     def locate(self, job, claimed_in=None):
-        """Where a job is that runs under its token (without one: as it is), as (place, line 2); (0, None) if it is nowhere. `claimed_in`
-        is the generation of the file in which this process claimed it, or None; only the process that claimed it knows that."""
+        """Find a job by its worker token, or a pending one, which has none, by its key: (place, line 2), or (0, None) if it is nowhere.
+        `claimed_in` is the generation of the file in which this process claimed the job, if it did: in that generation no place moves."""
         line2 = self.jobs_json.line2(job.place)
         if line2 is not None and column(line2, "worker") == job.worker:
             # The token would do, if people did not copy lines to make another job.
