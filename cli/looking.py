@@ -4,18 +4,20 @@ from __future__ import annotations
 import os
 import sys
 import time
+from math import ceil
 
 from cli.adding import tell_of_nothing
 from cli.context import notice, refuse_in_job
 from cli.terminal import (Follower, Progress, bar, bars, copy_to_stdout, counted, display_width, fit, get_width, is_terminal,
                           knows_unicode, length, paint_state, print_json, print_json_array, showable, table, use_color, watch, when)
-from core.errors import EXIT_FAILED, EXIT_TIMEOUT, QueueError, UsageError
+from core.errors import EXIT_FAILED, EXIT_TIMEOUT, EXIT_UNKNOWN, QueueError, UsageError
 from core.job import COMPLETED, DEAD, PENDING, STATES
 from core.order import jobs_meant
 from core.strict_json import encode_json
-from core.times import format_time, parse_time
+from core.times import parse_time
 from helpers import printable, printable_json
 
+_FEW = 200000  # pending jobs that are looked at for the time that is left; where there are more, all count as due
 _LOOK_AGAIN = 0.1  # seconds between two looks at a job that is waited for
 
 
@@ -84,15 +86,18 @@ def cmd_status(args, queue):
 
 def _status(queue):
     """What `status` tells, as an object; `running_jobs` are Jobs."""
+    from cli.stats import jobs_per_second
     counts = queue.store.count()
     running = queue.workers.running()
     now = time.time()
-    ended, over = queue.store.ended_lately(now) if running else (0, 60.0)
-    rate = 60.0 * ended / over if ended else 0.0
-    left = counts["pending"] + counts["processing"]
+    rate = jobs_per_second(queue.store.attempts_lately(), now) if running else 0.0
+    pending = counts["pending"]
+    if rate and 0 < pending <= _FEW:
+        pending -= min(pending, queue.store.count_delayed(now))
+    left = pending + counts["processing"]
     return dict(counts, total=sum(counts.values()), workers=sum(worker.count for worker in running),
-                worker_processes=[worker.pid for worker in running], paused=queue.store.paused(), jobs_per_minute=round(rate, 1),
-                seconds_left=round(60.0 * left / rate) if rate and left else None, home=queue.home,
+                worker_processes=[worker.pid for worker in running], paused=queue.store.paused(), jobs_per_minute=round(60.0 * rate, 1),
+                seconds_left=ceil(left / rate) if rate and left else None, home=queue.home,
                 running_jobs=queue.store.running() if counts["processing"] else [])
 
 
@@ -193,27 +198,59 @@ def _follow(args, queue, job):
         time.sleep(_LOOK_AGAIN)
 
 
+class _NamedJobs:
+    """The jobs that a `wait` names: which have not ended, and how the others ended, as they were last seen."""
+
+    def __init__(self, store, jobs):
+        self._store = store
+        self._waiting = [job for job in jobs if job.state not in (COMPLETED, DEAD)]
+        self.died = any(job.state == DEAD for job in jobs)
+        self.removed: list = []  # the ids of those that were gone before they were seen to end
+
+    def look(self):
+        """How many have not ended."""
+        now = self._store.refresh_all(self._waiting)
+        self.died = self.died or any(job is not None and job.state == DEAD for job in now)
+        self.removed += [was.id for was, job in zip(self._waiting, now) if job is None]
+        self._waiting = [job for job in now if job is not None and job.state not in (COMPLETED, DEAD)]
+        return len(self._waiting)
+
+
+class _AllJobs:
+    """All jobs of the queue: how many have not ended, and whether one died that was not dead at first. The clock has no say in that."""
+
+    removed = ()
+
+    def __init__(self, store):
+        self._store = store
+        self.died = False
+        self._deaths = self._look_at_deaths()
+
+    def _look_at_deaths(self):
+        return {(job.key, job.updated_at) for job in self._store.jobs((DEAD,))}
+
+    def look(self):
+        """How many have not ended."""
+        counts = self._store.count()
+        if not self.died:
+            self.died = not self._look_at_deaths() <= self._deaths
+        return counts["pending"] + counts["processing"]
+
+
 def cmd_wait(args, queue):
-    """Wait until jobs have ended: 0 if all completed, 1 if some died, 124 if it took too long."""
+    """Wait until jobs have ended: 0 if all completed, 1 if some died, 4 if some were removed meanwhile, 124 if it took too long."""
     deadline = None if args.timeout is None else time.monotonic() + args.timeout
-    since = format_time(time.time())
-    waiting = [job for of_one in queue.store.find_all(args.ids) for job in jobs_meant(of_one)]
+    named = [job for of_one in queue.store.find_all(args.ids) for job in jobs_meant(of_one)]
     if deadline is None:
         refuse_in_job(queue, "wait" if args.ids else "wait without ids", "name jobs that do not come after it, or give a --timeout",
-                       lambda own: not args.ids or not _held_up_by(queue, own).isdisjoint(job.key for job in waiting))
+                       lambda own: not args.ids or not _held_up_by(queue, own).isdisjoint(job.key for job in named))
+    jobs = _NamedJobs(queue.store, named) if args.ids else _AllJobs(queue.store)
     _remind_of_workers(queue)
-    died, mark, left = False, None, 1
+    mark, left = None, 1
     with Progress() as progress:
         while True:
             changed, mark = queue.store.changed_since(mark)
-            if changed and args.ids:
-                now = queue.store.refresh_all(waiting)
-                died = died or any(job is None or job.state == DEAD for job in now)
-                waiting = [job for job in now if job is not None and job.state not in (COMPLETED, DEAD)]
-                left = len(waiting)
-            elif changed:
-                counts = queue.store.count()
-                left = counts["pending"] + counts["processing"]
+            left = jobs.look() if changed else left
             if not left:
                 break
             progress.show(left)
@@ -222,9 +259,9 @@ def cmd_wait(args, queue):
                 notice("%s still unfinished after %g s" % (counted(left, "job"), args.timeout))
                 return EXIT_TIMEOUT
             time.sleep(_LOOK_AGAIN)
-    if not args.ids:
-        died = any(job.updated_at >= since for job in queue.store.jobs((DEAD,)) if job.updated_at)
-    return EXIT_FAILED if died else 0
+    for job_id in jobs.removed:
+        notice("%r was removed; how it ended is not known" % job_id)
+    return EXIT_FAILED if jobs.died else EXIT_UNKNOWN if jobs.removed else 0
 
 
 def _remind_of_workers(queue):

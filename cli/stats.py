@@ -10,6 +10,30 @@ from core.times import parse_time
 MINUTES = 30
 
 
+# Seconds over which a speed is measured: the first that hold ENOUGH ends, else all ends since work began.
+_WINDOWS = (60.0, 300.0, 900.0, 3600.0)
+_ENOUGH = 5
+_REST = 60.0  # seconds without an attempt after which work began anew
+
+
+def jobs_per_second(attempts, now):
+    """How fast jobs end, by the last attempts (pairs of start and end in seconds since the epoch, the end None for one that runs): how
+    many ended in a window, by its length or, if that is shorter, by the time since work began. 0 if none has ended since."""
+    began, ends = now, []
+    for start, end in sorted(attempts, key=lambda attempt: now if attempt[1] is None else attempt[1], reverse=True):
+        if end is not None and end > now or start > now:
+            continue  # the clock was set back
+        if end is not None and end < began - _REST:
+            break
+        began = min(began, start)
+        ends += [] if end is None else [end]
+    for window in _WINDOWS:
+        recent = sum(1 for end in ends if end >= now - window)
+        if recent >= _ENOUGH or recent == len(ends):
+            return recent / max(min(window, now - began), 0.001)
+    return 0.0
+
+
 def figures(jobs, now):
     """A summary of the jobs (an iterable) at `now` (seconds since the epoch), as an object of plain values. Times are in seconds; run
     time is that of the last attempt, waiting time is from being added to the start of the last attempt. `per_minute` counts the jobs that

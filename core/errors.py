@@ -12,6 +12,7 @@ from core.system import OPEN_FILES_MOVE
 EXIT_FAILED = 1  # something was refused or failed; or a job died that the command waited for
 EXIT_USAGE = 2  # the command line, a field of a job or a setting was not understood
 EXIT_BUG = 3
+EXIT_UNKNOWN = 4  # a job was removed that the command waited for: how it ended is not known
 EXIT_TIMEOUT = 124  # as timeout(1) has it: what the command waited for took too long
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports Ctrl+C
 

@@ -15,7 +15,8 @@ import os
 
 from core.errors import ALL, NOTHING, PART, JobNotFound, QueueError, StorageFault, not_confirmed, storage_error
 from core.home import JOBS, dead_letters_path, jobs_path, lock_path, paused_path
-from core.job import COMPLETED, DEAD, PROCESSING, STATES, job_from_checked, job_from_record
+from core.job import PENDING, PROCESSING, STATES, job_from_checked, job_from_record
+from core.rules import ready_at
 from core.system import sync
 from core.times import parse_time
 from storage.file_lock import FileLock
@@ -257,17 +258,22 @@ class Store:
             found = [job_from_lines(both, place) for place, both in lines if both is not None and column(both[1], "state") == PROCESSING]
         return found if len(found) == wanted else list(self.jobs((PROCESSING,)))
 
-    def ended_lately(self, now, seconds=60.0):
-        """(how many jobs ended in the last `seconds`, over how many of them that is known): from the last changes, without a look at
-        all jobs."""
+    def attempts_lately(self):
+        """The last attempts of the jobs that were changed last, as (start, end) in seconds since the epoch, the end None for one that runs.
+        A job that waits, or ended without an attempt, has none here. The notes name those jobs: not all jobs are looked at."""
         with OpenFiles(self.lock, self.jobs_json):
-            places = self.jobs_json.last_changed()
-            lines = [self.jobs_json.line2(place) for place in places]
-        times = [column(line2, "updated_at") for line2 in lines if line2 is not None and column(line2, "state") in (COMPLETED, DEAD)]
-        ages = [now - parse_time(moment) for moment in times if moment]
-        recent = [age for age in ages if 0 <= age <= seconds]
-        full = len(recent) == len(ages) and len(places) > 1000  # the older ones are not remembered any more
-        return len(recent), max(recent, default=0.0) if full else seconds
+            lines = [self.jobs_json.line2(place) for place in self.jobs_json.last_changed()]
+        found = []
+        for line2 in lines:
+            state, start = (column(line2, "state"), column(line2, "started_at")) if line2 is not None else (None, None)
+            if start is not None and state != PENDING:
+                found.append((parse_time(start), None if state == PROCESSING else parse_time(column(line2, "updated_at"))))
+        return found
+
+    def count_delayed(self, now):
+        """How many pending jobs are not due yet. All pending jobs are looked at."""
+        with self.view(self.jobs_json) as view:
+            return sum(1 for record in view.special_pending() if ready_at(job_from_checked(record), self.settings, now) > now)
 
     def changed_since(self, fingerprint):
         """(whether jobs.json has changed since it had that fingerprint, the fingerprint of now). Begin with None."""

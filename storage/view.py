@@ -5,7 +5,7 @@ import os
 import re
 
 from core.errors import rotten_record_error, storage_error
-from core.job import STATES, encode_id
+from core.job import PENDING, STATES, encode_id
 from core.system import pread
 from storage.layout import (AFTER_ID, ID_AT, WIDTH, bare, blocks, count_block, encode_line1, find_ids, parse_record,
                             pending_records, read_lines)
@@ -77,6 +77,12 @@ class View:
     def pending(self):
         """The pending records, as `pending_records` gives them. The file must be in our layout."""
         return pending_records(self._descriptor, self._end, again=self._read_again)
+
+    def special_pending(self):
+        """The pending records that may not run at once and in their turn, as objects, in any layout."""
+        if self._parsed is not None:
+            return [record for record in self._parsed if record["state"] == PENDING]
+        return (record for _, record in self.pending() if record is not None)
 
     def records(self, states=STATES, containing=b"", ids=None):
         """The records in those states as (place, object), in order; with `ids`, only those with one of them, and with `containing`, only
