@@ -115,7 +115,7 @@ def _status_lines(queue, args):
     told = ["%-10s  %*d%s" % ("workers", width, facts["workers"], "  (pid %s)" % ", ".join(map(str, facts["worker_processes"]))
                               if facts["workers"] else "")]
     for job in facts["running_jobs"][:10]:
-        since = length(time.time() - parse_time(job.started_at or job.updated_at))
+        since = length(max(0.0, time.time() - parse_time(job.started_at or job.updated_at)))
         told.append("running     %s, for %s: %s" % (job.id, since, job.command))
     if len(facts["running_jobs"]) > 10:
         told.append("            and %d more" % (len(facts["running_jobs"]) - 10))
@@ -142,7 +142,10 @@ def cmd_stats(args, queue):
     if not facts["completed"] + facts["dead"]:
         print("No job has ended yet.")
         return 0
-    print("%-13s %.1f %%  (%d completed, %d dead)" % ("success", 100 * facts["success_rate"], facts["completed"], facts["dead"]))
+    failed, cancelled = facts["dead"] - facts["cancelled"], facts["cancelled"]
+    rate = "-" if facts["success_rate"] is None else "%.1f %%" % (100 * facts["success_rate"])
+    print("%-13s %s  (%d completed, %d dead%s)" % ("success", rate, facts["completed"], failed,
+                                                  ", %d cancelled" % cancelled if cancelled else ""))
     print("%-13s %.2f a job" % ("attempts", facts["attempts_per_job"]))
     for name, title in (("run_time", "run time"), ("waiting_time", "waiting time")):
         if facts[name]["max"] is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 from array import array
 from math import ceil
 
-from core.job import COMPLETED, DEAD
+from core.job import CANCELLED, COMPLETED, DEAD
 from core.times import parse_time
 
 MINUTES = 30
@@ -36,26 +36,30 @@ def jobs_per_second(attempts, now):
 
 def figures(jobs, now):
     """A summary of the jobs (an iterable) at `now` (seconds since the epoch), as an object of plain values. Times are in seconds; run
-    time is that of the last attempt, waiting time is from being added to the start of the last attempt. `per_minute` counts the jobs that
+    time is that of the last attempt; waiting time is from when that could start (the job was added, due or brought back) to its start. A
+    cancelled job is no failure. `per_minute` counts the jobs that
     ended in each of the last MINUTES minutes, the oldest first.
     """
     run_times, waits = array("d"), array("d")
     counts = {COMPLETED: 0, DEAD: 0}
+    cancelled = 0
     attempts = 0
     per_minute = [0] * MINUTES
     for job in jobs:
         counts[job.state] += 1
+        cancelled += job.state == DEAD and job.reason == CANCELLED
         attempts += job.attempts
         if job.duration is not None:
             run_times.append(job.duration)
-            waits.append(max(0.0, parse_time(job.started_at) - parse_time(job.created_at)))
+            waits.append(max(0.0, parse_time(job.started_at) - parse_time(max(job.created_at, job.run_at or ""))))
         minute = int(now - parse_time(job.updated_at)) // 60 if job.updated_at else MINUTES
         if 0 <= minute < MINUTES:
             per_minute[MINUTES - 1 - minute] += 1
     ended = sum(counts.values())
-    return {"completed": counts[COMPLETED], "dead": counts[DEAD], "success_rate": counts[COMPLETED] / ended if ended else None,
+    return {"completed": counts[COMPLETED], "dead": counts[DEAD],
+            "success_rate": counts[COMPLETED] / (ended - cancelled) if ended > cancelled else None,
             "attempts_per_job": attempts / ended if ended else None, "run_time": _spread(run_times), "waiting_time": _spread(waits),
-            "per_minute": per_minute}
+            "per_minute": per_minute, "cancelled": cancelled}
 
 
 def _spread(values):

@@ -94,7 +94,7 @@ class Job(namedtuple("Job", "id command created_at options state attempts exit_c
         """How long the last attempt took, in seconds; None if it has not ended."""
         if self.started_at is None or self.updated_at is None or self.state == PROCESSING or not self.attempts:
             return None
-        return round(parse_time(self.updated_at) - parse_time(self.started_at), 6)
+        return max(0.0, round(parse_time(self.updated_at) - parse_time(self.started_at), 6))
 
     @property
     def digest(self):

@@ -62,9 +62,11 @@ def is_retry(job, settings):
 
 
 def claimed(job, worker, now):
-    """The job as a worker claims it. An attempt counts from its start, so that a job that kills its workers dies in the end."""
+    """The job as a worker claims it. An attempt counts from its start, so that a job that kills its workers dies in the end. `run_at`
+    stays, or is the time when the job was brought back: its wait counts from then on."""
     moment = format_time(now)
-    return job.with_progress(PROCESSING, min(job.attempts + 1, MAX_ATTEMPTS), None, None, None, moment, moment, worker)
+    due = job.updated_at if job.started_at and not job.attempts else job.run_at
+    return job.with_progress(PROCESSING, min(job.attempts + 1, MAX_ATTEMPTS), None, None, due, moment, moment, worker)
 
 
 def after_attempt(job, outcome, settings, now, seconds=0.0):
@@ -74,11 +76,11 @@ def after_attempt(job, outcome, settings, now, seconds=0.0):
     `now` is when the attempt ended, `seconds` how long it ran (0: not known): its start may be later than its claim.
     """
     state, run_at = PENDING, None
-    started_at = max(job.started_at, format_time(now - seconds)) if seconds else job.started_at
+    started_at = format_time(now - seconds) if seconds else job.started_at  # the clock may have been set meanwhile
     if outcome.reason is None:
-        state = COMPLETED
+        state, run_at = COMPLETED, job.run_at
     elif job.attempts > own_or_setting(job, "max_retries", settings):
-        state = DEAD
+        state, run_at = DEAD, job.run_at
     elif outcome.reason != LOST:
         run_at = format_time(now + backoff_delay(job, settings))
     return job.with_progress(state, job.attempts, outcome.exit_code, outcome.reason, run_at, started_at, format_time(now), None)

@@ -521,3 +521,30 @@ class TestWait(ControlTest):
 
 if __name__ == "__main__":
     unittest.main()
+
+    def test_a_job_that_is_removed_before_it_was_seen_to_end_is_told_with_an_exit_code_of_its_own(self):
+        self.add("a", "true")
+        self.add("b", "true")
+        waiting, terminal = self.wait_on_terminal("a", "b")
+        self.assert_says(terminal, b"] 0 of 2 done")
+        self.succeed("reset", "--yes")
+        self.assertEqual(waiting.wait(DEADLINE), 4)
+        for name in (b"'a'", b"'b'"):
+            self.assertIn(b"queuectl: %s was removed; how it ended is not known" % name, terminal.text())
+
+    def test_without_ids_what_died_and_was_purged_or_brought_back_meanwhile_has_died(self):
+        for words in (["dlq", "purge", "bad"], ["retry", "bad"]):
+            with self.subTest(words):
+                self.add("bad", "true")
+                self.add("last", "true")
+                waiting, terminal = self.wait_on_terminal()
+                self.assert_says(terminal, b"] 0 of 2 done")
+                self.succeed("cancel", "bad")
+                self.assert_says(terminal, b"] 1 of 2 done")
+                self.succeed(*words)
+                self.drain()
+                self.assertEqual(waiting.wait(DEADLINE), 1)
+
+    def test_without_ids_what_was_dead_before_counts_not_although_its_time_is_to_come(self):
+        self.write("jobs.json", self.read("jobs.json").decode().replace(self.job("old").updated_at, "2099-01-01T00:00:00.000000Z"))
+        self.succeed("wait")

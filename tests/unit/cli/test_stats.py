@@ -1,10 +1,14 @@
 """Tests of figures."""
 from __future__ import annotations
 
+import unittest
+
 from cli import stats
 from core.job import COMPLETED, DEAD, job_from_record
 from core.times import format_time
 from tests.support.home import HomeTest
+
+NOW = 1_800_000_000.0
 
 
 class TestFigures(HomeTest):
@@ -23,7 +27,7 @@ class TestFigures(HomeTest):
         nothing = {"p50": None, "p95": None, "max": None}
         self.assertEqual(stats.figures([], self.NOW), {
             "completed": 0, "dead": 0, "success_rate": None, "attempts_per_job": None, "run_time": nothing, "waiting_time": nothing,
-            "per_minute": [0] * stats.MINUTES})
+            "per_minute": [0] * stats.MINUTES, "cancelled": 0})
 
     def test_success_and_attempts_are_those_of_all_ended_jobs(self):
         facts = [(state, attempts, 0, 1, 0) for state, attempts in ((COMPLETED, 1), (COMPLETED, 2), (COMPLETED, 1), (DEAD, 4))]
@@ -59,3 +63,57 @@ class TestFigures(HomeTest):
     def test_a_queue_without_ended_jobs_says_so(self):
         done = self.run_program("stats")
         self.assertEqual(done.stdout, "No job has ended yet.\n")
+
+
+class TestSpeed(unittest.TestCase):
+    """`jobs_per_second`, by what has ended and by what runs."""
+
+    def check(self, wanted, attempts):
+        """The speed is this one, for attempts in seconds before now."""
+        shifted = [(NOW - start, None if end is None else NOW - end) for start, end in attempts]
+        self.assertAlmostEqual(60 * stats.jobs_per_second(shifted, NOW), 60 * wanted, places=3)
+
+    def test_shortly_after_the_start_it_is_by_the_time_since_then(self):
+        self.check(2.0, [(4 - n / 2, 3.5 - n / 2) for n in range(8)])
+
+    def test_later_it_is_by_the_last_minute(self):
+        self.check(0.5, [(n + 2, n) for n in range(1, 400, 2)])
+
+    def test_jobs_of_more_than_a_minute_have_a_speed_too(self):
+        self.check(1 / 90, [(90 * n + 90, 90 * n) for n in range(10)])
+
+    def test_what_runs_now_is_work_that_has_begun(self):
+        self.check(2 / 20, [(20, 10), (10, 5), (5, None)])
+
+    def test_a_long_rest_is_no_work(self):
+        self.check(3 / 6, [(6, 4), (4, 2), (2, 0.5)] + [(1806 + n, 1800 + n) for n in range(100)])
+
+    def test_without_an_end_there_is_none_and_a_clock_set_back_is_no_matter(self):
+        self.check(0, [])
+        self.check(0, [(5, None)])
+        self.check(1 / 4, [(4, 2), (-50, -60), (-70, None)])
+
+
+class TestEnded(unittest.TestCase):
+    """The figures of jobs that were cancelled, delayed, or run while the clock was set."""
+
+    def ended(self, state="completed", started=0.0, ended=0.0, **fields):
+        """A job that was added 1000 s ago, by when its last attempt started and ended in seconds before now."""
+        record = {"id": "x", "command": "true", "created_at": format_time(NOW - 1000), "state": state, "attempts": 1, "exit_code": 0,
+                  "reason": None, "run_at": None, "started_at": format_time(NOW - started), "updated_at": format_time(NOW - ended),
+                  "worker": None}
+        return job_from_record(dict(record, **fields))
+
+    def test_a_cancelled_job_is_no_failure(self):
+        cancelled = self.ended("dead", 0, 0, reason="cancelled", started_at=None, attempts=0, exit_code=None)
+        told = stats.figures([self.ended(), self.ended("dead", exit_code=1, reason="failed"), cancelled, cancelled], NOW)
+        self.assertEqual((told["success_rate"], told["dead"], told["cancelled"]), (0.5, 3, 2))
+        self.assertIsNone(stats.figures([cancelled], NOW)["success_rate"])
+
+    def test_a_delay_is_no_waiting(self):
+        self.assertEqual(stats.figures([self.ended(started=5, ended=3, run_at=format_time(NOW - 6))], NOW)["waiting_time"]["max"], 1.0)
+        self.assertEqual(stats.figures([self.ended(started=5, ended=3)], NOW)["waiting_time"]["max"], 995.0)
+
+    def test_no_time_is_negative(self):
+        told = stats.figures([self.ended(started=3, ended=5)], NOW)
+        self.assertEqual(told["run_time"]["max"], 0.0)

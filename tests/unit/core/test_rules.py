@@ -84,7 +84,11 @@ class AttemptTest(unittest.TestCase):
     def test_claimed_job_runs_and_its_attempt_counts(self):
         job = claimed(a_job(attempts=1, exit_code=1, reason=FAILED, run_at=TIME, updated_at=TIME, own=5), "w-2", NOW + 1)
         moment = format_time(NOW + 1)
-        self.assertEqual(job, a_job(state=PROCESSING, attempts=2, started_at=moment, updated_at=moment, worker="w-2", own=5))
+        self.assertEqual(job, a_job(state=PROCESSING, attempts=2, run_at=TIME, started_at=moment, updated_at=moment, worker="w-2", own=5))
+
+    def test_the_wait_of_a_job_that_was_brought_back_is_counted_from_then_on(self):
+        job = claimed(a_job(started_at=TIME, updated_at=format_time(NOW)), "w-2", NOW + 1)
+        self.assertEqual((job.run_at, after_attempt(job, SUCCESS, DEFAULTS, NOW + 2).run_at), (format_time(NOW), format_time(NOW)))
 
     def test_attempts_never_outgrow_their_column(self):
         job = claimed(a_job(attempts=MAX_ATTEMPTS), "w-1", NOW)
