@@ -23,7 +23,7 @@ ESCAPE = "" if WINDOWS else "\\"  # in a command line that is split into words
 def open_private(path, flags):
     """A descriptor of `path`, binary, not inherited, never through a symbolic link; a file it creates is its owner's alone (0600).
 
-    Its owner is the user who runs this; if that is root, the owner of the folder. Raises OSError.
+    The new file belongs to the user of this process; if that is root, to the owner of the folder. Raises OSError.
     """
     flags |= O_BINARY | O_NOFOLLOW
     if not flags & os.O_CREAT or not _is_root():
@@ -31,7 +31,7 @@ def open_private(path, flags):
     while True:
         try:
             descriptor = os.open(path, flags | os.O_EXCL, 0o600)
-        except FileExistsError:  # and so it is given to nobody: it might be a hard link to a file that is root's for a reason
+        except FileExistsError:  # its owner stays: it may be a hard link to a file that belongs to root for a reason
             if flags & os.O_EXCL:
                 raise
             try:
@@ -47,7 +47,7 @@ def _is_root():
 
 
 def _give_to_owner_of(folder, descriptor):
-    """Give what root has just made to the owner of the folder that it is in, or `sudo` in a user's home would lock the user out."""
+    """Give a file or folder that root has made to the owner of the folder above, or `sudo` in a user's home would lock the user out."""
     try:
         owner = os.stat(folder or ".")
         if not WINDOWS and owner.st_uid != 0:
@@ -57,8 +57,8 @@ def _give_to_owner_of(folder, descriptor):
 
 
 def make_folder(path):
-    """Create a folder, and those above it, for its owner alone (0700; as `open_private` says who that is), unless it is there. It may not
-    be a symbolic link; those above it may. Raises OSError."""
+    """Make a folder, and those above it, unless it is there: for its owner alone (0700; `open_private` says who that is). It must not be a
+    symbolic link; those above it may be links. Raises OSError."""
     if os.path.islink(path):
         raise OSError(errno.ELOOP, "it is a link, and must be a folder of its own", path)
     if os.path.isdir(path):
@@ -80,7 +80,7 @@ def make_folder(path):
 
 def keep_owner(descriptor, path):
     """Give a new file, by its descriptor, the owner and the mode of the file at `path` that it is to replace, if there is one. Raises
-    OSError, also if that belongs to another user, who could not open it any more."""
+    OSError, also if the old file belongs to another user, who could not open the new one."""
     if WINDOWS:
         return
     try:
@@ -101,6 +101,10 @@ def keep_owner(descriptor, path):
 
 if not WINDOWS:
     pread, pwrite = os.pread, os.pwrite
+
+    def set_mtime(descriptor, nanoseconds):
+        """Set when an open file was last written. Raises OSError."""
+        os.utime(descriptor, ns=(nanoseconds, nanoseconds))
 else:
     # Windows has one position a descriptor; every caller either holds the lock or owns its descriptor alone.
     def pread(descriptor, size, offset):
@@ -113,11 +117,6 @@ else:
         os.lseek(descriptor, offset, os.SEEK_SET)
         return os.write(descriptor, content)
 
-if not WINDOWS:
-    def set_mtime(descriptor, nanoseconds):
-        """Set when an open file was last written. Raises OSError."""
-        os.utime(descriptor, ns=(nanoseconds, nanoseconds))
-else:
     def set_mtime(descriptor, nanoseconds):
         """Windows sets the time anew when the file is closed."""
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
@@ -136,20 +135,19 @@ def has_exact_times(descriptor):
 
 
 def sync(descriptor):
-    """Ask that a file's content be on the disk itself. Raises OSError; a failed fsync must never be tried again,
-    because the second one succeeds although the pages are lost (the PostgreSQL fsync finding of 2018)."""
+    """Put a file's content on the disk itself. Raises OSError; never try a failed fsync again, since the second one succeeds although the
+    pages are lost (the PostgreSQL fsync finding of 2018)."""
     if sys.platform == "darwin":  # fsync stops at the drive's cache there (fsync(2) of macOS)
         try:
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
             return
-        except OSError:  # a file system without it, which has fsync alone
-            os.fsync(descriptor)
-            return
+        except OSError:
+            pass  # a file system that has fsync alone
     os.fsync(descriptor)
 
 
 def sync_folder(path):
-    """Ask that the names in a folder be on the disk; nothing to do on Windows, where a folder cannot be opened."""
+    """Put the names in a folder on the disk itself. Windows cannot open a folder, and nothing is done there."""
     if WINDOWS:
         return
     descriptor = os.open(path, os.O_RDONLY)
@@ -160,7 +158,7 @@ def sync_folder(path):
 
 
 def _patiently(operation, *paths):
-    """Do it; on Windows, where it is refused while a reader has such a file open, it is tried for about 2 s. Raises OSError."""
+    """Do an operation; try it for about 2 s on Windows, which refuses it while a reader has the file open. Raises OSError."""
     for _ in range(40 if WINDOWS else 0):
         try:
             return operation(*paths)
@@ -175,8 +173,7 @@ def replace(source, target):
 
 
 def write_file(path, content):
-    """Put bytes in place of a file, whole or not at all, and on the disk; its owner and mode are kept. Raises OSError and leaves the old
-    file."""
+    """Replace a file by these bytes, wholly and on the disk, with the same owner and mode. Raises OSError and leaves the old file."""
     temporary = path + ".new"
     try:
         remove_file(temporary)
@@ -196,8 +193,7 @@ def write_file(path, content):
 
 
 def allow_open_files(number):
-    """Let this process, and what it starts, have so many files open, unless it may have more already. Gives back how many it may have if
-    the system does not allow that, else None."""
+    """Allow this process, and those that it starts, to have so many files open. None if it may; else the number that the system allows."""
     if WINDOWS:
         return None  # it has no such limit
     import resource
@@ -213,7 +209,7 @@ def allow_open_files(number):
 
 
 def make_fifo(path):
-    """A new FIFO at which one can wait with `select` for a `wake`: its descriptor; None on a system or a file system that has none."""
+    """Make a FIFO at which a process waits for `wake` by `select`: its descriptor; None on a system or file system without FIFOs."""
     if WINDOWS:
         return None
     try:
@@ -228,12 +224,12 @@ def make_fifo(path):
 
 
 def make_pipe():
-    """Both ends of a pipe, for `select`; None where it takes no pipes."""
+    """Both ends of a pipe for `select`; None on Windows, whose select takes no pipes."""
     return None if WINDOWS else os.pipe()
 
 
 def wake(path):
-    """End the sleep of whoever waits at a FIFO, or, on a system that has none, at a file that grows, if there is one."""
+    """Wake the process that waits at this FIFO, or, on a system without FIFOs, waits for this file to grow."""
     try:
         descriptor = open_private(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0))
     except OSError:
@@ -247,7 +243,7 @@ def wake(path):
 
 
 def is_there(path):
-    """Whether a path names something. Raises OSError if that is not known, where os.path.exists would say no."""
+    """Whether a path names something. Raises OSError if that is not known; os.path.exists would say no."""
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -265,9 +261,8 @@ def remove_file(path):
 
 @lru_cache(maxsize=1)
 def boot_id():
-    """A UUID that is another one after each start of the machine (random(4)); "" where the system does not tell.
-
-    Only Linux does: a boot time, as others have it, moves whenever the clock is set."""
+    """A UUID that changes at each start of the machine (random(4)); "" on a system other than Linux. Others tell the time of the
+    start, which moves when the clock is set."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read().strip()
@@ -290,7 +285,7 @@ if WINDOWS:
             os.lseek(descriptor, position, os.SEEK_SET)  # or a job that inherits it would write there
 
     def try_lock(descriptor):
-        """Lock an open file for its description alone; False if another one holds it."""
+        """Lock an open file; False if another open file description holds the lock."""
         try:
             _locking(descriptor, msvcrt.LK_NBLCK)
         except OSError:  # EACCES, but Wine sets no number, so that it is that of some earlier fault
@@ -302,7 +297,7 @@ if WINDOWS:
         _locking(descriptor, msvcrt.LK_UNLCK)
 
     def is_held(path):
-        """Whether a process has a file open to write to it. (A lock would not tell: it ends with the process that took it, whoever has
+        """Whether a process has a file open for writing. (A lock would not tell: it ends with the process that took it, even if a child has
         inherited the file.)"""
         try:  # to read it, and to let nobody write meanwhile
             _winapi.CloseHandle(_winapi.CreateFile(path, _winapi.GENERIC_READ, 1, 0, _winapi.OPEN_EXISTING, 0, 0))
@@ -313,7 +308,7 @@ if WINDOWS:
         return False
 
     def wait_for_lock(descriptor, notice, seconds):
-        """Lock an open file, and call `notice()` (which may be None) once if that takes longer than so many seconds."""
+        """Lock an open file; call `notice()` once, unless it is None, if that takes longer than so many seconds."""
         started = time.monotonic()
         while not try_lock(descriptor):
             time.sleep(0.001)  # nobody queues here: who asks seldom does not get it from those who take it all the time
@@ -324,7 +319,7 @@ else:
     import fcntl
 
     def try_lock(descriptor):
-        """Lock an open file for its description alone; False if another one holds it."""
+        """Lock an open file; False if another open file description holds the lock."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -338,8 +333,7 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
     def is_held(path):
-        """Whether a process still has, or has inherited, a descriptor of a file that is locked. Raises OSError if it cannot be looked at
-        now."""
+        """Whether a process has locked a file, or has inherited its locked descriptor. Raises OSError if that cannot be known now."""
         try:
             descriptor = open_private(path, os.O_RDONLY)
         except OSError as error:
@@ -352,7 +346,7 @@ else:
             os.close(descriptor)
 
     def wait_for_lock(descriptor, notice, seconds):
-        """Lock an open file, and call `notice()` (which may be None) once if that takes longer than so many seconds."""
+        """Lock an open file; call `notice()` once, unless it is None, if that takes longer than so many seconds."""
         for _ in range(20):  # most holders are done within a fraction of a millisecond
             time.sleep(0.0005)
             if try_lock(descriptor):
@@ -370,7 +364,7 @@ else:
             timer.cancel()
 
 def takes_escapes(descriptor):
-    """Whether a terminal takes escape sequences. The console of Windows does once it is asked to, but for very old ones."""
+    """Whether a terminal takes escape sequences. The console of Windows does after it was asked to, unless it is very old."""
     if not WINDOWS:
         return True
     import ctypes
@@ -383,7 +377,7 @@ if not WINDOWS:
     MAX_COMMAND = None
 
     def quote_words(words):
-        """Words as one command of which the shell makes these words again."""
+        """One command that the shell splits into these words again."""
         from shlex import quote
         return " ".join(quote(word) for word in words)
 else:
@@ -402,5 +396,5 @@ else:
         return re.sub(r'[()!^"<>&|]', r"^\g<0>", quoted) if '"' in word else quoted
 
     def quote_words(words):
-        """Words as one command of which the shell and the program that it starts make these words again."""
+        """One command that the shell, and the program that it starts, split into these words again."""
         return " ".join(_quote(word) for word in words)
