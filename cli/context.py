@@ -44,7 +44,7 @@ class Home:
 
     @property
     def store(self):
-        """The Store of this home, for who only looks. Raises NoQueue."""
+        """The Store of this home, to look at jobs. Raises NoQueue."""
         if self._store is None:
             self.refuse_absence()
             try:
@@ -57,7 +57,7 @@ class Home:
 
     @property
     def jobs(self):
-        """The JobManager of this home, for who changes jobs. Raises NoQueue."""
+        """The JobManager of this home, to change jobs. Raises NoQueue."""
         return JobManager(self.store)
 
     def _open(self, settings):

@@ -1,8 +1,8 @@
-"""The queue as a worker process sees it: jobs are claimed, and how their attempts ended is recorded.
+"""The queue as a worker process sees it: it claims jobs, and records how their attempts ended.
 
-What it promises: a job that was added ends as completed or dead, whatever is killed. A job runs under its worker token, and by that
-token alone its end is recorded: if the token is gone, the job was taken away (cancelled, cleared, or set back by an editor), and its
-outcome counts for nothing. Which job is next an index tells (`core.order`), but whether it may run the file alone.
+What it promises: a job that was added ends as completed or dead, whatever is killed. A claimed job holds the token of its attempt, and its
+end is recorded by that token alone: if the token is gone, the job was taken away (cancelled, cleared, or set back by an editor), and the
+outcome counts for nothing. An index in memory (`core.order`) says which job is next; the file decides whether it may run.
 """
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from storage.store import OpenFiles
 
 _BURIED_AT_ONCE = 200  # jobs; others wait for the lock meanwhile
 
-# How a claimed job ended at `now` (seconds since the epoch) after so many seconds (0: not known): its Outcome, or None if it goes back and
-# that attempt is not counted; its last lines, which go into dlq.json if it dies; and whether a command was started for it.
+# The end of an attempt: its job; its Outcome, or None if the job goes back and the attempt is not counted; when it ended, in seconds since
+# the epoch; its last lines, which dlq.json holds if the job dies; how many seconds it took (0: not known); whether it was started at all.
 Finished = namedtuple("Finished", "job outcome now output seconds started", defaults=(True,))
 
 
 class Claims:
-    """The jobs of a Store as one worker process claims them. Its threads share it.
+    """What one worker process claims and records in a Store. All its threads share it.
 
-    `busy()` gives the digests of the jobs that run now, in any process; `buried(jobs)` is told of those that died since one that they
-    come after is dead or gone.
+    `busy()` gives the digests of the jobs that run now, in any process. `buried(jobs)` is called for jobs that have died because a job that
+    they come after is dead or gone.
     """
 
     def __init__(self, store, busy=frozenset, buried=lambda jobs: None):
@@ -97,12 +97,17 @@ class Claims:
     # -- claiming
 
     def claim(self, token, now, preferred=None):
-        """The job that comes next, marked as running under `token`, or None if none may run now.
+        """Mark the job that comes next as running under `token`, and give it back; None if no job may run now.
 
-        `preferred` is a job that is taken before any other, if it may run. A job whose last attempt still runs is left alone. A file that
-        someone else wrote is left as it is while none of its jobs may run.
+        `preferred` is a job that comes before any other, if it may run. A job does not run beside its own former attempt. A file that
+        someone else wrote stays as it is while none of its jobs may run.
         """
-        changes = partial(self._has_work, now)
+        def changes(file):
+            wanted = not self.store.paused() and file.has_pending(lambda job: ready_at(job, self.store.settings, now) <= now)
+            if not wanted:
+                self._leave_alone()
+            return wanted
+
         for attempt in range(3):
             if self._index is None and not self._scan(changes, now, locked=attempt == 2):
                 return None
@@ -112,15 +117,12 @@ class Claims:
                 return job
         return job
 
-    def _has_work(self, now, file):
-        """Whether a file that someone else wrote has a job that may run, so that it is to be rewritten; if not, it was looked at."""
-        if not self.store.paused() and file.has_pending(lambda job: ready_at(job, self.store.settings, now) <= now):
-            return True
+    def _leave_alone(self):
+        """Count a file that stays as someone else wrote it as looked at, once for each state of it."""
         self._index = None
-        if self._left_alone != file.fingerprint:
-            self._left_alone = file.fingerprint
+        if self._left_alone != self._file.fingerprint:
+            self._left_alone = self._file.fingerprint
             self.scans += 1
-        return False
 
     def _scan(self, changes, now, locked):
         """Look at the whole file for pending jobs; without the lock, since changes that are made meanwhile are noted. False if the file is
@@ -179,7 +181,7 @@ class Claims:
         return job
 
     def _due(self, job, now):
-        """When a pending job may run: at its time, and not while its former attempt runs, for which it is looked at again in a second."""
+        """When a pending job may run: at its time; but while its former attempt runs, in a second, to look again."""
         due = ready_at(job, self.store.settings, now)
         if due <= now and (self._busy or (job.started_at and not job.attempts)):  # someone else wrote the file, or it was brought back
             self._busy = self.busy()
@@ -194,15 +196,15 @@ class Claims:
     # -- jobs that come after a dead one
 
     def _bury_doomed(self, now):
-        """Move the jobs to the dead letter queue that wait for a dead one, and then those that wait for them; and tell of them."""
+        """Bury the jobs that come after a dead job, then those that come after these, and tell of them."""
         while self._index is not None and self._index.doomed:
             buried = self._change_dying(partial(self._bury_some, now))
             if buried:
                 self.buried(buried)
 
     def _bury_some(self, now, bury):
-        """Bury doomed jobs, as many as do not keep others waiting for the lock; gives them back. What a worker once knew of the jobs that
-        they come after counts for nothing: under this lock the index was brought up to date."""
+        """Bury some doomed jobs, and give them back; not so many that others wait long for the lock. The index is up to date: it was read
+        under the same lock."""
         buried: list = []
         while self._index is not None and self._index.doomed and len(buried) < _BURIED_AT_ONCE:
             found = [self._doomed_at(place, now) for place in list(islice(self._index.doomed, _BURIED_AT_ONCE))]
@@ -216,7 +218,8 @@ class Claims:
         return buried
 
     def _doomed_at(self, place, now):
-        """The job at a place as it is once it is buried; None if it is not pending, or if what it is said to die of is not dead."""
+        """The doomed job at a place as it is once it has died; None if the index is wrong: the job is not pending, or nothing that it comes
+        after is dead."""
         del self._index.doomed[place]  # before a record that does not read right is in the way of the others for ever
         job_id, fate, killer = self._index.died_of(place)
         if not (self._is_in(place, PENDING) and (not killer or self._is_in(killer, DEAD))):
@@ -234,7 +237,7 @@ class Claims:
         """Record how the attempts of claimed jobs ended (`Finished` each), and claim the next ones at once, at most one for each of
         `tokens`: (what became of them, the next jobs). There may be fewer of these than could be claimed: `claim` has the last word.
 
-        A job that was taken away from its worker has become None.
+        Of a job that was taken away from its worker, None tells what became of it.
         """
         afters = [given_back(each.job, each.now) if each.outcome is None
                   else after_attempt(each.job, each.outcome, self.store.settings, each.now, each.seconds) for each in finished]
