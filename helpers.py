@@ -1,6 +1,6 @@
-"""config.json read and written, the log of a worker, and text that is safe to print.
+"""Reads and writes config.json, prints the log of a worker, and makes texts safe to print.
 
-It must stay cheap to import, since each command pays for it.
+It must stay cheap to import, since each command pays for that.
 """
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from core.system import open_private, write_file
 
 
 def _config_file(path):
-    """Where the settings are: `path`, or the file that it leads to if it is a link, as those make it who keep such files in one place.
-    Raises InvalidSettings if another user has put that link there, who may have fewer rights than this one."""
+    """The file of the settings: `path`, or the target of a link there, which some people make to keep all such files in one place. Raises
+    InvalidSettings if another user made the link, who may have fewer rights than this one."""
     if not os.path.islink(path):
         if os.path.lexists(path) and not os.path.isfile(path):
             raise InvalidSettings("%s is no file" % path)  # to open a FIFO is to wait for whoever writes it
@@ -32,7 +32,7 @@ def _config_file(path):
 
 
 def read_config(path):
-    """The object that config.json holds, unknown keys included; empty if there is no such file. Raises InvalidSettings."""
+    """The object in config.json, with unknown keys; empty if there is no such file. Raises InvalidSettings."""
     return decode_config(config_content(path), path)
 
 
@@ -48,7 +48,7 @@ def config_content(path):
 
 
 def decode_config(content, path):
-    """The object that these bytes of a config.json hold; empty if they are blank. Raises InvalidSettings."""
+    """The object in these bytes of config.json; empty if they are blank. Raises InvalidSettings."""
     try:
         record = decode_json(decode_utf8(content)) if content.strip() else {}
     except JsonError as error:
@@ -59,7 +59,7 @@ def decode_config(content, path):
 
 
 def load_settings(path):
-    """Settings as config.json has them; the defaults if there is no such file. Raises InvalidSettings."""
+    """The settings in config.json; the defaults if there is no such file. Raises InvalidSettings."""
     return settings_from(read_config(path), path)
 
 
@@ -72,15 +72,15 @@ def save_setting(path, setting, value):
 
 
 def printable(text):
-    """Text that is safe on a terminal and stays on one line: control characters (also the C1 ones, and what turns the
-    direction of writing or breaks a line) as escapes."""
+    """A text that is safe on a terminal and stays on one line: control characters (also C1, line separators, and characters that change the
+    direction of writing) become escapes."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
 def printable_json(text, ascii_only=False):
-    """JSON that is safe on a terminal: what `printable` would escape, or all that is not ASCII, as JSON escapes it."""
+    """JSON that is safe on a terminal: characters that `printable` would escape, or all but ASCII, become escapes of JSON."""
     if text.isprintable() and (text.isascii() or not ascii_only):
         return text
     return "".join(char if char == "\n" or (char.isprintable() and (char.isascii() or not ascii_only)) else json.dumps(char)[1:-1]
@@ -93,7 +93,7 @@ def _time_of_day(second):
 
 
 def log(*messages):
-    """Lines to stderr with the time of day. A worker must outlive its terminal, so a stderr that is gone is no fault."""
+    """Print lines to stderr with the time of day. A stderr that is gone is no fault: a worker must outlive its terminal."""
     try:
         clock = _time_of_day(int(time.time()))
         sys.stderr.write("".join(["%s %s\n" % (clock, printable(message)) for message in messages]))

@@ -54,8 +54,8 @@ def _speak_utf8():
 
 
 def _prepare_process():
-    """Make the process ours: files that we create can be read and written by their owner, whatever the umask says of that; a stream that
-    was closed is the null device; a character that a stream cannot show becomes an escape, not a traceback."""
+    """Prepare the process: the owner may read and write new files, whatever the umask says; a closed stream becomes the null device; a
+    character that a stream cannot show becomes an escape, not a traceback."""
     os.umask(os.umask(0o077) & 0o077)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
@@ -91,8 +91,8 @@ def main(argv=None):
 
 
 def run():
-    """Be the program. It ends without the interpreter's tidying up, which takes a short command a tenth of its time: by now everything is
-    written and closed."""
+    """Be the program. It ends without the cleaning up of the interpreter, a tenth of the time of a short command: all files are written and
+    closed by now."""
     _speak_utf8()
     code = main()
     try:

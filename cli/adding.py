@@ -1,4 +1,4 @@
-"""`enqueue`: what was asked for becomes jobs."""
+"""`enqueue`: adds the jobs that a command line, a JSON text or a file describes."""
 from __future__ import annotations
 
 import os
@@ -18,7 +18,7 @@ _EXAMPLE = "queuectl enqueue '%s', or: queuectl enqueue --id job1 -- echo Hello"
 
 
 class JobStream:
-    """The jobs in a text: a JSON array of them, or one after another (JSON Lines, or spread over lines). Iterate once."""
+    """The jobs in a text: one JSON array, or JSON objects one after another, on as many lines as they like. It can be iterated once."""
 
     def __init__(self, text, source, progress=None):
         self._text = text
@@ -28,7 +28,7 @@ class JobStream:
 
     @property
     def is_array(self):
-        """Whether it is an array, as a job file is."""
+        """Whether the text is an array, as a job file is."""
         return self._text.startswith("[", skip_whitespace(self._text, 0))
 
     def __iter__(self):
@@ -53,7 +53,7 @@ class JobStream:
                             min(at + 1, len(text)))
 
     def fault(self, error):
-        """An error about the record at hand, with its place."""
+        """A UsageError for an error in the current record, with its place."""
         if isinstance(error, JsonError):
             return UsageError("%s, %s; nothing was added" % (self._source, error))
         return UsageError("%s, %s; nothing was added" % (self._source, JsonError(str(error), self._text, self._at)))
@@ -93,7 +93,7 @@ def cmd_enqueue(args, queue):
 
 
 def _requested(args, progress):
-    """The records to add, and the JobStream they come from, if any."""
+    """The records to add, and the JobStream that they come from, or None."""
     ways = [args.job is not None, args.file is not None, args.words is not None]
     if sum(ways) != 1:
         raise UsageError("say what to add in one way: %s; or a file: queuectl enqueue --file JOBS" % _EXAMPLE)
@@ -130,7 +130,7 @@ def _from_words(args):
 
 
 def _options(args):
-    """The fields that options ask for; they hold for the jobs that do not name them themselves."""
+    """The fields that options set, for all jobs that do not set them themselves."""
     fields = {"priority": args.priority, "timeout": args.timeout, "run_at": args.at, "delay": args.delay, "after": args.after,
               "max_retries": args.max_retries, "backoff_base": args.backoff_base, "backoff_max": args.backoff_max, "cwd": args.cwd,
               "runner": args.runner}
@@ -149,7 +149,7 @@ def _env_pair(text):
 
 
 def _without_ended(records, ended):
-    """The records of a job file but for those of jobs that have ended, whose ids go to the list `ended`."""
+    """The records of a job file without the jobs that have ended; the ids of those go to the list `ended`."""
     for record in records:
         if type(record) is dict and record.get("state") in (COMPLETED, DEAD):
             ended.append(record.get("id"))

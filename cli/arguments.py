@@ -1,7 +1,7 @@
-"""What the command line may say: each command's arguments, in one table.
+"""The command line: one table of all commands, with the arguments of each.
 
 A command is a row of COMMANDS and two functions: the one here that adds its arguments, and its `cmd_x` in another module of this room.
-This is not in main.py, since Python compiles the program it starts anew at each start, and `enqueue` is called in loops.
+It stands outside of main.py, which Python compiles anew at each start, and `enqueue` is called in loops.
 """
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _list(parser):
 
 
 def _table(parser):
-    """What every command takes that prints a table."""
+    """Options of each command that prints a table."""
     _json(parser)
     parser.add_argument("--utc", action="store_true", help="print times as they are, not how long ago they were")
 
@@ -178,7 +178,7 @@ def _cancel(parser):
 
 
 def _nothing(parser):
-    """For a command without arguments of its own."""
+    """A command without arguments of its own."""
 
 
 def _dead_ids(parser):
@@ -226,7 +226,7 @@ def _config_set(parser):
     parser.set_defaults(action="set")
 
 
-# name: what it does, an example, the function that adds its arguments, its module in this room and the function there
+# name: its meaning, an example, the function that adds its arguments, and its module in this room with the function there
 COMMANDS = {
     "enqueue": ("add jobs to the queue", "enqueue '%s'" % EXAMPLE, _enqueue, "adding.cmd_enqueue"),
     "edit": ("change a pending job in your editor", "edit job1", _edit, "control.cmd_edit"),
@@ -263,7 +263,7 @@ _MAY_BE_EMPTY = ("runner", "id", "words_so_far")  # none; told by the rule of jo
 
 
 class _Parser(ArgumentParser):
-    """A parser whose faults are raised, so that they are told like all others."""
+    """A parser that raises its faults, so that main prints them as all others."""
 
     def error(self, message):
         raise UsageError("%s; 'queuectl %s --help' shows what it takes" % (message, self.prog.partition(" ")[2]))
@@ -293,7 +293,7 @@ class _Help(RawDescriptionHelpFormatter):
 
 
 def overview(group=""):
-    """The help of the program as a whole, or of the commands whose name starts with a word."""
+    """The help of the whole program, or of one group of commands (`worker`, `dlq`, `config`)."""
     if group:
         return "\n".join("  %-13s %-46s queuectl %s" % (name, meaning, example) for name, (meaning, example, _, _) in COMMANDS.items()
                          if name.startswith(group + " "))
@@ -308,10 +308,9 @@ def overview(group=""):
 
 
 def parse(argv):
-    """The command that was asked for, as `module.function`, and its arguments. Raises UsageError; SystemExit after printing help.
+    """The command, as `module.function`, and its arguments. Raises UsageError; SystemExit after the help of a command was printed.
 
-    The name is "--help" or "--version" where that was asked for instead of a command; the arguments are then the group of commands, or
-    "".
+    Instead of a command it may be "--help" or "--version"; the arguments are then the group of commands that help is wanted for, or "".
     """
     home, name, rest, words = _split(argv)
     if name.startswith("-"):
@@ -336,7 +335,7 @@ def build_parser(name):
 
 
 def _split(argv):
-    """The --home given before the command, the command's name, the rest, and the words behind -- (None if there is none)."""
+    """(the --home before the command or None, the name of the command, the other arguments, the words behind -- or None)."""
     words = None
     if "--" in argv:
         place = argv.index("--")

@@ -1,4 +1,4 @@
-"""Completion for bash, zsh and fish: small scripts that ask the program itself, so that they know each option, state and id there is."""
+"""Completion for bash, zsh and fish. Each script asks the program itself, which knows all options, states and ids."""
 from __future__ import annotations
 
 import argparse
@@ -40,7 +40,7 @@ complete -c queuectl -f -a '(__queuectl)'
 """,
 }
 
-# Which states the ids belong to that a command takes.
+# The states of the jobs whose ids a command takes.
 _IDS = {"cancel": STATES[:2], "edit": STATES[:1], "retry": STATES[3:], "dlq retry": STATES[3:], "dlq purge": STATES[3:],
         "clean": STATES[2:], "show": STATES, "logs": STATES, "wait": STATES[:2]}
 _MOST_IDS = 200
@@ -48,7 +48,7 @@ _PLAIN = re.compile(r"[\w@%+:,./-]+\Z")  # an id that every shell takes as it is
 
 
 def home_in(words):
-    """(the --home that words give before the command, or None; the words without it)."""
+    """(the --home before the command or None, the words without it)."""
     if words[:1] == ["--home"] and len(words) > 2:
         return words[1], words[2:]
     if words and words[0].startswith("--home=") and len(words) > 1:
@@ -57,8 +57,8 @@ def home_in(words):
 
 
 def candidates(words, store):
-    """What may stand in place of the last of `words` (what was typed behind the program's name), as texts. `store` is the home's Store, or
-    None where there is no queue."""
+    """The texts that could replace the last of `words`, which were typed behind the name of the program. `store` is None if there is no
+    queue."""
     _, words = home_in(words)
     *before, word = words or [""]
     path = [ALIASES.get(one, one) for one in before if not one.startswith("-")][:2]
@@ -91,7 +91,7 @@ def _arguments(name, previous, word, store):
 
 
 def _values(action, word, store):
-    """What an option may be given."""
+    """The values that an option takes."""
     if action.choices:
         return [str(choice) for choice in action.choices]
     if action.dest == "state":

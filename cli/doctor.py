@@ -1,6 +1,6 @@
-"""Looks over every file of a home and, when asked to, saves what can be saved of a broken job file.
+"""Checks every file of a home and, with --repair, saves what can be read of a broken job file.
 
-Nothing is ever dropped: before a file is repaired a byte copy is kept beside it, and what could not be read is named.
+Nothing is lost: a copy of the file is kept beside it before the repair, and the lines that cannot be read are named.
 """
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from storage.foreign import keep_beside
 from storage.layout import encode_line1
 from storage.recognition import is_damaged
 
-# What was found about one file: its name, whether it is sound, a sentence, and whether `repair` can do something about it.
+# A finding about one file: its name, whether it is sound, a sentence, and whether `repair` can help.
 Finding = namedtuple("Finding", "name sound text repairable")
 
 
@@ -123,7 +123,7 @@ _FAR = 1 << 20  # characters behind the start of a broken record in which its en
 
 
 def salvage(content):
-    """(the jobs that can be read in the bytes of a broken job file, what could not be read). The latter as sentences with lines."""
+    """(the jobs that can be read in the bytes of a broken job file, a sentence with line numbers for each piece that cannot be read)."""
     text = content.decode("utf-8", "surrogateescape")
     saved, lost = [], []
     end = 0
@@ -144,7 +144,7 @@ def salvage(content):
 
 
 def _next_record(text, start):
-    """Where the next record starts if each starts a line, as far in as the one at `start`; the end of the text if none does."""
+    """Where the next line starts a record with the indentation of the record at `start`; the end of the text if none does."""
     line = text.rfind("\n", 0, start) + 1
     before = text[line:start]
     if before.strip(" \t"):
@@ -154,8 +154,8 @@ def _next_record(text, start):
 
 
 def _job_in(text):
-    """The job whose record a text starts with, how long that is, and what is wrong with the job, as texts; (None, 0, ()) if there is none.
-    If only line 1 of a record in our own layout can be read, it is a job that has not yet run."""
+    """(the job whose record starts the text, the length of the record, what is wrong with the job), or (None, 0, ()). If a record in
+    our own layout has only a line 1 that can be read, its job has not run yet."""
     for read in (_whole_record, _line1_alone):
         faults: list = []
         try:
@@ -184,7 +184,7 @@ def _line1_alone(text):
 
 
 def _end_of_broken(text, start, following):
-    """Where a record ends that cannot be read: at the brace that closes it, or where the next one starts a line."""
+    """The end of a record that cannot be read: its closing brace, or the start of the next record."""
     depth = 0
     for token in _TOKEN.finditer(text, start, min(following, start + _FAR)):
         depth += {"{": 1, "}": -1}.get(token.group(), 0)
@@ -203,7 +203,7 @@ def _note_lost(text, start, end, lost):
 
 
 def _with_lines(text, lost):
-    """Sentences that name what was lost by its lines."""
+    """A sentence with line numbers for each lost piece."""
     sentences, line, position = [], 1, 0
     for start, left in lost:
         line += text.count("\n", position, start)
@@ -214,8 +214,8 @@ def _with_lines(text, lost):
 
 
 def repair(path, store):
-    """Save what can be read of a broken job file: (the path of the byte copy of the original, how many jobs were saved, what was not).
-    Raises OSError, QueueError with the file as it was."""
+    """Save what can be read of a broken job file: (the path of a copy of the old file, how many jobs were saved, sentences about the rest).
+    Raises OSError or QueueError, and leaves the file as it was."""
     with open(path, "rb") as file:
         content = file.read()
     copy = keep_beside(path, "broken", content)

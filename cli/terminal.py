@@ -1,5 +1,6 @@
-"""Everything a person looks at: tables, colours, times as people say them. A pipe gets the same facts plain: tab-separated, nothing
-shortened, no colour. No text of a user's reaches either with its control characters raw.
+"""Output for people: tables, colours, times in words. A pipe gets the same facts plainly: tab-separated, nothing shortened, no colour.
+
+Control characters in a user's text reach neither.
 """
 from __future__ import annotations
 
@@ -23,19 +24,19 @@ def get_width():
 
 
 def bars(values):
-    """A small bar chart in one line, a column a value; in ASCII where stdout knows no other characters."""
+    """A bar chart in one line, with a column for each value; in ASCII if stdout takes nothing else."""
     steps = " ▁▂▃▄▅▆▇█" if knows_unicode() else " .:-=+*#@"
     most = max(values) or 1
     return "".join(steps[-(-value * 8 // most)] for value in values)
 
 
 def knows_unicode():
-    """Whether stdout can show all characters."""
+    """Whether stdout takes all characters."""
     return (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")
 
 
 def showable(text):
-    """A text without control characters, as stdout can show it: its width is known then."""
+    """A text as stdout can show it, without control characters, so that its width is known."""
     text = printable(text)
     if knows_unicode() or text.isascii():
         return text
@@ -43,7 +44,7 @@ def showable(text):
 
 
 def is_terminal(stream):
-    """Whether a stream is a terminal. A closed one is none."""
+    """Whether a stream is a terminal; a closed stream is not."""
     try:
         return stream.isatty()
     except (AttributeError, ValueError):
@@ -56,14 +57,14 @@ def is_screen(stream, environ=os.environ):
 
 
 def use_color(environ, wanted="auto"):
-    """Whether stdout takes colour: if it is wanted always, or if it is a terminal and nobody said NO_COLOR (no-color.org)."""
+    """Whether to print colours: always if that is wanted, else on a terminal unless NO_COLOR is set (no-color.org)."""
     if wanted != "auto":
         return wanted == "always"
     return is_screen(sys.stdout, environ) and not environ.get("NO_COLOR")
 
 
 def display_width(text):
-    """Columns that a text takes: two for a wide character, none for a combining one."""
+    """How many columns a text takes: a wide character takes two, a combining one none."""
     if text.isascii():
         return len(text)
     from unicodedata import category, east_asian_width
@@ -71,7 +72,7 @@ def display_width(text):
 
 
 def fit(text, width):
-    """A text cut to `width` columns, its end replaced by `…` if it is longer, and padded with spaces to that width."""
+    """A text in exactly `width` columns: padded with spaces, or cut, with `…` at its end."""
     if display_width(text) > width:
         mark = "…" if knows_unicode() else "~"
         while text and display_width(text) > width - 1:
@@ -81,7 +82,7 @@ def fit(text, width):
 
 
 def age(moment, now):
-    """How long ago a time (as text) was, in the largest unit that fits: `12s ago`; "-" for none."""
+    """How long ago a time (as text) was, in the largest unit: `12s ago`; "-" for None."""
     if not moment:
         return "-"
     seconds = now - parse_time(moment)
@@ -89,7 +90,7 @@ def age(moment, now):
 
 
 def length(seconds):
-    """A length of time in the largest unit that fits: `12s`, `5m`."""
+    """A length of time in the largest unit: `12s`, `5m`."""
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= size:
             return "%d%s" % (seconds // size, unit)
@@ -97,20 +98,20 @@ def length(seconds):
 
 
 def when(moment, utc=False):
-    """A time for a table's cell: how long ago on a terminal (unless `utc` is asked for), as it is in a pipe."""
+    """A time in a table: how long ago it was on a terminal, unless `utc` is true; the time itself in a pipe."""
     return age(moment, time.time()) if is_terminal(sys.stdout) and not utc else moment or "-"
 
 
 def bar(part, whole, width=20):
-    """A bar of `width` columns, filled by part of whole; in ASCII where stdout knows no other characters."""
+    """A bar of `width` columns, filled in proportion; in ASCII if stdout takes nothing else."""
     full, empty = ("█", "░") if knows_unicode() else ("#", ".")
     filled = min(width, -(-width * part // whole)) if whole else 0
     return full * filled + empty * (width - filled)
 
 
 def table(headers, rows, color=False):
-    """Print rows of texts under headers. The last column takes what the window leaves; a column STATE is coloured. In a pipe:
-    tab-separated, without headers, nothing shortened."""
+    """Print rows of texts under headers, in the width of the window; its last column is cut, and a column STATE is coloured. In a pipe,
+    print tabs between the columns, no headers, and shorten nothing."""
     state = headers.index("STATE") if color and "STATE" in headers else -1
     if not is_terminal(sys.stdout):
         for row in rows:
@@ -141,7 +142,7 @@ def table(headers, rows, color=False):
 
 
 class Progress:
-    """A line on stderr that says how many jobs are left and how fast they go; on a terminal only, and gone when done."""
+    """A line on stderr that tells how many jobs are left and how fast they run. It is shown on a terminal only, and removed at the end."""
 
     def __init__(self):
         self._shown = is_screen(sys.stderr)
@@ -156,7 +157,7 @@ class Progress:
         self.clear()
 
     def show(self, left):
-        """Say that so many are left."""
+        """Show that so many jobs are left."""
         if not self._shown or left == self._last:
             return
         self._last = left
@@ -171,7 +172,7 @@ class Progress:
                                                 ", %.1f a second" % rate if rate else ""))
 
     def say(self, text):
-        """Say something else."""
+        """Show another text."""
         if self._shown:
             self._last = text
             self._write(text)
@@ -182,7 +183,7 @@ class Progress:
         sys.stderr.flush()
 
     def clear(self):
-        """Leave nothing behind."""
+        """Remove the line."""
         if self._shown and self._last is not None:
             sys.stderr.write("\r\033[K")
             sys.stderr.flush()
@@ -190,7 +191,7 @@ class Progress:
 
 
 def paint(text, color):
-    """A text in a colour (an SGR number), or as it is for None."""
+    """A text in a colour (an SGR number); None leaves it as it is."""
     return "\033[%sm%s\033[0m" % (color, text) if color else text
 
 
@@ -200,8 +201,8 @@ def paint_state(text, state, color):
 
 
 def watch(lines, seconds):
-    """Show what `lines()` gives, again every so many seconds, in place, until Ctrl+C; the screen is then as it was. In a pipe: one after
-    another."""
+    """Show what `lines()` returns, and update it every so many seconds until Ctrl+C; the screen is restored then. In a pipe, print
+    one after another."""
     import signal
 
     def end(number, frame):
@@ -231,22 +232,22 @@ def watch(lines, seconds):
 
 
 def copy_to_stdout(path, lines=None):
-    """Write a file to stdout byte for byte, or its last lines alone."""
+    """Copy a file to stdout byte for byte, or only its last lines."""
     follower = Follower(path)
     follower.copy(lines)
     follower.close()
 
 
 class Follower:
-    """Writes a file to stdout byte for byte as it grows; never more than a piece of it in memory. A file that is replaced, or was
-    shortened, is written from its start; one that is not there yet has nothing."""
+    """Copies a file to stdout byte for byte as it grows, a piece at a time. A file that was replaced or shortened is copied from
+    its start; a missing one counts as empty."""
 
     def __init__(self, path):
         self._path = path
         self._file = None
 
     def copy(self, lines=None):
-        """Write what has come since the last time; at first, with `lines`, only so many last lines."""
+        """Copy what is new since the last time. The first time `lines`, if given, says how many last lines to copy."""
         try:
             if self._file is None or os.stat(self._path).st_ino != os.fstat(self._file.fileno()).st_ino:
                 self._rest()
@@ -279,7 +280,7 @@ class Follower:
 
 
 def _start_of_last(file, lines):
-    """Where the last so many lines of a file start. A newline at its very end closes the last line."""
+    """Where the last so many lines of a file start. A newline at the end of the file closes its last line."""
     position = file.seek(0, os.SEEK_END) - 1
     while position > 0:
         step = min(1 << 16, position)
@@ -296,17 +297,18 @@ def _start_of_last(file, lines):
 
 
 def json_text(value):
-    """JSON as people read it."""
+    """Indented JSON, safe to print."""
     import json
     return printable_json(json.dumps(value, indent=2, ensure_ascii=False), not knows_unicode())
 
 
 def print_json(value):
+    """Print indented JSON."""
     print(json_text(value))
 
 
 def print_json_array(records):
-    """A JSON array, an element a line, as they come."""
+    """Print a JSON array, with each element on a line as it comes."""
     first, ascii_only = True, not knows_unicode()
     for record in records:
         sys.stdout.write(("[\n" if first else ",\n") + printable_json(encode_json(record), ascii_only))
@@ -315,4 +317,5 @@ def print_json_array(records):
 
 
 def counted(number, noun, plural="s"):
+    """A number and its noun: `1 job`, `2 jobs`."""
     return "%d %s%s" % (number, noun, "" if number == 1 else plural)

@@ -1,4 +1,4 @@
-"""Commands that bring back, remove and mend: retry, purge, clean, reset, doctor."""
+"""Commands that bring jobs back, remove them, and repair files: retry, purge, clean, reset, doctor."""
 from __future__ import annotations
 
 import os
@@ -16,7 +16,7 @@ from storage.store import Store
 
 
 def _choice(args):
-    """Which jobs a command is about."""
+    """The Choice of jobs that the arguments make."""
     every = getattr(args, "all", False)
     if bool(args.ids) == every and hasattr(args, "all"):
         raise UsageError("say which jobs: ids, or --all")
@@ -73,7 +73,7 @@ def cmd_reset(args, queue):
 
 
 def cmd_doctor(args, queue):
-    """Look over every file; with --repair, save what can be read of a broken job file."""
+    """Check every file; with --repair, save what can be read of a broken job file."""
     from cli import doctor
     from worker_manager import WorkerManager
     queue.refuse_absence()

@@ -208,7 +208,7 @@ class Outcomes:
             if after is None:
                 self.ignored += 1
             if result.started and after is None:
-                lines.append("%s: it was cancelled, or the queue was cleared or edited; how it ended counts for nothing" % job.id)
+                lines.append("%s: it was cancelled, or the queue was cleared or edited; its result is not recorded" % job.id)
             elif result.started:
                 self.count_end(after)
                 lines.append(_report(after, result.seconds))

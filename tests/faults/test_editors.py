@@ -303,7 +303,7 @@ class TestHistoryUndone(EditorTest):
         self.wait_for_file("here-a")
         with self.queue.store.lock:
             self.save_by_renaming(self.read("jobs.json").replace(b'"id": "a"', b'"id": "b"'))
-        self.wait_for(lambda: "counts for nothing" in self.text(worker.words))
+        self.wait_for(lambda: "its result is not recorded" in self.text(worker.words))
         self.write("go", "")
         self.assertEqual(worker.wait(DEADLINE), 0)
         self.assertEqual(self.queue.count()["completed"], 601)
@@ -352,7 +352,7 @@ class TestHistoryUndone(EditorTest):
                 self.add_job("job-a", "go")
                 self.wait_for(lambda: self.ran() == ["job-a"])
                 save(b"[]")
-                self.wait_for(lambda: "counts for nothing" in self.text(worker.words))
+                self.wait_for(lambda: "its result is not recorded" in self.text(worker.words))
                 self.assertEqual(sum(self.queue.count().values()), 0)
                 self.add_job("next")
                 self.wait_for_state("next", "completed")

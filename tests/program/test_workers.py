@@ -735,7 +735,7 @@ class TestFilesThatChange(WorkerTest):
         self.wait_for_file("here-x")
         self.write("jobs.json", "[]")
         self.write("go", "")
-        self.wait_for(lambda: "counts for nothing" in self.text(worker.words))
+        self.wait_for(lambda: "its result is not recorded" in self.text(worker.words))
         self.add("next", "exit 0")
         self.wait_for_state("next", "completed")
         self.assertEqual([job.id for job in self.queue.jobs()], ["next"])
