@@ -1,12 +1,217 @@
-"""A file that someone else wrote: what is kept of it, and what it lacks."""
+"""A job file that someone else wrote: looked at once it holds still, read as it is, and taken over at the next change.
+
+What it promises: such a file is believed only after it has held still, and what is not an array of jobs is refused and never overwritten.
+What is left out of a file when it is taken over is kept beside it, and told. Nothing here locks or changes a job file.
+"""
 from __future__ import annotations
 
 import os
 import time
+from functools import partial
 
-from core.job import STATES
+from core.errors import CorruptFile, storage_error
+from core.job import COLUMN_NAMES, STATES
 from core.system import open_private, sync, sync_folder
 from core.times import format_time, micros_of
+from storage.layout import encode_line1, encode_line2
+from storage.noted_file import refuse_link
+from storage.notes import MISSING, file_key
+from storage.recognition import Layout, check_canonical, parse_any
+
+_SETTLED = 0.2  # seconds that a strange file must have held still; an editor that truncates first shows an empty one for a moment
+_PATIENCE = 5.0  # seconds that one that is empty or torn must have held still before it is changed: who writes it may be slow
+
+
+class Inspector:
+    """Looks at one job file without the lock, and remembers what it has found. `decode` and `allow_duplicate_keys` are as for `JobFile`."""
+
+    def __init__(self, path, decode, warn, allow_duplicate_keys):
+        self._path = path
+        self._decode = decode
+        self._warn = warn
+        self._allow_duplicate_keys = allow_duplicate_keys
+        self._checked = None  # (key, Layout, seconds it had held still) of the last check
+        self._patient = False  # whether the next inspection is to wait longer, since the file is to be changed
+
+    def layout_of(self, key):
+        """The Layout that the last inspection found; None if it saw another state of the file, or none was made."""
+        return self._checked[1] if self._checked is not None and self._checked[0] == key else None
+
+    def forget(self):
+        """Believe no more what the last inspection found."""
+        self._checked = None
+
+    def may_be_changed(self):
+        """Whether the file has held still long enough to be changed, for one that looks unfinished; if not, the next inspection takes care
+        of that."""
+        self._patient = self._checked[1].unfinished and self._checked[2] < _PATIENCE
+        return not self._patient
+
+    def inspect(self):
+        """Wait until the file has held still for 200 ms, or for some seconds before an empty or a torn one is changed, then check it whole.
+        Raises CorruptFile, OSError."""
+        wanted, self._patient = _PATIENCE if self._patient else _SETTLED, False
+        key, since, told = None, 0.0, False
+        while True:
+            key, since, still = self._wait_until_still(key, since)
+            layout = self.layout_of(key) or self._check(key)
+            if layout is not None:
+                self._checked = (key, layout, still)
+            if layout is None or still >= wanted or not layout.unfinished:
+                return
+            if not told:
+                told = True
+                self._warn("waiting for %s, which is empty or ends too early, as while someone saves it: it is changed once it has "
+                           "held still for %g seconds" % (self._path, _PATIENCE))
+            time.sleep(0.02)
+
+    def _wait_until_still(self, key, since):
+        """Wait until the file has held still, which it has with that key since then: (its key, since when, for how many seconds).
+
+        A time of its own that is older stands for having held still. For an empty file that is so after 200 ms: its size may change before
+        its time. A time in whole seconds may have been two seconds old when it was written."""
+        while True:
+            now, age = look_at(self._path)
+            if now != key:
+                key, since = now, time.monotonic()
+            still = time.monotonic() - since
+            if key[1] or still >= _SETTLED:
+                still = max(still, age - (2 if key[2] % 10 ** 9 == 0 else 0))
+            if still >= _SETTLED:
+                return key, since, still
+            time.sleep(0.02)
+
+    def _check(self, key):
+        """The Layout of the file with that key, or None if it changed meanwhile."""
+        if key == MISSING:
+            return Layout(1, records=[])
+        try:
+            descriptor = open_private(self._path, os.O_RDONLY)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise storage_error("open", self._path, error) from None
+        with os.fdopen(descriptor, "rb") as file:
+            if file_key(os.fstat(descriptor)) != key:
+                return None
+            layout = check_canonical(descriptor, key[1], self._decode, self._allow_duplicate_keys)
+            if layout is None:
+                file.seek(0)
+                try:
+                    layout = self._parse(file.read(), key)
+                except CorruptFile:
+                    if file_key(os.fstat(descriptor)) == key:
+                        raise
+            return layout if file_key(os.fstat(descriptor)) == key else None
+
+    def _parse(self, content, key):
+        faults: list = []
+        jobs = parse_any(self._path, content, partial(self._decode, faults=faults))
+        return Layout(1, records=with_created_at(jobs, key[2] // 1000, self._allow_duplicate_keys), faults=faults,
+                      blank=not jobs and b"[" not in content)
+
+
+def look_at(path):
+    """The key of the file that a path names, and how long ago it was last written by the wall clock, in seconds."""
+    try:
+        stat = os.stat(path)
+    except FileNotFoundError:
+        refuse_link(path)
+        return MISSING, 0
+    except OSError as error:
+        raise storage_error("read", path, error) from None
+    return file_key(stat), time.time() - stat.st_mtime
+
+
+class ForeignFile:
+    """A job file that is not in our layout, as an inspection found it: what is in it, and what is to be told when it is taken over.
+    `notes` are what was noted of the file before; `durable` is as for `JobFile`."""
+
+    def __init__(self, path, layout, notes, durable):
+        self.layout = layout
+        self._path = path
+        self._cause = _why_torn(layout, notes, durable)
+        self._held = sum(notes.counts)
+
+    def has_pending(self, wanted):
+        """Whether there is a pending job for which `wanted(job)` holds. In a torn file any pending job may be one."""
+        if self.layout.records is None:
+            return bool(self.layout.counts[0])
+        return any(job.state == STATES[0] and wanted(job) for job in self.layout.records)
+
+    def objects(self):
+        """The records as objects; None where the file is torn, and so in our layout."""
+        records = self.layout.records
+        return None if records is None else [dict(job.fields(), **dict(zip(COLUMN_NAMES, job.progress()))) for job in records]
+
+    @property
+    def damage(self):
+        """What is wrong with the file that the next change mends, as a sentence; None for nothing."""
+        if self.layout.torn:
+            return ("%s ends in the middle of a record, as a crash leaves it; the next change cuts that off and keeps the bytes beside it"
+                    % self._path)
+        return "%s: %s" % (self._path, _fault_sentences(self.layout.faults)) if self.layout.faults else None
+
+    def keep_tail(self, tail, warn):
+        """Keep the bytes beside the file that are about to be cut off, if they hold anything, and tell. Raises OSError."""
+        if tail.strip(b"\0\n,]"):
+            warn("%s ended in the middle of a record, %s; its last %d bytes are in %s now"
+                 % (self._path, self._cause, len(tail), keep_beside(self._path, "torn", tail)))
+
+    def keep_dropped(self, read, warn):
+        """Tell what is wrong with single jobs of the file, which is about to be rewritten, and keep it as it was, as `read()` gives it, if
+        something is left out."""
+        if self.layout.blank and self._held:
+            warn("%s is empty, and %s in it before the machine was started anew" % (self._path, _jobs_were(self._held)))
+        if not self.layout.faults:
+            return
+        beside = ""
+        try:
+            if any(fault.dropped for fault in self.layout.faults):
+                beside = "; the file as it was is " + keep_beside(self._path, "broken", read())
+        except OSError as error:
+            raise storage_error("copy", self._path, error) from None
+        warn("%s: %s%s" % (self._path, _fault_sentences(self.layout.faults), beside))
+
+
+def _why_torn(layout, notes, durable):
+    """How the end of a torn file came about, as far as the notes tell."""
+    if not notes.size:
+        return "as a crash leaves it while jobs are added"
+    if notes.are_of_this_boot:
+        return "as another program left it" if notes.boot else "as a crash or another program leaves it"
+    known = durable and layout.end >= notes.end
+    return "as a power cut leaves it while jobs are added" + " (they were never said to be added)" * known
+
+
+def cut_short_error(path, layout, notes, tail):
+    """A CorruptFile for a file that ends too early, though no power cut can be why: then it was not we who cut it. None for any other, as
+    for a closed array that is shorter than it was: that is an edit. `tail` is what stands behind the last record of a torn file."""
+    before, left = sum(notes.counts), sum(layout.counts)
+    if layout.torn and layout.end < notes.end and tail.strip(b"\0\n") != b"]":
+        place = (1 + 2 * left + tail.count(b"\n"), len(tail) - tail.rfind(b"\n"))
+        fault = "the file ends within the array, with %d of the %d jobs that were in it" % (left, before)
+        remedy = "write all of it again, or let 'queuectl doctor --repair' keep what is there"
+    elif layout.blank and before:
+        place = (1, 1)
+        fault = "the file is empty, and %s in it" % _jobs_were(before)
+        remedy = "write it again, or write [] to start afresh"
+    else:
+        return None
+    error = CorruptFile("%s, line %d, column %d: %s; another program cut it short, and nothing was changed: %s"
+                        % ((path,) + place + (fault, remedy)))
+    error.path = path
+    return error
+
+
+def _jobs_were(number):
+    return "%d job%s" % (number, " was" if number == 1 else "s were")
+
+
+def _fault_sentences(faults):
+    """Faults of jobs in one line."""
+    more = "; and %d more" % (len(faults) - 20) if len(faults) > 20 else ""
+    return "; ".join("the job %r: %s" % (fault.id, fault.text) for fault in faults[:20]) + more
 
 
 def keep_beside(path, kind, content):
@@ -18,12 +223,6 @@ def keep_beside(path, kind, content):
         sync(file.fileno())
     sync_folder(os.path.dirname(beside))
     return beside
-
-
-def fault_sentences(faults):
-    """Faults of jobs in one line."""
-    more = "; and %d more" % (len(faults) - 20) if len(faults) > 20 else ""
-    return "; ".join("the job %r: %s" % (fault.id, fault.text) for fault in faults[:20]) + more
 
 
 def with_created_at(jobs, written, allow_duplicate_keys):
@@ -43,3 +242,9 @@ def with_created_at(jobs, written, allow_duplicate_keys):
         seen.add(job.key)
         told_apart.append(job)
     return told_apart
+
+
+def rows_of(jobs):
+    """Jobs as rows, which `lay_out` takes, and the greatest created_at among them, in microseconds."""
+    rows = [(encode_line1(job.fields()), encode_line2(job.progress())) for job in jobs]
+    return rows, max([micros_of(job.created_at) for job in jobs], default=0)

@@ -1,65 +1,38 @@
-"""A job file under the lock: opened, checked against the notes of the last change, and changed in place or replaced whole.
+"""One job file under the lock: opened, added to, changed in place, replaced whole.
 
-The layout is `job_format`'s; here is what makes a change safe whatever is killed, and when (PROTOCOL has the measurements):
+The layout is `layout`'s, `notes` tell whether a file is ours, and `foreign` looks at one that is not. Here is what makes a change safe
+whatever is killed, and when (docs/storage.md has the measurements):
 
-- Records are changed by one write from the first one's line 2 to the last one's, with what lies between as it is: no line 2 is ever torn,
-  and a kill leaves each of them as it was or as it is to be. Right before it the file's time and size are looked at once more.
-- An append is one write over the closing bracket. Where it began is noted before (the hint's *intent*), so that whoever comes next
-  takes back one that was cut short; without the note it is known by its shape.
-- A file that is not as the hint says was written by someone else: it is left alone until it has held still, then checked whole.
-  What is not an array of records is refused and never overwritten. Another layout is read as it is and rewritten at the next change.
+- A change writes from the first record's line 2 to the last one's at once, if they are close, with what lies between as it is. No line 2
+  is ever torn, and a kill leaves each of them as it was or as it is to be. Right before it the file's time and size are looked at again.
+- An append is one write over the closing bracket. Where it begins is noted before (the *intent*), so that whoever comes next takes back
+  one that was cut short; without the note it is known by its shape.
+- A file that is not as the notes say was written by someone else: it is left alone until it has held still, then checked whole. What is
+  not an array of jobs is refused and never overwritten. Another layout is read as it is and rewritten at the next change.
 - Before each change and after it the inode of the open file is compared with the path's: an editor may have replaced it.
-- The clock for files may stand still for some milliseconds, so that two writes have one time. There, behind each change of ours and once it
-  is noted, the file's time is set back by the least step there is: a write that is not noted leaves another time. Where it cannot be set,
-  no note fits the file while it is changed.
 - A write that failed or fell short is undone. Who wants to say that something is stored syncs the file first, after unlocking.
 """
 from __future__ import annotations
 
 import errno
 import os
-import time
-from functools import partial
 
-from core.errors import ALL, NOTHING, PART, CorruptFile, StorageFault, storage_error
-from core.job import COLUMN_NAMES, STATES
-from core.system import (OPEN_FILES_MOVE, has_exact_times, keep_owner, open_private, pread, pwrite, remove_file, replace, set_mtime, sync,
-                         sync_folder)
+from core.errors import ALL, NOTHING, PART, StorageFault, storage_error
+from core.job import STATES
+from core.system import OPEN_FILES_MOVE, keep_owner, open_private, pread, pwrite, remove_file, replace, sync, sync_folder
 from core.times import micros_of
-from storage.file_lock import RING, new_gen
-from storage.foreign import fault_sentences, keep_beside, with_created_at
-from storage.layout import (CHUNK, EMPTY, END, STATE_AT, WIDTH, counted, encode_line1, encode_line2, find_ids, lay_out, pending_records,
-                            read_lines, recounted)
-from storage.recognition import Layout, check_canonical, parse_any
-from storage.view import View
+from storage.foreign import ForeignFile, Inspector, cut_short_error, look_at, rows_of, with_created_at
+from storage.layout import CHUNK, EMPTY, END, STATE_AT, WIDTH, counted, lay_out, recounted
+from storage.noted_file import NotedFile
+from storage.notes import MISSING, Replaced, file_key
 
-_SETTLED = 0.2  # seconds that a strange file must have held still; an editor that truncates first shows an empty one for a moment
-_PATIENCE = 5.0  # seconds that one that is empty or torn must have held still before it is changed: who writes it may be slow
-_MISSING = (0, 0, 0)
 _COMPARED = 3 if OPEN_FILES_MOVE else 2  # parts of a file's key that its open descriptor tells: Windows may be late with the time
-_GAP = 4096  # bytes between two changed records at the most that are written together
+# Bytes between two changed records at the most that are written together: each write gives up the interpreter's lock, and with one for
+# each record 8 threads that run `true` do a tenth fewer jobs.
+_GAP = 4096
 
 
-class Replaced(Exception):
-    """Someone else replaced or changed the file while it was being changed: look again and redo."""
-
-
-def _write_all(descriptor, content, offset):
-    """One write; one that falls short means a full disk and is not continued."""
-    written = pwrite(descriptor, content, offset)
-    if written != len(content):
-        raise OSError(errno.ENOSPC, "the disk took %d of %d bytes" % (written, len(content)))
-
-
-_64_BITS = (1 << 64) - 1
-
-
-def _key(stat):
-    # As much of it as a note can hold: Windows has file systems with numbers of 128 bits, and there are times before 1970.
-    return (stat.st_ino & _64_BITS, stat.st_size, max(0, stat.st_mtime_ns))
-
-
-class JobFile:
+class JobFile(NotedFile):
     """One job file. All methods but `inspect` are called with the lock held and the file opened by `OpenFiles`.
 
     `decode(record)` turns a record's object into a namedtuple with `fields()` (line 1), `progress()` (line 2), `key` and `created_at`
@@ -69,32 +42,13 @@ class JobFile:
     """
 
     def __init__(self, path, lock, slot, decode, warn, allow_duplicate_keys=False):
-        self.path = path
-        self._allow_duplicate_keys = allow_duplicate_keys
+        super().__init__(path, lock, slot)
         self.durable = True
-        self._lock = lock
-        self._slot = slot
-        self._decode = decode
+        self._allow_duplicate_keys = allow_duplicate_keys
         self._warn = warn
-        self._descriptor = None  # stays open between operations; its inode cannot be used again meanwhile
-        self._inode = 0
-        self._seen = _MISSING  # the file's key when it was opened, or last changed by us
-        self._hint = None
-        self._checked = None  # (key, Layout, seconds it had held still) of the last check of a file that someone else wrote
-        self._patient = False  # whether `inspect` is to wait longer, since the file is to be changed
-        self._foreign = None  # the Layout of the open file where it is not ours
-        self._cause = ""  # why that one is torn, as far as it is known
-        self._held = 0  # how many jobs were in it before, as far as it is known
-        # How far back the mark of a change sets the file's time, in nanoseconds; 0 where times are exact and none is needed, -1 where it
-        # cannot be set, None before it was tried.
-        self._step = None
-        self._new = {}  # place: the line 2 that `commit` is to write there
-        self._changed = []  # places changed since it was opened
+        self._inspector = Inspector(path, decode, warn, allow_duplicate_keys)
         self.stored = NOTHING  # of the changes that were asked for since it was opened
         self.unconfirmed = None  # the OSError of a folder that could not be synced behind a rewrite
-
-    def __del__(self):
-        self._close()
 
     # -- opening
 
@@ -102,205 +56,72 @@ class JobFile:
         """Open the file; False if it is not what the last change left: call `inspect` without the lock, then try again.
 
         With `changes`, a file that someone else wrote is brought into our layout if `changes(self)` says so."""
-        self._hint = hint = self._lock.read_hint(self._slot)
-        self._foreign = None
-        self._new, self._changed = {}, []
-        self.stored = NOTHING
+        notes = self.notes
+        notes.read()
+        self._foreign, self._new, self._changed, self.stored = None, {}, [], NOTHING
         key = self._open_current()
-        # A power cut may leave older bytes under the inode, the size and the time of newer ones.
-        believed = hint.boot == self._lock.boot or key == _MISSING
+        believed = notes.are_of_this_boot or key == MISSING
         if not believed:
-            hint.intent = 0
-        elif hint.intent:
+            notes.intent = 0
+        elif notes.intent:
             key = self._undo_unfinished_append(key)
-        if believed and key == (hint.inode, hint.size, hint.mtime):
+        if believed and notes.fit(key):
             return True
-        if self._checked is None or self._checked[0] != key:
-            return False
-        layout = self._checked[1]
-        if hint.boot == self._lock.boot:
+        layout = self._inspector.layout_of(key)
+        return layout is not None and self._begin_inspected(layout, changes)
+
+    def _begin_inspected(self, layout, changes):
+        notes = self.notes
+        if notes.are_of_this_boot:
             self._refuse_cut(layout)
         if layout.records is None and not layout.torn:
-            self._note_as_ours(layout.counts, micros_of(layout.last_created))
+            notes.note_as_ours(layout.counts, micros_of(layout.last_created))
             self._note_state()
             return True
-        self._foreign, self._cause, self._held = layout, self._why_torn(layout), sum(hint.counts)
-        hint.size, hint.counts = layout.end + len(END), layout.counts
+        self._foreign = ForeignFile(self.path, layout, notes, self.durable)
+        notes.size, notes.counts = layout.end + len(END), layout.counts
         if changes is not None and changes(self):
-            if layout.unfinished and self._checked[2] < _PATIENCE:
-                self._patient = True
+            if not self._inspector.may_be_changed():
                 return False
-            self._rewrite_if_foreign()
+            self._rewrite_foreign()
         return True
 
     def _refuse_cut(self, layout):
-        """Raise CorruptFile for a file that ends too early, if no power cut can be why: then it was not we who cut it. A closed array that
-        is shorter than it was is an edit."""
-        before, end, left = sum(self._hint.counts), self.end, sum(layout.counts)
-        tail = pread(self._descriptor, self._seen[1] - layout.end, layout.end) if layout.torn and layout.end < end else b"]"
-        if tail.strip(b"\0\n") != b"]":
-            place = (1 + 2 * left + tail.count(b"\n"), len(tail) - tail.rfind(b"\n"))
-            fault = "the file ends within the array, with %d of the %d jobs that were in it" % (left, before)
-            remedy = "write all of it again, or let 'queuectl doctor --repair' keep what is there"
-        elif layout.blank and before:
-            place = (1, 1)
-            fault = "the file is empty, and %d job%s in it" % (before, " was" if before == 1 else "s were")
-            remedy = "write it again, or write [] to start afresh"
-        else:
-            return
-        error = CorruptFile("%s, line %d, column %d: %s; another program cut it short, and nothing was changed: %s"
-                            % ((self.path,) + place + (fault, remedy)))
-        error.path = self.path
-        raise error
+        tail = pread(self._descriptor, self._seen[1] - layout.end, layout.end) if layout.torn and layout.end < self.notes.end else b""
+        error = cut_short_error(self.path, layout, self.notes, tail)
+        if error is not None:
+            raise error
 
-    def _why_torn(self, layout):
-        """How the end of a torn file came about, as far as the notes tell."""
-        hint = self._hint
-        if not hint.size:
-            return "as a crash leaves it while jobs are added"
-        if hint.boot == self._lock.boot:
-            return "as another program left it" if hint.boot else "as a crash or another program leaves it"
-        known = self.durable and layout.end >= self.end
-        return "as a power cut leaves it while jobs are added" + " (they were never said to be added)" * known
-
-    @property
-    def is_ours(self):
-        """Whether the open file is in our layout, so that there are places in it."""
-        return self._foreign is None
-
-    def has_pending(self, wanted):
-        """Whether a file that someone else wrote has a pending job for which `wanted(job)` holds. One that is torn may have it, too."""
-        if self._foreign.records is None:
-            return bool(self._foreign.counts[0])
-        return any(job.state == STATES[0] and wanted(job) for job in self._foreign.records)
-
-    def _open_current(self):
-        """Open the file that the path names now, unless it still is open; its key."""
-        try:
-            key = _key(os.stat(self.path))
-            if self._descriptor is None or self._inode != key[0]:
-                self._close()
-                self._descriptor = open_private(self.path, os.O_RDWR)
-                key = _key(os.fstat(self._descriptor))
-                self._inode = key[0]
-            self._seen = key
-            return key
-        except FileNotFoundError:
-            self._close()
-            self._refuse_link()
-            self._seen = _MISSING
-            return _MISSING
-        except OSError as error:
-            raise storage_error("open", self.path, error) from None
-
-    def _refuse_link(self):
-        if os.path.islink(self.path):  # one that leads nowhere
-            raise storage_error("open", self.path, OSError(errno.ELOOP, os.strerror(errno.ELOOP)))
+    def inspect(self):
+        """Wait until a file that someone else wrote holds still, and check it whole. Raises CorruptFile, OSError. Call without the lock."""
+        self._inspector.inspect()
 
     def _undo_unfinished_append(self, key):
-        """Undo an append that was cut short. One that is whole (only its note was left) stays, and so does all that a note names
-        which does not belong to this file: one from before an editor's save, or, where the system tells of no boots, a power cut."""
-        hint = self._hint
+        """Undo an append that was cut short; the file's key then. A complete append is kept; a note that belongs to another file (an
+        editor's save; a power cut, where the system tells of no boots) is ignored."""
+        notes = self.notes
         inode, size, _ = key
-        start, hint.intent = hint.intent, 0
-        if inode != hint.inode or size < start or size >= hint.intent_end:
+        start, notes.intent = notes.intent, 0
+        if inode != notes.inode or size < start or size >= notes.intent_end:
             return key
         seen = pread(self._descriptor, 4, start - 1)
         undone = any((before + END[:-1]).startswith(seen) for before in (b"}", b"["))  # a part of the end, which undoing it writes
         if not (b"},\n{".startswith(seen) or b"[\n{".startswith(seen[:3]) or undone) or pread(self._descriptor, 3, max(0, size - 3)) == END:
             return key
         try:
-            os.ftruncate(self._descriptor, start)
-            _write_all(self._descriptor, END, start)
+            self._cut(start)
         except OSError as error:
             raise storage_error("mend", self.path, error) from None
         self._note_change()
         return self._seen
 
-    def inspect(self):
-        """Wait until the file has held still for 200 ms, or for some seconds before an empty or a torn one is changed, then check it whole.
-        Raises CorruptFile. Call without the lock.
-
-        A time of its own that is older stands for having held still. For an empty file that is so after 200 ms: its size may change before
-        its time. A time in whole seconds may have been two seconds old when it was written."""
-        wanted, self._patient = _PATIENCE if self._patient else _SETTLED, False
-        key, since, told = None, time.monotonic(), False
-        while True:
-            now, age = self._look()
-            if now != key:
-                key, since = now, time.monotonic()
-            still = time.monotonic() - since
-            if key[1] or still >= _SETTLED:
-                still = max(still, age - (2 if key[2] % 10 ** 9 == 0 else 0))
-            if still >= _SETTLED:
-                layout = self._checked_layout(key, still)
-                if layout is None or still >= wanted or not layout.unfinished:
-                    return
-                if not told:
-                    told = True
-                    self._warn("waiting for %s, which is empty or ends too early, as while someone saves it: it is changed once it has "
-                               "held still for %g seconds" % (self.path, _PATIENCE))
-            time.sleep(0.02)
-
-    def _checked_layout(self, key, still):
-        """The Layout of the file with that key, which has held still for so long; None if it has changed."""
-        known = self._checked[1] if self._checked is not None and self._checked[0] == key else None
-        layout = known or self._check(key)
-        if layout is not None:
-            self._checked = (key, layout, still)
-        return layout
-
-    def _look(self):
-        """The file's key, and how long ago it was last written by the wall clock, in seconds."""
-        try:
-            stat = os.stat(self.path)
-        except FileNotFoundError:
-            self._refuse_link()
-            return _MISSING, 0
-        except OSError as error:
-            raise storage_error("read", self.path, error) from None
-        return _key(stat), time.time() - stat.st_mtime
-
-    def _check(self, key):
-        """The Layout of the file with that key, or None if it changed meanwhile."""
-        if key == _MISSING:
-            return Layout(1, records=[])
-        try:
-            descriptor = open_private(self.path, os.O_RDONLY)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise storage_error("open", self.path, error) from None
-        with os.fdopen(descriptor, "rb") as file:
-            if _key(os.fstat(descriptor)) != key:
-                return None
-            layout = check_canonical(descriptor, key[1], self._decode, self._allow_duplicate_keys)
-            if layout is None:
-                file.seek(0)
-                content = file.read()
-                faults: list = []
-                try:
-                    jobs = parse_any(self.path, content, partial(self._decode, faults=faults))
-                except CorruptFile:
-                    if _key(os.fstat(descriptor)) == key:
-                        raise
-                    return None
-                jobs = with_created_at(jobs, key[2] // 1000, self._allow_duplicate_keys)
-                layout = Layout(1, records=jobs, faults=faults, blank=not jobs and b"[" not in content)
-            return layout if _key(os.fstat(descriptor)) == key else None
-
-    def _close(self):
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
     def end_operation(self):
-        """The end of an operation. Where the file can be replaced nonetheless it stays open, which saves a worker the next opening."""
+        """Close the file where an open one cannot be replaced; elsewhere it stays open, which saves a worker the next opening."""
         if not OPEN_FILES_MOVE:
             self._close()
 
     def keep(self):
-        """A descriptor for the caller, who syncs and closes it once the lock is free; None if there is no file."""
+        """A descriptor for the caller, who syncs and closes it once the lock is free; None if there is no file. Commits first."""
         self.commit()
         return None if self._descriptor is None else os.dup(self._descriptor)
 
@@ -311,160 +132,64 @@ class JobFile:
         except FileNotFoundError:
             return False
 
-    # -- reading
-
-    @property
-    def end(self):
-        """Just behind the last record: where the closing bracket's line starts."""
-        return self._hint.size - len(END)
-
-    @property
-    def version(self):
-        """What `changes_since` needs to know later: generation, number of changes, end."""
-        return (self._hint.gen, self._hint.ring_no + len(self._changed), self.end)
-
-    @property
-    def fingerprint(self):
-        """Another value once the open file is another one or was changed, whoever did it."""
-        return self.version + (() if self.is_ours else self._seen)
-
-    @property
-    def generation(self):
-        """The generation: another one once places may have moved."""
-        return self._hint.gen
-
-    @property
-    def has_changes(self):
-        """Whether `put` was asked for changes that are not made yet."""
-        return bool(self._changed)
-
-    def version_after_own_changes(self, version):
-        """That version, which was the version when the file was opened, behind the changes that were made since with `put`."""
-        return (version[0], self._hint.ring_no, version[2])
-
-    @property
-    def last_created(self):
-        """The greatest created_at so far, in microseconds since the epoch."""
-        return self._hint.last_created
-
-    def changes_since(self, version):
-        """The places changed since `version`, or None if that is not known and the whole file must be looked at."""
-        hint = self._hint
-        if version == (hint.gen, hint.ring_no, hint.size - len(END)):
-            return ()
-        gen, ring_no, end = version
-        if gen != hint.gen or not 0 <= hint.ring_no - ring_no <= RING or end > self.end:
-            return None
-        return self._lock.places(self._slot, ring_no, hint.ring_no) if ring_no != hint.ring_no else []
-
-    def last_changed(self):
-        """The places that were changed last, ascending; as many as are known, and none in another layout than ours."""
-        last = self._hint.ring_no if self._foreign is None else 0
-        return sorted(set(self._lock.places(self._slot, max(0, last - RING), last)))
-
-    def pending_since(self, version):
-        """The pending records that were added since `version`, as `pending_records` gives them."""
-        return pending_records(self._descriptor, self.end, _behind(version)) if self.end > version[2] else ()
-
-    def ids_since(self, version, wanted):
-        """The records that were added since `version` and have one of the `wanted` ids, as `find_ids` takes and gives them."""
-        return find_ids(self._descriptor, self.end, wanted, _behind(version)) if wanted and self.end > version[2] else ()
-
-    def line2(self, place):
-        """The line 2 at a place, or None if no record has its line 2 there."""
-        if self._descriptor is None or not 2 < place <= self.end - WIDTH:
-            return None
-        content = pread(self._descriptor, WIDTH + 2, place - 2)
-        if not (content.startswith(b',\n "state": "') and content.endswith(b"}")):
-            return None
-        return self._new.get(place) or content[2:]
-
-    def lines(self, place):
-        """Line 1 and line 2 at a place, or None if no record has its line 2 there."""
-        line2 = self.line2(place)
-        return None if line2 is None else (read_lines(self._descriptor, place)[0], line2)
-
     @property
     def damage(self):
         """What is wrong with the open file that the next change mends, as a sentence; None for nothing."""
-        if self._foreign is None:
-            return None
-        if self._foreign.torn:
-            return ("%s ends in the middle of a record, as a crash leaves it; the next change cuts that off and keeps the bytes beside it"
-                    % self.path)
-        if self._foreign.faults:
-            return "%s: %s" % (self.path, fault_sentences(self._foreign.faults))
-        return None
+        return None if self._foreign is None else self._foreign.damage
 
-    def view(self, locked=False, since=None):
-        """A View of the file as it is now, or of what was added `since` a version; the caller closes it. `locked` says that it is done with
-        before the lock is released."""
-        lock = None if locked else self._lock
-        if self._foreign is not None and self._foreign.records is not None:
-            parsed = [dict(job.fields(), **dict(zip(COLUMN_NAMES, job.progress()))) for job in self._foreign.records]
-        elif self._descriptor is None:
-            parsed = []
-        else:
-            start = 2 if since is None else _behind(since)
-            return View(lock, self.path, os.dup(self._descriptor), self.end, None, self._hint.counts, start)
-        return View(lock, self.path, None, 0, parsed)
+    def has_pending(self, wanted):
+        """Whether a file that someone else wrote has a pending job for which `wanted(job)` holds; a torn one may have it."""
+        return self._foreign.has_pending(wanted)
 
-    # -- changing
+    def forget_notes(self):
+        """Let whoever opens the file next check all of it. Raises OSError."""
+        self._inspector.forget()
+        self.notes.forget()
 
-    def _rewrite_if_foreign(self):
+    # -- what someone else wrote
+
+    def _rewrite_foreign(self):
         """Bring the file into our layout before it is changed: drop a torn tail, or rewrite what an editor left."""
         foreign = self._foreign
         if self._descriptor is None:
-            self._foreign = None
-            return  # it is not there: `append` makes it
-        if foreign.torn:
+            self._foreign = None  # it is not there: `append` makes it
+        elif foreign.layout.torn:
             self._cut_tail(foreign)
-            return
-        if foreign.blank and self._held:
-            self._warn("%s is empty, and %d job%s in it before the machine was started anew"
-                       % (self.path, self._held, " was" if self._held == 1 else "s were"))
-        jobs = foreign.records
-        self._tell_faults(foreign)
-        self.rewrite([(encode_line1(job.fields()), encode_line2(job.progress())) for job in jobs],
-                     max([micros_of(job.created_at) for job in jobs], default=0))
+        else:
+            foreign.keep_dropped(lambda: pread(self._descriptor, self._seen[1], 0), self._warn)
+            self.rewrite(*rows_of(foreign.layout.records))
 
-    def _tell_faults(self, foreign):
-        """Tell what is wrong with single jobs of a file that is about to be rewritten, and keep the file as it was if something goes."""
-        beside = ""
-        if any(fault.dropped for fault in foreign.faults):
-            try:
-                beside = "; the file as it was is " + keep_beside(
-                    self.path, "broken", pread(self._descriptor, os.fstat(self._descriptor).st_size, 0))
-            except OSError as error:
-                raise storage_error("copy", self.path, error) from None
-        if foreign.faults:
-            self._warn("%s: %s%s" % (self.path, fault_sentences(foreign.faults), beside))
+    def _cut_tail(self, foreign):
+        layout = foreign.layout
+        try:
+            foreign.keep_tail(pread(self._descriptor, self._seen[1] - layout.end, layout.end), self._warn)
+            self._cut(layout.end)
+            sync(self._descriptor)
+        except OSError as error:
+            raise storage_error("mend", self.path, error) from None
+        self._note_as_ours(layout.counts, micros_of(layout.last_created))
 
     def replace_broken(self, jobs, content):
         """Replace a file that was refused, and whose bytes are `content`, by these jobs. Raises Replaced if it has changed meanwhile."""
-        self._hint = self._lock.read_hint(self._slot)
+        self.notes.read()
         self.stored = NOTHING
         self._open_current()
         if self._descriptor is None or pread(self._descriptor, len(content) + 1, 0) != content:
             raise Replaced
-        jobs = with_created_at(jobs, self._look()[0][2] // 1000, self._allow_duplicate_keys)
-        self.rewrite([(encode_line1(job.fields()), encode_line2(job.progress())) for job in jobs],
-                     max([micros_of(job.created_at) for job in jobs], default=0))
+        self.rewrite(*rows_of(with_created_at(jobs, look_at(self.path)[0][2] // 1000, self._allow_duplicate_keys)))
 
-    def _cut_tail(self, layout):
-        tail = pread(self._descriptor, os.fstat(self._descriptor).st_size - layout.end, layout.end)
-        try:
-            if tail.strip(b"\0\n,]"):
-                self._warn("%s ended in the middle of a record, %s; its last %d bytes are in %s now"
-                           % (self.path, self._cause, len(tail), keep_beside(self.path, "torn", tail)))
-            os.ftruncate(self._descriptor, layout.end)
-            _write_all(self._descriptor, END, layout.end)
-            sync(self._descriptor)
-        except OSError as error:
-            raise storage_error("mend", self.path, error) from None
+    def _note_as_ours(self, counts, last_created):
+        """Note that the open file, as we have left it, is in our layout, with all places new."""
         self._foreign = None
-        self._note_as_ours(layout.counts, micros_of(layout.last_created))
+        self.notes.note_as_ours(counts, last_created)
         self._note_change()
+
+    def _cut(self, end):
+        """Let the file end behind the record that ends there. Raises OSError."""
+        os.ftruncate(self._descriptor, end)
+        _write_all(self._descriptor, END, end)
+
+    # -- changing
 
     def put(self, place, line2):
         """Replace the line 2 at `place`, where there is one. `commit` does it; until then `line2` and `lines` alone tell of it."""
@@ -479,25 +204,25 @@ class JobFile:
         if self._descriptor is None:
             self.rewrite(rows, last_created)
             return
-        hint = self._hint
-        start = self.end
+        notes = self.notes
+        start = notes.end
         before = pread(self._descriptor, 5, start - 1)
         if before not in (b"}" + END, EMPTY):  # written by someone else within one tick of the clock
             self.forget_notes()
             raise Replaced
-        counts = list(hint.counts)
+        counts = list(notes.counts)
         content = lay_out(counted(rows, counts), start, before == EMPTY) + END
-        hint.intent, hint.intent_end = start, start + len(content)
+        notes.intent, notes.intent_end = start, start + len(content)
         try:
-            self._lock.write_hint(self._slot, hint)
+            notes.write()
             _write_all(self._descriptor, content, start)
         except OSError as error:
             self._undo_append(start)
             raise storage_error("write", self.path, error) from None
         self.stored = ALL
-        hint.intent = 0
-        hint.counts = counts
-        hint.last_created = max(hint.last_created, last_created)
+        notes.intent = 0
+        notes.counts = counts
+        notes.last_created = max(notes.last_created, last_created)
         self._note_change(start + len(content))
 
     def commit(self):
@@ -505,18 +230,14 @@ class JobFile:
         if not self._changed:
             return
         self._write_new()
-        try:
-            self._lock.note_places(self._slot, self._hint.ring_no, self._changed)
-        except OSError:  # a full disk: let the others look again at everything
-            self._hint.gen = new_gen()
-        self._hint.ring_no += len(self._changed)
+        self.notes.add_changes(self._changed)
         self._changed = []
-        self._note_change(self._hint.size)
+        self._note_change(self.notes.size)
 
     def _write_new(self):
         changes, self._new = self._new, {}
         pieces = [(places, pread(self._descriptor, places[-1] + WIDTH - places[0], places[0])) for places in _neighbours(sorted(changes))]
-        if _key(os.fstat(self._descriptor))[:_COMPARED] != self._seen[:_COMPARED]:
+        if file_key(os.fstat(self._descriptor))[:_COMPARED] != self._seen[:_COMPARED]:
             raise Replaced
         written, before, after = [], bytearray(), bytearray()
         for places, old in pieces:
@@ -536,7 +257,7 @@ class JobFile:
             self.stored = self._restore(written)
             raise storage_error("change", self.path, error) from None
         self.stored = ALL
-        self._hint.counts = recounted(self._hint.counts, before, after)
+        self.notes.counts = recounted(self.notes.counts, before, after)
 
     def _restore(self, written):
         """Undo a change in place, or as much of it as can be: how much of it is left. `written` has (offset, old bytes, new bytes)."""
@@ -555,11 +276,10 @@ class JobFile:
     def _undo_append(self, start):
         """Back to what was there; if even that fails, the note of the intent stays for whoever comes next."""
         try:
-            os.ftruncate(self._descriptor, start)
-            _write_all(self._descriptor, END, start)
-            self._hint.intent = 0
+            self._cut(start)
+            self.notes.intent = 0
             self._note_change()
-            self._lock.sync()  # lest a power cut bring the note back, and what is added next is taken for a torn append
+            self.notes.sync()  # lest a power cut bring the note back, and what is added next is taken for a torn append
         except (OSError, Replaced):
             self.stored = ALL if self._has_append() else NOTHING
 
@@ -567,7 +287,7 @@ class JobFile:
         """Whether an append that could not be undone is whole nonetheless, so that whoever comes next lets it stand."""
         try:
             size = os.fstat(self._descriptor).st_size
-            return size >= self._hint.intent_end and pread(self._descriptor, len(END), size - len(END)) == END
+            return size >= self.notes.intent_end and pread(self._descriptor, len(END), size - len(END)) == END
         except OSError:
             return False
 
@@ -582,10 +302,10 @@ class JobFile:
                 _write_rows(descriptor, counted(rows, counts))
                 keep_owner(descriptor, self.path)
                 sync(descriptor)  # or a power cut may leave an empty file under the name of a whole one (xfs, ext4 with noauto_da_alloc)
-                inode = _key(os.fstat(descriptor))[0]
+                inode = file_key(os.fstat(descriptor))[0]
             finally:
                 os.close(descriptor)
-            if self._look()[0] != former:
+            if look_at(self.path)[0] != former:
                 raise Replaced  # an editor has saved meanwhile, perhaps in place
             self._close()  # Windows replaces no open file
             replace(temporary, self.path)
@@ -598,9 +318,7 @@ class JobFile:
             raise storage_error("rewrite", self.path, error) from None
         finally:
             remove_quietly(temporary)
-        self._foreign = None
         self._note_as_ours(counts, last_created)
-        self._note_change()
 
     def _sync_name(self):
         """Sync the folder once the name means another file. If that fails all is stored, and whoever confirms it tells."""
@@ -626,86 +344,14 @@ class JobFile:
                 self.stored = self._restore([(0, before, EMPTY)])
                 raise storage_error("empty", self.path, error) from None
             self.stored = ALL
-            self._foreign = None
             self._note_as_ours([0] * len(STATES), 0)
-            self._note_change()
 
-    @property
-    def is_open(self):
-        """Whether there is a file, and it is open."""
-        return self._descriptor is not None
 
-    # -- notes
-
-    def counts_agree(self):
-        """Whether the records in each state are as many as is noted."""
-        with self.view(locked=True) as view:
-            return view.count() == view.recount()
-
-    def forget_notes(self):
-        """Let whoever opens the file next check all of it. Raises OSError."""
-        self._hint.inode = 0
-        self._checked = None
-        self._lock.write_hint(self._slot, self._hint)
-
-    def _note_as_ours(self, counts, last_created):
-        """Take the open file as ours, with all places new."""
-        self._hint.gen = new_gen()
-        self._hint.counts = counts
-        self._hint.intent = 0
-        self._hint.last_created = max(self._hint.last_created, last_created)
-
-    def _note_state(self, size=None, back=0):
-        """Note what the file is now, but for its time, which is to be set `back` by so much; whether that could be done. Raises Replaced if
-        the path names another file by now, or if its size is not `size`: an editor has saved, and what was written is gone or may be."""
-        hint = self._hint
-        try:
-            key = _key(os.stat(self.path))
-        except FileNotFoundError:
-            raise Replaced from None
-        if key[0] != self._inode or (size is not None and key[1] != size):
-            raise Replaced
-        self._seen = key
-        hint.inode, hint.size, hint.mtime = key[0], key[1], max(0, key[2] - back)
-        hint.boot = self._lock.boot
-        try:
-            self._lock.write_hint(self._slot, hint)
-        except OSError:
-            return False  # a full disk: the next one checks the whole file, no more
-        return True
-
-    def _note_change(self, size=None):
-        """Note what we have made of the file, as `_note_state` does, then mark it: whatever is written from now on, within the same tick of
-        the clock too, leaves another time than the noted one. (Marked before it is noted, it could look like the change before.)"""
-        self._learn_step()
-        if self._note_state(size, back=max(0, self._step)) and self._step > 0:
-            try:
-                set_mtime(self._descriptor, self._hint.mtime)
-                self._seen = self._seen[:2] + (self._hint.mtime,)
-            except OSError:
-                self._step = -1
-
-    def _announce_change(self):
-        """Before the first write of a change: where files can bear no mark, let no note fit this one until the change is noted."""
-        self._learn_step()
-        if self._step < 0:
-            self._hint.inode = 0
-            self._lock.write_hint(self._slot, self._hint)
-
-    def _learn_step(self):
-        """Find out, once, what is to be done where the open file is (see `_step`). No note fits the file while this is tried."""
-        if self._step is not None:
-            return
-        try:
-            if has_exact_times(self._descriptor):
-                self._step = 0
-                return
-            before = os.fstat(self._descriptor).st_mtime_ns
-            set_mtime(self._descriptor, before - 1)
-            step = before - os.fstat(self._descriptor).st_mtime_ns
-            self._step = step if step > 0 else -1
-        except OSError:
-            self._step = -1
+def _write_all(descriptor, content, offset):
+    """One write; one that falls short means a full disk and is not continued."""
+    written = pwrite(descriptor, content, offset)
+    if written != len(content):
+        raise OSError(errno.ENOSPC, "the disk took %d of %d bytes" % (written, len(content)))
 
 
 def remove_quietly(path):
@@ -714,11 +360,6 @@ def remove_quietly(path):
         remove_file(path)
     except OSError:
         return
-
-
-def _behind(version):
-    """Where the first record begins that was added since a version, if any was."""
-    return version[2] + (1 if version[2] == 1 else 2)
 
 
 def _write_rows(descriptor, rows):

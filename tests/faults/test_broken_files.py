@@ -19,6 +19,7 @@ from core.job import COMPLETED, DEAD, FAILED, PENDING, Outcome
 from storage import layout as storage_layout
 from storage.file_lock import FileLock
 from storage.layout import COLUMNS
+from storage.notes import Notes
 from storage.selection import Choice
 from tests.support.broken_files import CHANGES, DEFAULTS, LINKS, LOOKS, PLACE, BrokenFileTest
 from tests.support.home import as_command
@@ -133,7 +134,7 @@ class TestCut(BrokenFileTest):
     def test_a_file_that_was_cut_before_the_machine_started_anew_is_what_a_power_cut_leaves(self):
         self.queue.enqueue([{"id": str(number), "command": "true"} for number in range(3)], self.home, 1700000000)
         self.write("jobs.json", self.read("jobs.json")[:-100])
-        with mock.patch("storage.file_lock.boot_id", lambda: "another"):
+        with mock.patch("storage.notes.boot_id", lambda: "another"):
             self.queue = self.manager(fsync=False)
             self.assertEqual([job.id for job in self.queue.jobs()], ["0", "1"])
             self.add()
@@ -143,7 +144,7 @@ class TestCut(BrokenFileTest):
     def test_a_file_that_is_empty_once_the_machine_was_started_anew_is_told_of(self):
         self.add()
         self.write("jobs.json", b"")
-        with mock.patch("storage.file_lock.boot_id", lambda: "another"):
+        with mock.patch("storage.notes.boot_id", lambda: "another"):
             self.queue = self.manager(fsync=False)
             self.assertEqual((sum(self.queue.count().values()), self.read("jobs.json"), self.notices), (0, b"", []))
             self.add()
@@ -171,9 +172,10 @@ class TestCut(BrokenFileTest):
                     start = len(content) - len(b"\n]\n")
                     lock = FileLock(self.path("run", "lock"))
                     with lock:  # the note of an append, of which nothing is left but what undoing it has written
-                        hint = lock.read_hint(0)
-                        hint.intent, hint.intent_end = start, start + 2000
-                        lock.write_hint(0, hint)
+                        notes = Notes(lock, 0)
+                        notes.read()
+                        notes.intent, notes.intent_end = start, start + 2000
+                        notes.write()
                     os.truncate(self.path("jobs.json"), start)
                     with open(self.path("jobs.json"), "ab") as file:
                         file.write(left)

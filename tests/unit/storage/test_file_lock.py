@@ -1,4 +1,4 @@
-"""The lock between threads and between processes, its file deleted or replaced meanwhile, and the notes in that file."""
+"""The lock between threads and between processes, its file deleted or replaced meanwhile."""
 from __future__ import annotations
 
 import gc
@@ -15,10 +15,8 @@ from unittest import mock
 from core.errors import LockError
 from core.system import open_private, try_lock, unlock
 from storage import file_lock
-from storage.file_lock import RING, FileLock, Hint
+from storage.file_lock import FileLock
 from tests.support.home import DEADLINE, ROOT, HomeTest
-
-MOST = 2 ** 64 - 1
 
 # Holds the lock from "held" until its stdin ends.
 HOLDER = """
@@ -208,16 +206,6 @@ class ExclusionTest(LockTest):
             self.assertFalse(self.is_free())
         self.assertTrue(self.is_free())
 
-    def test_notes_are_read_by_another_process(self):
-        with self.lock() as lock:
-            lock.write_hint(1, Hint(11, 5, intent=77))
-            lock.note_places(1, 3, [1000, 2000])
-        code = ("import sys; from storage.file_lock import FileLock; lock = FileLock(sys.argv[1])\n"
-                "with lock:\n"
-                "    hint = lock.read_hint(1); print(hint.gen, hint.ring_no, hint.intent, *lock.places(1, 3, 5))")
-        printed = subprocess.check_output([sys.executable, "-c", code, self.lock_path], cwd=ROOT)
-        self.assertEqual(printed.split(), [b"11", b"5", b"77", b"1000", b"2000"])
-
     def test_lock_file_and_its_folder_are_made_for_their_owner_alone(self):
         if os.name == "posix":
             self.addCleanup(os.umask, os.umask(0))
@@ -368,96 +356,6 @@ class NoticeTest(LockTest):
 
     def test_user_is_told_after_a_few_seconds(self):
         self.assertTrue(1 <= file_lock.NOTICE_AFTER <= 10)
-
-
-class NotesTest(LockTest):
-
-    def setUp(self):
-        super().setUp()
-        self.held = self.lock()
-        self.held.__enter__()
-        self.addCleanup(self.held.__exit__)
-
-    def fields(self, hint):
-        """The fields of a hint, to compare."""
-        return tuple(getattr(hint, name) for name in Hint.__slots__ if name not in ("counts", "boot")) + tuple(hint.counts) + (hint.boot,)
-
-    def test_hint_that_was_never_written_fits_no_file(self):
-        first, second = self.held.read_hint(0), self.held.read_hint(0)
-        self.assertEqual(self.fields(first)[1:], (0,) * 12)
-        self.assertNotEqual(first.gen, second.gen)
-
-    def test_hint_is_read_as_it_was_written(self):
-        for values in (tuple(range(1, 14)), (MOST,) * 13, (0,) * 13, (MOST, 0, MOST, 0, 1 << 63, 0, 1, MOST - 1, 0, MOST, 0, 1, MOST)):
-            with self.subTest(values):
-                self.held.write_hint(0, Hint(*values[:8], values[8:12], values[12]))
-                self.assertEqual(self.fields(self.held.read_hint(0)), values)
-
-    def test_two_files_have_hints_and_rings_of_their_own(self):
-        for slot in (0, 1):
-            self.held.write_hint(slot, Hint(slot + 10, size=slot + 20))
-            self.held.note_places(slot, 0, range(1 + slot * 10000, RING + slot * 10000))
-        for slot in (0, 1):
-            with self.subTest(slot):
-                hint = self.held.read_hint(slot)
-                self.assertEqual((hint.gen, hint.size), (slot + 10, slot + 20))
-                self.assertEqual(self.held.places(slot, 0, RING - 1), list(range(1 + slot * 10000, RING + slot * 10000)))
-
-    def test_hint_that_does_not_read_right_is_no_hint(self):
-        self.held.write_hint(0, Hint(1, 2, 3, 4, 5, 6, 7, 8, (9, 10, 11, 12), 13))
-        whole = self.read("run/lock")
-        for name, content in (("empty", b""), ("cut short", whole[:-1]), ("an older one", b"QUEUECT2" + whole[8:]),
-                              ("zeros", bytes(len(whole))), ("text", b"x" * 4096)):
-            with self.subTest(name):
-                with open(self.lock_path, "r+b") as file:
-                    file.truncate(0)
-                    file.write(content)
-                self.assertEqual(self.fields(self.held.read_hint(0))[1:], (0,) * 12)
-
-    def test_places_are_read_as_they_were_noted(self):
-        for first, places in ((0, [5]), (0, [7, 7, 7]), (1, [1, MOST, 0]), (RING - 1, [9]), (RING, [8, 9]), (MOST - 10, [1, 2, 3]),
-                              (3 * RING + 17, list(range(1000)))):
-            with self.subTest(first=first, count=len(places)):
-                self.held.note_places(0, first, places)
-                self.assertEqual(self.held.places(0, first, first + len(places)), places)
-
-    def test_places_go_round_the_end_of_the_ring(self):
-        for first in (RING - 1, RING - 2, RING - 4, 5 * RING - 3):
-            with self.subTest(first):
-                places = [first + 100, first + 200, first + 300, first + 400]
-                self.held.note_places(0, first, places)
-                self.assertEqual(self.held.places(0, first, first + 4), places)
-                self.assertEqual(self.held.places(0, first + 1, first + 3), places[1:3])
-
-    def test_ring_remembers_the_last_places_one_by_one(self):
-        for number in range(2 * RING + 100):
-            self.held.note_places(0, number, [number * 3])
-        self.assertEqual(self.held.places(0, RING + 100, 2 * RING + 100), [number * 3 for number in range(RING + 100, 2 * RING + 100)])
-
-    def test_going_round_does_not_touch_what_is_behind_the_ring(self):
-        self.held.write_hint(1, Hint(42, size=43))
-        self.held.note_places(0, RING - 1, [MOST] * (RING - 1))
-        self.held.note_places(0, 1, [MOST] * (RING - 1))
-        self.assertEqual((self.held.read_hint(1).gen, self.held.read_hint(1).size), (42, 43))
-
-    def test_more_places_than_the_ring_holds_are_refused(self):
-        self.held.note_places(0, 0, [4] * (RING - 1))
-        for count in (RING, RING + 1, 10 * RING):
-            with self.subTest(count):
-                with self.assertRaises(OSError):
-                    self.held.note_places(0, 0, [5] * count)
-                self.assertEqual(self.held.places(0, 0, RING - 1), [4] * (RING - 1))
-
-    def test_ring_that_is_cut_short_reads_as_zeros(self):
-        self.held.write_hint(0, Hint(1))
-        self.assertEqual(self.held.places(0, 10, 13), [0, 0, 0])
-
-    def test_no_places_are_none(self):
-        self.held.note_places(0, 5, [])
-        self.assertEqual(self.held.places(0, 5, 5), [])
-
-    def test_generations_differ(self):
-        self.assertEqual(len({file_lock.new_gen() for _ in range(1000)}), 1000)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,11 @@ from core.errors import CorruptFile, StorageFault
 from core.job import STATES, job_from_record
 from core.system import pwrite
 from core.times import format_time
-from storage import file_lock, job_file
-from storage.file_lock import RING, FileLock
+from storage import file_lock, foreign, job_file, noted_file
+from storage.file_lock import FileLock
 from storage.job_file import JobFile, Replaced
 from storage.layout import COLUMN_AT, EMPTY, END, PAGE, WIDTH, bare, column, encode_line1, encode_line2, lay_out
+from storage.notes import RING, Notes, file_key
 from storage.store import OpenFiles
 from tests.support.home import DEADLINE, ROOT, HomeTest
 
@@ -298,7 +299,7 @@ class ChangeTest(JobFileTest):
         self.put(1, line2("dead"))
         self.put(2, line2("processing"))
         with OpenFiles(self.locks[self.file], self.file):
-            self.file._hint.counts = (9, 9, 9, 9)
+            self.file.notes.counts = (9, 9, 9, 9)
             with self.file.view() as view:
                 self.assertEqual(view.count(), dict.fromkeys(STATES, 9))
                 self.assertEqual(view.recount(), {"pending": 1, "processing": 1, "completed": 0, "dead": 1})
@@ -602,10 +603,11 @@ class IntentTest(TornFileTest):
         """Change the note of the last change, as a process that is killed leaves it."""
         lock = FileLock(self.path("run", "lock"))
         with lock:
-            hint = lock.read_hint(0)
+            notes = Notes(lock, 0)
+            notes.read()
             for name, value in changes.items():
-                setattr(hint, name, value)
-            lock.write_hint(0, hint)
+                setattr(notes, name, value)
+            notes.write()
 
     def test_append_that_was_begun_in_another_boot_is_known_by_its_shape_alone(self):
         """Behind a power cut the note may be older than what is there."""
@@ -613,7 +615,7 @@ class IntentTest(TornFileTest):
         first, second, _ = self.places()
         self.edit(self.read("jobs.json")[:second + WIDTH + 1])
         self.note(intent=first + WIDTH, intent_end=second + 2000)
-        with mock.patch("storage.file_lock.boot_id", lambda: "another"):
+        with mock.patch("storage.notes.boot_id", lambda: "another"):
             reader = self.job_file()
         self.assertEqual(self.change(lambda file: file.view().count()["pending"], reader), 2)
 
@@ -628,13 +630,13 @@ class IntentTest(TornFileTest):
                 if boot is None:
                     self.forget()
                 self.edit(content[:start] + written[:60])
-                with mock.patch("storage.file_lock.boot_id", lambda: boot) if boot else contextlib.nullcontext():
+                with mock.patch("storage.notes.boot_id", lambda: boot) if boot else contextlib.nullcontext():
                     file = self.job_file()
                 file.durable = durable
                 self.notices.clear()
                 self.append("c", file=file)
                 self.assertEqual(len(self.notices), 1)
-                if boot != "" or self.locks[file].boot:
+                if boot != "" or file.notes.this_boot:
                     self.assertIn(told, self.notices[0])
                 self.assertEqual([record["id"] for record in self.assert_canonical()], ["a", "c"])
 
@@ -725,9 +727,10 @@ class IntentTest(TornFileTest):
     def test_note_is_gone_after_an_append(self):
         self.append("a")
         self.append("b")
-        lock = FileLock(self.path("run", "lock"))
-        with lock:
-            self.assertEqual(lock.read_hint(0).intent, 0)
+        notes = Notes(self.locks[self.file], 0)
+        with self.locks[self.file]:
+            notes.read()
+        self.assertEqual((notes.intent, notes.size), (0, len(self.read("jobs.json"))))
 
     def test_note_of_an_editors_file_is_ignored(self):
         self.append("a")
@@ -761,7 +764,10 @@ class TickTest(JobFileTest):
             nanoseconds -= nanoseconds % finest
             os.utime(descriptor, ns=(nanoseconds, nanoseconds))
 
-        return mock.patch.multiple(job_file, pwrite=write, set_mtime=set_mtime, has_exact_times=lambda descriptor: False)
+        patches = contextlib.ExitStack()
+        patches.enter_context(mock.patch.object(job_file, "pwrite", write))
+        patches.enter_context(mock.patch.multiple(noted_file, set_mtime=set_mtime, has_exact_times=lambda descriptor: False))
+        return patches
 
     def killed_at(self, point, change):
         """Do it in a child that is killed right before its call number `point` that changes anything; whether there is such a call."""
@@ -777,8 +783,8 @@ class TickTest(JobFileTest):
         child = os.fork()
         if not child:
             try:
-                job_file.pwrite, job_file.set_mtime, file_lock.pwrite = (
-                    dies(call) for call in (job_file.pwrite, job_file.set_mtime, file_lock.pwrite))
+                job_file.pwrite, noted_file.set_mtime, file_lock.pwrite = (
+                    dies(call) for call in (job_file.pwrite, noted_file.set_mtime, file_lock.pwrite))
                 change()
                 os._exit(0)
             finally:
@@ -892,7 +898,7 @@ except StorageFault as error:
         for size in (0, 1, 300, len(content) - 1):
             with self.subTest(size):
                 printed = self.child("limit(int(sys.argv[2]))\n"
-                                     "lock.write_hint = lock.note_places = lambda *ignored: None\n"
+                                     "file.notes.write = file.notes.add_changes = lambda *ignored: None\n"
                                      "try:\n"
                                      "    with OpenFiles(lock, file):\n"
                                      "        file.rewrite(rows(['a', 'b']))\n"
@@ -969,7 +975,8 @@ except StorageFault as error:
         for name, operation in (("records", self.look), ("line 2", lambda: self.change(lambda file: file.line2(place))),
                                 ("adding", lambda: self.append("b")), ("another's file", edit)):
             with self.subTest(name):
-                with mock.patch("storage.job_file.pread", fail), mock.patch("storage.layout.pread", fail), mock.patch("storage.file_lock.pread", fail):
+                with mock.patch("storage.job_file.pread", fail), mock.patch("storage.noted_file.pread", fail), \
+                        mock.patch("storage.layout.pread", fail), mock.patch("storage.file_lock.pread", fail):
                     with self.assertRaises(StorageFault) as caught:
                         operation()
                 self.assertIn("cannot read %s: " % self.path("jobs.json"), str(caught.exception))
@@ -1110,7 +1117,7 @@ while True:
     def test_file_that_stands_still_empty_or_torn_for_seconds_is_changed(self):
         self.append("a", "b")
         content = self.read("jobs.json")
-        with mock.patch.object(job_file, "_PATIENCE", 0.3):
+        with mock.patch.object(foreign, "_PATIENCE", 0.3):
             for size, left in ((0, []), (len(content) - 100, ["a"])):
                 with self.subTest(size):
                     self.overwrite(content)
@@ -1483,7 +1490,7 @@ class NotesTest(JobFileTest):
         mark, place = self.mark(reader), self.places()[0]
         self.grow_old()
         mark = self.mark(reader)
-        self.child("lock.note_places = lambda *ignored: os._exit(0)\n"
+        self.child("file.notes.add_changes = lambda *ignored: os._exit(0)\n"
                    "with OpenFiles(lock, file, change=True):\n"
                    "    old = file.line2(int(sys.argv[2]))\n"
                    "    file.put(int(sys.argv[2]), old.replace(b'\"attempts\": 0', b'\"attempts\": 8'))\n"
@@ -1515,15 +1522,16 @@ class NotesTest(JobFileTest):
                     os.utime(self.path("jobs.json"), (-315619200, -315619200))
                 self.assertEqual(self.ids(), ["b"] if jobs else ["a"])
         found = namedtuple("Stat", "st_ino st_size st_mtime_ns")(1 << 100 | 5, 3, -1)
-        self.assertEqual(job_file._key(found), (5, 3, 0))
+        self.assertEqual(file_key(found), (5, 3, 0))
 
     def test_boot_of_the_last_change_is_noted(self):
         self.append("a")
-        lock = self.locks[self.file]
+        notes = Notes(self.locks[self.file], 0)
         for _ in range(2):
-            with lock:
-                self.assertEqual(lock.read_hint(0).boot, lock.boot)
-            lock.boot += 1
+            with self.locks[self.file]:
+                notes.read()
+            self.assertEqual(notes.boot, self.file.notes.this_boot)
+            self.file.notes.this_boot += 1
             self.append("b")
 
     def test_notes_of_another_boot_are_not_believed(self):
@@ -1537,7 +1545,7 @@ class NotesTest(JobFileTest):
         os.utime(self.path("jobs.json"), ns=(times.st_atime_ns, times.st_mtime_ns))
         self.assertEqual(self.change(lambda file: file.view().count()["pending"]), 1)  # within one boot nobody does that
         reader = self.job_file()
-        self.locks[reader].boot += 1
+        reader.notes.this_boot += 1
         mark = self.mark()
         self.assertEqual(self.change(lambda file: (file.view().count()["pending"], file.changes_since(mark)), reader), (2, None))
         self.assertEqual(self.change(lambda file: file.line2(place), reader), line2())
