@@ -1,8 +1,8 @@
 """Which jobs a command is about (`cancel`, `retry`, `purge`, `clean`): chosen without the lock, and checked again under it.
 
-A look at all of a large file takes seconds, in which nobody should have to wait. But what was chosen before the lock is not so any more
-under it: a dead job was brought back and runs, another one was added that waits for a completed one. So a Selection looks at all without
-the lock, and under it at what has changed since, which the notes of the job file tell.
+A look at a whole large file takes seconds, and nobody should have to wait for the lock so long. But a choice that was made without the
+lock may be wrong by then: a dead job was brought back, or a job was added that comes after a completed one. So a Selection looks at the
+whole file without the lock, and under it at the changes since, which the notes of the job file tell.
 """
 from __future__ import annotations
 
@@ -77,11 +77,11 @@ class Selection:
 
 
 def change_selected(store, selections, choose, act):
-    """Do `act(jobs)` under the lock, in a change of both files, for the jobs that `choose(*selections)` gives then; gives back its result,
-    or [] if none are chosen.
+    """Do `act(jobs)` in a change of both files, for the jobs that `choose(*selections)` gives under the lock. Gives back the result; [] if
+    no job is chosen. Raises what `choose` raises.
 
-    The selections are made without the lock and brought up to date under it, unless so much goes on that they never are. `choose`
-    raises JobNotFound; it is asked before, too, so that a command which has nothing to do changes nothing.
+    The selections are made without the lock and brought up to date under it. If so much goes on that this fails twice, they are made under
+    the lock. `choose` is asked without the lock, too: a command that has nothing to do changes nothing.
     """
     for whole in (False, False, True):
         for selection in selections:
@@ -112,8 +112,8 @@ def last_touched_before(job, moment):
 
 
 def needed_jobs(ended, dependents):
-    """Which of these completed jobs must stay since one of these dependents comes after them, as {key: a dependent}. Of a job that has not
-    been looked at, with the same id, it is not known whether it is meant instead: the newest stays."""
+    """Which of these completed jobs must stay, as {key: a dependent that comes after it}. The newest job of an id stays in any case: a
+    dependent means it, or a job of that id which is in another state and not among these."""
     first: dict = {}
     for job in dependents:
         for job_id in job.after:
