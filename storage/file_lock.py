@@ -85,8 +85,8 @@ class FileLock:
         except OSError as error:
             if self._descriptor is not None:
                 self._close()
-            raise LockError("cannot open the lock %s: %s; the queue's folder must be writable"
-                            % (self.path, error.strerror)) from None
+            raise LockError("cannot open the lock %s: %s; the queue's folder must be writable for you; name another one with "
+                            "--home DIR, or in QUEUECTL_HOME" % (self.path, error.strerror)) from None
 
     def read(self, size, offset):
         """Bytes of the lock's file; fewer at its end. Raises OSError."""

@@ -214,6 +214,7 @@ class TestHomes(QueueTest):
         os.mkdir(self.path("mine"), 0o755)
         refused = as_other("--home", self.path("mine"), "enqueue", "--", "true")
         self.assertEqual((refused.returncode, refused.stderr.count("\n"), "must be writable" in refused.stderr), (1, 1, True))
+        self.assertEqual(("--home" in refused.stderr, "QUEUECTL_HOME" in refused.stderr), (True, True), refused.stderr)
 
 
 @unittest.skipUnless(process_tree.HAS_PROC, "a process is looked at in /proc")
