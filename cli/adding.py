@@ -14,7 +14,7 @@ from core.strict_json import decode_json, decode_json_at, decode_utf8, skip_whit
 from core.system import quote_words
 from helpers import printable
 
-_EXAMPLE = "queuectl enqueue '%s', or: queuectl enqueue --id job1 -- echo Hello" % EXAMPLE
+_EXAMPLE = "queuectl enqueue --id job1 -- echo Hello, or: queuectl enqueue '%s'" % EXAMPLE  # cmd.exe knows the first form alone
 
 
 class JobStream:

@@ -20,7 +20,7 @@ else:
     sys.modules["gettext"] = _gettext
 
 from core.errors import UsageError
-from core.job import EXAMPLE, STATES
+from core.job import STATES
 from core.settings import check_setting, did_you_mean, setting_named, split_words
 from core.times import parse_duration
 
@@ -228,7 +228,7 @@ def _config_set(parser):
 
 # name: its meaning, an example, the function that adds its arguments, and its module in this room with the function there
 COMMANDS = {
-    "enqueue": ("add jobs to the queue", "enqueue '%s'" % EXAMPLE, _enqueue, "adding.cmd_enqueue"),
+    "enqueue": ("add jobs to the queue", "enqueue --id job1 -- echo Hello", _enqueue, "adding.cmd_enqueue"),
     "edit": ("change a pending job in your editor", "edit job1", _edit, "control.cmd_edit"),
     "cancel": ("take jobs out of the queue, or end them", "cancel job1", _cancel, "control.cmd_cancel"),
     "worker start": ("run jobs, with N workers at once", "worker start --count 3", _worker_start, "control.cmd_worker_start"),

@@ -133,6 +133,9 @@ def decode_json(text):
 
 def decode_utf8(content):
     """The text that bytes hold, without a byte order mark. Raises JsonError with the place of the first byte that is not UTF-8."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise JsonError("byte 0x%02x is not UTF-8: this is UTF-16, as PowerShell's > writes it; save it as UTF-8, there with: "
+                        "... | Out-File -Encoding utf8 FILE" % content[0], "", 0)
     if content.startswith(b"\xef\xbb\xbf"):
         content = content[3:]
     try:

@@ -1,6 +1,7 @@
 """How a command is started, ended and waited for on Windows. Imported there alone."""
 from __future__ import annotations
 
+import errno
 import msvcrt
 import os
 import subprocess
@@ -55,6 +56,9 @@ class Launcher:
         try:
             process = subprocess.Popen(command, shell=not runner, cwd=folder, env=text, stdin=subprocess.DEVNULL, stdout=output,
                                        stderr=output, creationflags=_START)
+        except FileNotFoundError as error:  # Windows does not name it; a folder that is not there is NotADirectoryError
+            self._close(tree)
+            raise (FileNotFoundError(errno.ENOENT, "there is no program %r to run it with" % runner[0]) if runner else error) from None
         except BaseException:
             self._close(tree)
             raise

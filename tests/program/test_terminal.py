@@ -582,6 +582,12 @@ class TestHelp(LookTest):
         titles = re.findall(r"(?m)^([A-Z][a-z ]+):$", out)
         self.assertEqual(titles, [title for title, _ in arguments.GROUPS])
 
+    def test_the_first_example_needs_no_quotes_which_cmd_does_not_know(self):
+        for words in ((), ("enqueue", "--help"), ("enqueue",)):
+            with self.subTest(words):
+                said = "".join(self.call(*words)[1:])
+                self.assertIn("queuectl enqueue --id job1 -- echo Hello", said.partition("enqueue '")[0])
+
     def test_the_help_of_each_command_ends_with_an_example_that_its_parser_takes(self):
         for name, row in arguments.COMMANDS.items():
             with self.subTest(command=name):

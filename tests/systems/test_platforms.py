@@ -261,6 +261,11 @@ class TestWorkers(PlatformTest):
         self.assertEqual((self.job("no folder").reason, self.job("no command").reason), ("unstartable", "failed"))
         self.assertNotEqual(self.job("no command").exit_code, 0)
 
+    def test_a_runner_that_is_not_there_is_named(self):
+        self.add("x", self.script(""), runner=["no-such-runner", "-n1"])
+        self.drain(code=1)
+        self.assertIn("there is no program 'no-such-runner' to run it with", self.succeed("logs", "x"))
+
     def test_any_exit_code_that_a_system_knows_is_kept(self):
         code = 0xC0000005 if WINDOWS else 255
         self.add("x", self.script("import sys; sys.exit(int(sys.argv[1]))" if not WINDOWS else

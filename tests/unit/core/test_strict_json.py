@@ -174,3 +174,10 @@ class Utf8Test(unittest.TestCase):
                     decode_utf8(content)
                 self.assertEqual((caught.exception.line, caught.exception.column), (line, column), caught.exception)
                 self.assertIn("byte %s is not UTF-8" % byte, caught.exception.what)
+
+    def test_utf16_is_named_with_how_to_save_it_otherwise(self):
+        for content in ('[{"id": "x"}]'.encode("utf-16"), "\ufeff[]".encode("utf-16-be")):
+            with self.subTest(content), self.assertRaises(JsonError) as caught:
+                decode_utf8(content)
+            self.assertIn("UTF-16", caught.exception.what)
+            self.assertIn("-Encoding utf8", caught.exception.what)
