@@ -254,24 +254,10 @@ class JobFile(NotedFile):
                 _write_all(self._descriptor, new, start)
         except OSError as error:
             self._changed = []
-            self.stored = self._restore(written)
+            self.stored = _restore(self._descriptor, written)
             raise storage_error("change", self.path, error) from None
         self.stored = ALL
         self.notes.counts = recounted(self.notes.counts, before, after)
-
-    def _restore(self, written):
-        """Undo a change in place, or as much of it as can be: how much of it is left. `written` has (offset, old bytes, new bytes)."""
-        try:
-            for start, old, _ in written:
-                pwrite(self._descriptor, old, start)
-            return NOTHING
-        except OSError:
-            pass  # the first error is the one to tell
-        try:
-            new = [pread(self._descriptor, len(after), start) == after for start, _, after in written]
-        except OSError:
-            return PART  # or not: nobody can tell
-        return ALL if all(new) else PART if any(new) else NOTHING
 
     def _undo_append(self, start):
         """Back to what was there; if even that fails, the note of the intent stays for whoever comes next."""
@@ -341,7 +327,7 @@ class JobFile(NotedFile):
                 _write_all(self._descriptor, EMPTY, 0)
                 os.ftruncate(self._descriptor, len(EMPTY))
             except OSError as error:
-                self.stored = self._restore([(0, before, EMPTY)])
+                self.stored = _restore(self._descriptor, [(0, before, EMPTY)])
                 raise storage_error("empty", self.path, error) from None
             self.stored = ALL
             self._note_as_ours([0] * len(STATES), 0)
@@ -352,6 +338,21 @@ def _write_all(descriptor, content, offset):
     written = pwrite(descriptor, content, offset)
     if written != len(content):
         raise OSError(errno.ENOSPC, "the disk took %d of %d bytes" % (written, len(content)))
+
+
+def _restore(descriptor, written):
+    """Undo a change in place, or as much of it as can be: how much of it is left. `written` has (offset, old bytes, new bytes)."""
+    try:
+        for start, old, _ in written:
+            pwrite(descriptor, old, start)
+        return NOTHING
+    except OSError:
+        pass  # the first error is the one to tell
+    try:
+        new = [pread(descriptor, len(after), start) == after for start, _, after in written]
+    except OSError:
+        return PART  # or not: nobody can tell
+    return ALL if all(new) else PART if any(new) else NOTHING
 
 
 def remove_quietly(path):

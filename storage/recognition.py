@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+from collections import namedtuple
 
 from core.errors import CorruptFile, JsonError, QueueError
 from core.job import COLUMN_NAMES, EXAMPLE, STATES
@@ -11,21 +12,13 @@ from storage.layout import (AFTER_ID, CHUNK, COLUMNS, COLUMN_AT, CREATED_AT, EMP
                             encode_line2)
 
 
-class Layout:
+class Layout(namedtuple("Layout", "end counts torn records last_created faults blank",
+                        defaults=((0,) * len(STATES), False, None, "", (), False))):
     """What a check found: `end` is just behind the last whole record; `counts` says how many are in each state; `records` are the parsed
     ones where the layout is another one; `faults` what is wrong with single jobs, as `decode` tells it. `blank` says that there is nothing
     at all in the file, not even an empty array."""
 
-    __slots__ = ("end", "counts", "torn", "records", "last_created", "faults", "blank")
-
-    def __init__(self, end, counts=(0, 0, 0, 0), torn=False, records=None, last_created="", faults=(), blank=False):
-        self.end = end
-        self.blank = blank
-        self.counts = counts
-        self.faults = faults
-        self.torn = torn
-        self.records = records
-        self.last_created = last_created
+    __slots__ = ()
 
     @property
     def unfinished(self):
@@ -99,33 +92,13 @@ def check_canonical(descriptor, size, decode, allow_duplicate_keys=True):
         return None
     used = _without_zeros(descriptor, size)
     end, last_created, counts = 1, "", dict.fromkeys(STATES, 0)
-    workers: set = set()
     late: set = set()  # keys of records that are no newer than one before them; in a file that nobody has edited there are few
-    for offset, block in blocks(descriptor, used):
-        lines = block.split(b"\n")
-        if lines[-1]:
-            lines.append(b"")  # a line 2 may be the last thing there is
-        at = offset
-        for number in range(0, len(lines) - 1, 2):
-            line1, line2 = lines[number], lines[number + 1]
-            place = at + len(line1) + 1
-            job = _check_lines(line1, line2, place, decode)
-            if job is None or job.worker in workers:  # two jobs of one worker: a line was copied
-                break
-            if job.worker is not None:
-                workers.add(job.worker)
-            if job.created_at > last_created:
-                last_created = job.created_at
-            elif not allow_duplicate_keys:
-                late.add(_key_in(line1))
-            counts[job.state] += 1
-            at = place + len(line2) + 1
-            end = place + WIDTH
-            if line2[WIDTH:] != b",":
-                break
-        else:
-            continue
-        break
+    for job, line1, end in _whole_records(descriptor, used, decode):
+        if job.created_at > last_created:
+            last_created = job.created_at
+        elif not allow_duplicate_keys:
+            late.add(_key_in(line1))
+        counts[job.state] += 1
     tail = pread(descriptor, used - end, end)
     if tail == END and used == size:
         if late and _has_duplicate_keys(descriptor, end, late):
@@ -134,6 +107,27 @@ def check_canonical(descriptor, size, decode, allow_duplicate_keys=True):
     if _looks_torn(tail, end == 1) or _looks_half_written(tail, end, end == 1):
         return Layout(end, tuple(counts.values()), torn=True, last_created=last_created)
     return None
+
+
+def _whole_records(descriptor, used, decode):
+    """The records in our layout up to the first one that is not, as (job, line 1, end)."""
+    workers: set = set()
+    for at, block in blocks(descriptor, used):
+        lines = block.split(b"\n")
+        if lines[-1]:
+            lines.append(b"")  # a line 2 may be the last thing there is
+        for number in range(0, len(lines) - 1, 2):
+            line1, line2 = lines[number], lines[number + 1]
+            place = at + len(line1) + 1
+            job = _check_lines(line1, line2, place, decode)
+            if job is None or job.worker in workers:  # two jobs of one worker: a line was copied
+                return
+            if job.worker is not None:
+                workers.add(job.worker)
+            yield job, line1, place + WIDTH
+            if line2[WIDTH:] != b",":
+                return
+            at = place + len(line2) + 1
 
 
 def _key_in(line1):
