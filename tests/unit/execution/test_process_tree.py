@@ -245,7 +245,7 @@ class TestNamespaces(ControlTest):
         self.wait_for_state("x", DEAD)
         worker.kill()
 
-    def test_process_1reaps_what_has_lost_its_parent(self):
+    def test_process_1_reaps_what_has_lost_its_parent(self):
         for number in range(5):
             self.add("x%d" % number, "(sh -c 'sleep 0.1; echo >> ended' &)")
         outer = self.start_inside('exec "$0" "$1" worker start')
