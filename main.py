@@ -70,7 +70,12 @@ def main(argv=None):
     _prepare_process()
     try:
         code = _run(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise QueueError("done, but stdout cannot be written: %s" % error.strerror) from None
         return code
     except QueueError as error:
         message, code = str(error), error.exit_code

@@ -76,6 +76,11 @@ class WorkerManager:
             ids.setdefault(split_attempt_token(job.worker)[0], []).append(job.id)
         return ids
 
+    def abandoned(self, running):
+        """Those of these running jobs whose worker process is dead."""
+        alive = {worker.process_token for worker in self.running()}
+        return [job for job in running if split_attempt_token(job.worker)[0] not in alive]
+
     def left_behind(self):
         """The paths of the files of worker processes that died."""
         alive = [worker.path for worker in self.running()]

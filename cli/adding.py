@@ -82,14 +82,25 @@ def cmd_enqueue(args, queue):
     if ended:
         notice("%s that had ended %s left out; 'queuectl retry' brings dead ones of this queue back"
                % (counted(len(ended), "job"), "was" if len(ended) == 1 else "were"))
-    if args.quiet:
+    try:
+        _tell(ids, single, args.quiet)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise QueueError("%s added, but stdout cannot be written: %s" % (counted(len(ids), "job"), error.strerror)) from None
+    return 0
+
+
+def _tell(ids, single, quiet):
+    """Print what was added, and be sure that it is written."""
+    if quiet:
         for job_id in ids:
             print(printable(job_id))
     elif single:
         print("Job '%s' added to the queue." % printable(ids[0]))
     else:
         print("%s added to the queue." % counted(len(ids), "job"))
-    return 0
+    sys.stdout.flush()
 
 
 def _requested(args, progress):

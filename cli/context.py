@@ -100,6 +100,13 @@ def _own_job(queue):
     return next((job for job in store.running() if job.worker == token), None)
 
 
+def abandoned_jobs(queue, running):
+    """Those of these running jobs whose worker process is dead, and which nobody has taken over or ended meanwhile."""
+    suspects = queue.workers.abandoned(running)
+    now = queue.store.refresh_all(suspects) if suspects else ()
+    return [was for was, job in zip(suspects, now) if job is not None and job.worker == was.worker]
+
+
 def is_same_folder(one, other):
     """Whether two paths name one folder; False for one that is not there."""
     try:

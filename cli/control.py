@@ -5,7 +5,7 @@ import os
 import sys
 import time
 
-from cli.context import Home, is_same_folder, notice, refuse_in_job
+from cli.context import Home, abandoned_jobs, is_same_folder, notice, refuse_in_job
 from cli.terminal import counted, json_text, print_json, table, when
 from core.errors import EXIT_FAILED, EXIT_TIMEOUT, JsonError, NotConfirmed, QueueError, StorageFault, UsageError
 from core.home import wake_workers
@@ -16,6 +16,8 @@ from core.strict_json import decode_json, decode_utf8, encode_json
 from core.system import EDITOR, quote_words
 from helpers import load_settings, printable, save_setting
 from storage.job_file import remove_quietly
+
+_WHO_ENDS = ("the next worker to start ends", "another worker ends")  # by whether one runs
 
 
 def cmd_worker_start(args, queue):
@@ -86,13 +88,17 @@ def cmd_worker_stop(args, queue):
 
 def cmd_worker_list(args, queue):
     """Show the worker processes and what each runs."""
-    running, workers = queue.workers.ids_by_process(queue.store.running()), queue.workers.running()
+    jobs = queue.store.running()
+    running, workers, abandoned = queue.workers.ids_by_process(jobs), queue.workers.running(), abandoned_jobs(queue, jobs)
     if args.json:
         print_json([{"pid": worker.pid, "workers": worker.count, "started_at": worker.started_at,
                       "running": running.get(worker.process_token, [])} for worker in workers])
         return 0
     if not workers:
         notice("no worker is running; 'queuectl worker start' starts one")
+    if abandoned:
+        notice("the worker of %s is dead; %s what is left of it and runs it again"
+               % (", ".join(repr(job.id) for job in abandoned[:5]) + " and others" * (len(abandoned) > 5), _WHO_ENDS[bool(workers)]))
     table(("PID", "WORKERS", "STARTED", "RUNNING"),
           ((str(worker.pid), str(worker.count), when(worker.started_at, args.utc), " ".join(running.get(worker.process_token, ["-"])))
            for worker in workers))
@@ -151,10 +157,13 @@ def cmd_cancel(args, queue):
     """Take jobs out of the queue, and end those that run."""
     from storage.output import last_lines, log_path
     done = queue.jobs.cancel(args.ids, time.time(), lambda job: last_lines(log_path(queue.home, job, job.attempts)))
+    abandoned = queue.workers.abandoned([job for job in done if job.state == PROCESSING])
     if any(job.state == PROCESSING for job in done):
         wake_workers(queue.home)
     for job in done:
-        print("Job '%s' cancelled%s." % (printable(job.id), "; its worker ends it" if job.state == PROCESSING else ""))
+        how = "; its worker is dead: %s what is left of it" % _WHO_ENDS[bool(queue.workers.running())] if job in abandoned \
+            else "; its worker ends it" if job.state == PROCESSING else ""
+        print("Job '%s' cancelled%s." % (printable(job.id), how))
     return _announce(queue, [given_up(job, CANCELLED, time.time()) for job in done])
 
 

@@ -7,7 +7,7 @@ import time
 from math import ceil
 
 from cli.adding import tell_of_nothing
-from cli.context import notice, refuse_in_job
+from cli.context import abandoned_jobs, notice, refuse_in_job
 from cli.terminal import (Follower, Progress, bar, bars, copy_to_stdout, counted, display_width, fit, get_width, is_terminal,
                           knows_unicode, length, paint_state, print_json, print_json_array, showable, table, use_color, watch, when)
 from core.errors import EXIT_FAILED, EXIT_TIMEOUT, EXIT_UNKNOWN, QueueError, UsageError
@@ -90,6 +90,8 @@ def _status(queue):
     counts = queue.store.count()
     running = queue.workers.running()
     now = time.time()
+    jobs = queue.store.running() if counts["processing"] else []
+    abandoned = abandoned_jobs(queue, jobs)
     rate = jobs_per_second(queue.store.attempts_lately(), now) if running else 0.0
     pending = counts["pending"]
     if rate and 0 < pending <= _FEW:
@@ -98,7 +100,7 @@ def _status(queue):
     return dict(counts, total=sum(counts.values()), workers=sum(worker.count for worker in running),
                 worker_processes=[worker.pid for worker in running], paused=queue.store.paused(), jobs_per_minute=round(60.0 * rate, 1),
                 seconds_left=ceil(left / rate) if rate and left else None, home=queue.home,
-                running_jobs=queue.store.running() if counts["processing"] else [])
+                abandoned=[job.id for job in abandoned], running_jobs=jobs)
 
 
 def _status_lines(queue, args):
@@ -116,7 +118,10 @@ def _status_lines(queue, args):
                               if facts["workers"] else "")]
     for job in facts["running_jobs"][:10]:
         since = length(max(0.0, time.time() - parse_time(job.started_at or job.updated_at)))
-        told.append("running     %s, for %s: %s" % (job.id, since, job.command))
+        if job.id in facts["abandoned"]:
+            told.append("abandoned   %s, its worker is dead; the next worker to start runs it again: %s" % (job.id, job.command))
+        else:
+            told.append("running     %s, for %s: %s" % (job.id, since, job.command))
     if len(facts["running_jobs"]) > 10:
         told.append("            and %d more" % (len(facts["running_jobs"]) - 10))
     if facts["jobs_per_minute"]:

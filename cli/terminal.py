@@ -240,19 +240,23 @@ def copy_to_stdout(path, lines=None):
 
 class Follower:
     """Copies a file to stdout byte for byte as it grows, a piece at a time. A file that was replaced or shortened is copied from
-    its start; a missing one counts as empty."""
+    its start; a missing one counts as empty. Of a log whose start was dropped no byte is copied twice."""
 
     def __init__(self, path):
         self._path = path
         self._file = None
+        self._dropped = 0  # bytes, from the start of the log, as it was when it was looked at last
+        self._line = 0  # length of the line that says so
 
     def copy(self, lines=None):
         """Copy what is new since the last time. The first time `lines`, if given, says how many last lines to copy."""
+        from storage.output import dropped_at_start
         try:
             if self._file is None or os.stat(self._path).st_ino != os.fstat(self._file.fileno()).st_ino:
                 self._rest()
                 self.close()
                 self._file = os.fdopen(open_private(self._path, os.O_RDONLY), "rb")
+                self._dropped, self._line = dropped_at_start(self._file.fileno())
                 if lines is not None:
                     self._file.seek(_start_of_last(self._file, lines))
         except FileNotFoundError:
@@ -262,8 +266,7 @@ class Follower:
     def _rest(self):
         if self._file is None:
             return
-        if os.fstat(self._file.fileno()).st_size < self._file.tell():
-            self._file.seek(0)
+        self._find_place()
         sys.stdout.flush()
         while True:
             piece = self._file.read(1 << 16)
@@ -271,6 +274,18 @@ class Follower:
                 break
             sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
+
+    def _find_place(self):
+        """Go to where the first byte is that was not written yet."""
+        from storage.output import dropped_at_start
+        dropped, line = dropped_at_start(self._file.fileno())
+        at = self._file.tell()
+        if dropped > self._dropped:
+            at = max(0, at - self._line) + self._dropped - dropped + line
+            self._file.seek(at if at >= line else 0)
+        elif os.fstat(self._file.fileno()).st_size < at:  # behind that line: it was read between the write of it and the cut
+            self._file.seek(0, os.SEEK_END if line else os.SEEK_SET)
+        self._dropped, self._line = dropped, line
 
     def close(self):
         """Close the file."""

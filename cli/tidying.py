@@ -66,6 +66,7 @@ def cmd_reset(args, queue):
     refuse_in_job(queue, "reset", "it needs all workers to have ended; call it from outside of a job")
     queue.workers.refuse_if_running("reset")
     queue.jobs.reset()
+    queue.jobs.resume()
     from shutil import rmtree
     rmtree(logs_folder(queue.home), ignore_errors=True)
     print("Removed all jobs.")

@@ -11,6 +11,7 @@ import time
 from _thread import allocate_lock
 
 from core.system import is_held, make_folder, open_private, pread, pwrite, remove_file, try_lock
+from storage.output import dropped_line
 
 _PAUSES = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.004, 0.008)  # seconds before one looks again whether an empty log is held
 
@@ -73,8 +74,8 @@ class LogFile:
         try:
             size = os.lseek(descriptor, 0, os.SEEK_END)
             kept = pread(descriptor, limit // 2, size - limit // 2)
-            dropped = self._dropped + size - len(kept)
-            content = b"[queuectl: %d bytes were dropped here, since the output exceeds max_output]\n" % dropped + kept
+            dropped = self._dropped + size - len(kept) - (len(dropped_line(self._dropped)) if self._dropped else 0)
+            content = dropped_line(dropped) + kept
             # First over what is there, then cut: what the command adds meanwhile comes behind it, never in front.
             if pwrite(descriptor, content, 0) != len(content):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)

@@ -16,6 +16,8 @@ _TAIL_LINES = 10
 # STEM.LIFE-ATTEMPT.log, LIFE from 1 on. A life is what lies between two retries; attempts are counted from 1 in each.
 _LOG_NAME = re.compile(r"([^.]+)\.(?:([1-9][0-9]*)-)?([1-9][0-9]*)\.log", re.ASCII)
 
+_DROPPED = re.compile(rb"\[queuectl: ([0-9]+) bytes were dropped here, since the output exceeds max_output\]\n")
+
 # A log that is there. `life` is None for the present one.
 Log = namedtuple("Log", "life attempt path")
 
@@ -76,6 +78,17 @@ def remove_logs(home, jobs):
     for logs in _logs_by_stem(home, jobs).values():
         for log in logs:
             remove_file(log.path)
+
+
+def dropped_line(number):
+    """The first line of a log from whose start so many bytes were dropped."""
+    return b"[queuectl: %d bytes were dropped here, since the output exceeds max_output]\n" % number
+
+
+def dropped_at_start(descriptor):
+    """(how many bytes were dropped from the start of a log, how long the line is that says so); (0, 0) if none were."""
+    match = _DROPPED.match(pread(descriptor, 128, 0))
+    return (int(match.group(1)), match.end()) if match else (0, 0)
 
 
 def last_lines(path):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -304,10 +305,23 @@ class TestFollow(ControlTest):
         worker = self.worker()
         self.wait_for_file("here-x")
         follower = self.follow("x")
-        self.wait_for(lambda: b"bytes were dropped" in self.read("followed"))
+        self.wait_for(lambda: b"line 3000" in self.read("followed"))
+        log, = os.listdir(self.path("logs"))
+        self.wait_for(lambda: b"bytes were dropped" in self.read(os.path.join("logs", log)))
         self.write("go", "")
         self.wait_for(lambda: follower.poll() is not None)
         self.assertEqual((follower.returncode, self.read("followed").splitlines()[-2:]), (0, [b"line 3000", b"the end"]))
+        self.stop(worker)
+
+    def test_of_a_log_that_is_shortened_again_and_again_nothing_is_told_twice(self):
+        self.settings(max_output=4000)
+        self.add("x", "n=0; while [ $n -lt 3000 ]; do n=$((n+1)); echo line $n; [ $((n % 100)) = 0 ] && sleep 0.05; done")
+        worker = self.worker()
+        follower = self.follow("x")
+        self.wait_for(lambda: follower.poll() is not None)
+        numbers = [int(line[5:]) for line in self.read("followed").splitlines() if re.fullmatch(rb"line [0-9]+", line)]
+        self.assertEqual(numbers, sorted(set(numbers)))
+        self.assertEqual(numbers[-1], 3000)
         self.stop(worker)
 
     def test_a_job_that_is_moved_in_the_file_is_still_followed(self):
