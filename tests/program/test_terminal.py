@@ -205,9 +205,9 @@ class TestStatus(LookTest):
         for state in ("pending", "processing", "completed", "dead"):
             self.assertRegex(text, r"(?m)^%s +1  █{5}░{15}\r$" % state)
 
-    def test_running_jobs_are_shown_with_how_long_they_have_run(self):
+    def test_a_running_job_without_a_worker_is_shown_as_abandoned(self):
         self.fill()
-        self.assertRegex(self.see("status"), r"running +run, for \d+s: true")
+        self.assertRegex(self.see("status"), r"abandoned +run, its worker is dead; the next worker to start runs it again: tr")
 
     def test_bars_are_ascii_where_no_other_characters_are_known(self):
         self.fill()
