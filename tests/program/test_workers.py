@@ -12,7 +12,7 @@ import unittest
 
 from core import times as core_times
 from core.system import quote_words
-from execution import recovery, worker_files
+from execution import worker_files
 from storage import output
 from tests.support.home import DEADLINE, MAIN
 from tests.support.workers import FOR_EVER, GATE, MEETING, WorkerTest, is_alive
@@ -583,23 +583,6 @@ class TestKilled(WorkerTest):
         self.assertEqual((job.state, job.attempts, job.reason), ("dead", 2, "lost"))
         entry, = self.records("dlq.json")
         self.assertEqual((entry["id"], entry["output"]), ("killer", "last words"))
-
-    def claimed_by_a_dead_worker(self, running):
-        """Two jobs that a dead process with two threads had claimed, and noted that they ran in these; what looks after them."""
-        for token in ("abc-1", "abc-2"):
-            self.add(token, "exit 0")
-            self.queue.claim(token, time.time())
-        os.mkdir(self.path("logs"))
-        slots = [token and {"worker": token, "group": 999999999, "job": "0"} for token in running]
-        process = worker_files.WorkerProcess("abc", 999999999, 2, "", slots, self.path("run", "worker-abc.json"))
-        return recovery.DeadWorker(None, process, self.home)
-
-    def test_of_what_a_dead_worker_had_claimed_only_what_it_had_noted_to_run_counts_as_lost(self):
-        dead = self.claimed_by_a_dead_worker([None, "abc-2"])
-        self.write(os.path.relpath(output.log_path(self.home, self.queue.find("abc-1")[0], 1), self.home), "it has ended")
-        self.wait_for(lambda: dead.step(self.queue))
-        self.assertEqual([(job.state, job.attempts, job.reason) for job in self.queue.jobs()],
-                         [("pending", 0, None), ("pending", 1, "lost")])
 
     def test_jobs_that_were_claimed_with_one_that_kills_its_worker_are_not_blamed(self):
         self.settings(max_retries=1)

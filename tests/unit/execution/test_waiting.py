@@ -1,0 +1,46 @@
+"""Tests of what the threads of a worker process wait on."""
+from __future__ import annotations
+
+import threading
+import unittest
+
+from execution import waiting
+from tests.support.home import DEADLINE
+
+
+class TestCrew(unittest.TestCase):
+    """Who is busy, and how idle workers are called and dismissed."""
+
+    def setUp(self):
+        self.stop, self.last_idle = waiting.StopFlag(), threading.Event()
+        self.addCleanup(self.stop.close)
+        self.crew = waiting.Crew(2, self.stop, self.last_idle.set)
+        self.woken = threading.Semaphore(0)
+
+    def idle_thread(self):
+        """A worker that is idle once, and then leaves."""
+        def work():
+            self.crew.be_idle()
+            self.woken.release()
+            self.crew.leave()
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        self.addCleanup(thread.join, DEADLINE)
+
+    def test_the_last_that_becomes_idle_is_told_and_one_call_wakes_one(self):
+        self.assertFalse(self.crew.has_idle())
+        self.idle_thread()
+        self.idle_thread()
+        self.assertTrue(self.last_idle.wait(DEADLINE))
+        self.crew.call_one()
+        self.assertTrue(self.woken.acquire(timeout=DEADLINE))
+        self.assertFalse(self.woken.acquire(blocking=False))
+        self.crew.dismiss()
+        self.assertTrue(self.woken.acquire(timeout=DEADLINE))
+
+    def test_who_becomes_idle_after_a_stop_does_not_sleep(self):
+        self.crew.dismiss()
+        self.assertTrue(self.stop.is_set())
+        self.idle_thread()
+        self.assertTrue(self.woken.acquire(timeout=DEADLINE))
