@@ -28,6 +28,8 @@ gc.enable()
 
 VERSION = "0.2.0.dev0"  # the one place; pyproject.toml reads it here
 
+_LONGEST = 2000  # characters of a message
+
 
 def _run(argv):
     command, args = arguments.parse(argv)
@@ -91,6 +93,8 @@ def main(argv=None):
         traceback.print_exc()
         sys.stderr.write("queuectl: this is a bug in QueueCTL; please report it with the lines above\n")
         return EXIT_BUG
+    if len(message) > _LONGEST:  # it repeats an argument
+        message = "%s … %s" % (message[:_LONGEST // 2], message[-_LONGEST // 2:])
     sys.stderr.write("queuectl: error: %s\n" % printable(message))
     return code
 

@@ -14,7 +14,7 @@ from core.rules import given_up
 from core.settings import SETTINGS, check_setting, setting_named, split_words
 from core.strict_json import decode_json, decode_utf8, encode_json
 from core.system import EDITOR, quote_words
-from helpers import load_settings, printable, save_setting
+from helpers import load_settings, printable, printable_json, save_setting
 from storage.job_file import remove_quietly
 
 _WHO_ENDS = ("the next worker to start ends", "another worker ends")  # by whether one runs
@@ -44,7 +44,7 @@ def cmd_worker_start(args, queue):
         command = [sys.executable, _program(), "--home", queue.home, "worker", "start", "--count", str(args.count)]
         command += [] if args.runner is None else ["--runner", encode_json(args.runner)]
         pid = queue.workers.detach(command + ["--drain"] * args.drain, _without_job(os.environ))
-        print("Worker process %d started: %s, home %s, log %s" % (pid, workers, queue.home, worker_log_path(queue.home)))
+        print(printable("Worker process %d started: %s, home %s, log %s" % (pid, workers, queue.home, worker_log_path(queue.home))))
         return 0
     print("Worker process %d: %s, home %s. Ctrl+C or 'queuectl worker stop' ends it." % (os.getpid(), workers, printable(queue.home)))
     sys.stdout.flush()
@@ -202,7 +202,7 @@ def cmd_config(args, queue):
     settings = load_settings(queue.config_path)
     if args.key is not None:
         value = getattr(settings, setting_named(args.key).name)
-        print(encode_json({setting_named(args.key).name: value}) if args.json else encode_json(value))
+        print(printable_json(encode_json({setting_named(args.key).name: value} if args.json else value)))
     elif args.json:
         print_json(settings._asdict())
     else:
@@ -225,5 +225,5 @@ def _config_set(args, queue):
     queue.settle_for_defaults()
     with queue.store.lock:
         save_setting(queue.config_path, setting, value)
-    print("%s = %s" % (setting.name, encode_json(value)))
+    print("%s = %s" % (setting.name, printable_json(encode_json(value))))
     return 0

@@ -143,3 +143,19 @@ class TestEmptyOptions(HomeTest):
             with self.subTest(words):
                 self.assertIn("is empty", self.refuse(*words, code=2))
         self.succeed("enqueue", "--runner", "", "--id", "x", "--", "true")
+
+
+class TestHostileTexts(HomeTest):
+    """What control characters and very long arguments do to what is printed."""
+
+    def test_a_setting_is_printed_without_raw_control_characters(self):
+        self.succeed("config", "set", "on_finish", "echo \x9b31m\x7f\u202e")
+        for words in (["config", "get", "on_finish"], ["config", "get", "on_finish", "--json"], ["config", "set", "on_finish", "e \x9b\x7f\u202e"]):
+            with self.subTest(words):
+                said = self.succeed(*words)
+                self.assertTrue(said.strip("\n").isprintable(), ascii(said))
+
+    def test_an_error_does_not_repeat_a_long_argument_whole(self):
+        for words in (["cancel", "x" * 100000], ["show", "x" * 100000], ["list", "--limit", "9" * 100000], ["config", "set", "max_retries", "9" * 4000]):
+            with self.subTest(words[0]):
+                self.assertLess(len(self.run_program(*words).stderr), 2200)
