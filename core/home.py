@@ -6,6 +6,7 @@ worker process, and storage/output.py those in logs/.
 from __future__ import annotations
 
 import os
+import stat
 
 from core.errors import NotAllowed, QueueError, UsageError
 from core.system import quote_words, wake
@@ -147,8 +148,9 @@ def _owner_faults(paths):
 
 
 def _is_writable_by_everyone(path):
+    """Whether everyone can write a file or a folder; a device (a link to /dev/null) holds no commands."""
     status = _status(path) if hasattr(os, "geteuid") else None  # Windows' modes mean something else
-    return status is not None and bool(status.st_mode & 0o002)
+    return status is not None and bool(status.st_mode & 0o002) and (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode))
 
 
 def _status(path):
