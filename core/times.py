@@ -31,6 +31,7 @@ def parse_time(text):
     if not re.match(_ISO_TIME, text):
         raise ValueError("not ISO 8601")
     iso = text[:-1] + "+00:00" if text[-1:] in ("Z", "z") else text
+    iso = re.sub(r"\.([0-9]{1,6})(?=[+-])", lambda match: "." + match.group(1).ljust(6, "0"), iso)  # before 3.11: 3 or 6 digits alone
     moment = datetime.fromisoformat(iso)
     if moment.tzinfo is None:
         raise ValueError("no offset")

@@ -74,3 +74,12 @@ class TimeTest(unittest.TestCase):
             with self.subTest(text):
                 with self.assertRaises(ValueError):
                     parse_duration(text)
+
+
+class TestEdges(unittest.TestCase):
+    """Times that some Pythons refuse."""
+
+    def test_a_fraction_may_have_any_number_of_digits(self):
+        for text, wanted in (("5", 0.5), ("25", 0.25), ("123", 0.123), ("1234", 0.1234), ("123456", 0.123456)):
+            with self.subTest(text):
+                self.assertAlmostEqual(parse_time("2026-12-01T00:00:00.%sZ" % text) - parse_time("2026-12-01T00:00:00Z"), wanted, places=5)
