@@ -77,7 +77,7 @@ def main(argv=None):
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise QueueError("done, but stdout cannot be written: %s" % error.strerror) from None
+            raise QueueError("done, but stdout cannot be written: %s" % error.strerror)
         return code
     except QueueError as error:
         message, code = str(error), error.exit_code
