@@ -189,11 +189,3 @@ def _current_folder():
         return os.getcwd()
     except OSError:
         raise QueueError("the current folder is gone; change to another one") from None
-
-
-def tell_of_nothing(job, kept):
-    """Say that there is no output, where there are only these Logs."""
-    since = " since it was brought back" if any(log.life is not None for log in kept) else ""
-    unrun = "" if job.attempts else "; it has not run yet" if not since else "; it has not run since"
-    others = "; 'queuectl logs %s --all' prints what other attempts wrote" % quote_words([job.id]) if kept else ""
-    notice("%r has written nothing%s%s%s" % (job.id, since, unrun, others))

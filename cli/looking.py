@@ -6,7 +6,6 @@ import sys
 import time
 from math import ceil
 
-from cli.adding import tell_of_nothing
 from cli.context import abandoned_jobs, notice, refuse_in_job
 from cli.terminal import (Follower, Progress, bar, bars, copy_to_stdout, counted, display_width, fit, get_width, is_terminal,
                           knows_unicode, length, paint_state, print_json, print_json_array, showable, table, use_color, watch, when)
@@ -14,6 +13,7 @@ from core.errors import EXIT_FAILED, EXIT_TIMEOUT, EXIT_UNKNOWN, QueueError, Usa
 from core.job import COMPLETED, DEAD, PENDING, STATES
 from core.order import jobs_meant
 from core.strict_json import encode_json
+from core.system import quote_words
 from core.times import parse_time
 from helpers import printable, printable_json
 
@@ -176,13 +176,21 @@ def cmd_logs(args, queue):
         wanted = job.attempts if args.attempt is None else args.attempt
         logs = [log for log in kept if log.life is None and log.attempt == wanted]
     if not logs:
-        tell_of_nothing(job, kept)
+        _tell_of_nothing(job, kept)
     for log in logs:
         if args.all:
             life = "" if log.life is None else " before retry %d" % log.life
             print("==> %s, attempt %d%s <==" % (printable(job.id), log.attempt, life))
         copy_to_stdout(log.path, args.lines)
     return 0
+
+
+def _tell_of_nothing(job, kept):
+    """Say that a job has no output, if these are the only Logs of it."""
+    since = " since it was brought back" if any(log.life is not None for log in kept) else ""
+    unrun = "" if job.attempts else "; it has not run yet" if not since else "; it has not run since"
+    others = "; 'queuectl logs %s --all' prints what other attempts wrote" % quote_words([job.id]) if kept else ""
+    notice("%r has written nothing%s%s%s" % (job.id, since, unrun, others))
 
 
 def _follow(args, queue, job):
