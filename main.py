@@ -94,7 +94,7 @@ def main(argv=None):
         sys.stderr.write("queuectl: this is a bug in QueueCTL; please report it with the lines above\n")
         return EXIT_BUG
     if len(message) > _LONGEST:  # it repeats an argument
-        message = "%s … %s" % (message[:_LONGEST // 2], message[-_LONGEST // 2:])
+        message = "%s \u2026 %s" % (message[:_LONGEST // 2], message[-_LONGEST // 2:])
     sys.stderr.write("queuectl: error: %s\n" % printable(message))
     return code
 
