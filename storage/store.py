@@ -16,7 +16,6 @@ import os
 from core.errors import ALL, NOTHING, PART, JobNotFound, QueueError, StorageFault, not_confirmed, storage_error
 from core.home import JOBS, dead_letters_path, jobs_path, lock_path, paused_path
 from core.job import PENDING, PROCESSING, STATES, job_from_checked, job_from_record
-from core.rules import ready_at
 from core.system import sync
 from core.times import parse_time
 from storage.file_lock import FileLock
@@ -272,6 +271,7 @@ class Store:
 
     def count_delayed(self, now):
         """How many pending jobs are not due yet. All pending jobs are looked at."""
+        from core.rules import ready_at  # here, since each `enqueue` would pay for its start
         with self.view(self.jobs_json) as view:
             return sum(1 for record in view.special_pending() if ready_at(job_from_checked(record), self.settings, now) > now)
 
