@@ -1,8 +1,10 @@
 """One attempt of one job: its process tree, its output, and how it ended. Knows nothing of the queue.
 
-The command runs through the shell, behind its runner if it has one, in a session of its own (so that Ctrl+C in the worker's terminal does
-not reach it), with stdin from the null device and both streams to one log file. A file, not a pipe: a grandchild that keeps it open must
-not hang the worker.
+The command runs through the shell, behind its runner if it has one. It leads a session of its own, so that Ctrl+C in the worker's terminal
+does not reach it. Its stdin is the null device; both streams go to one log file. A file, not a pipe: a grandchild that keeps a pipe open
+would hang the worker.
+
+Once a command has run, no fault of the system may hide how it ended: such a fault is noted, and the attempt goes on.
 """
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ class Attempt:
     """An attempt of a claimed job: `start`, then `wait` in the worker's thread; `end` and `check` from any other one."""
 
     def __init__(self, home, job, environ, launch, settings, say=None):
-        """`say(message)` logs what its owner has to know; it may be called again and again with the same."""
+        """`say(message)` logs what the owner has to know; the same message may come again and again."""
         self.job = job
         self.pid = 0
         self.digest = job.digest
@@ -89,10 +91,10 @@ class Attempt:
         self._known(lambda: self.log.write("queuectl: cannot start this command in %s: %s\n" % (self._folder, reason)), None)
 
     def wait(self, grace):
-        """Wait for the end: (an Outcome, the pids of processes that have left the tree of a failed attempt and would not end). What a
-        failed attempt leaves running is ended, and waited for if that is not allowed; a successful one may leave something.
+        """Wait for the end: (an Outcome, the pids of strays of a failed attempt, which would not end). What a failed attempt leaves in its
+        tree is ended, or waited for if it cannot be; a successful one may leave something.
 
-        It raises no OSError: what has run is an attempt, whatever fails afterwards. Such an error is in `fault` then."""
+        Raises no OSError: the last one is in `fault`."""
         failed = self._known(lambda: self._launch.wait(self.pid, self._mutex), LOST)
         with self._mutex:
             self.outcome_decided = True
@@ -129,7 +131,7 @@ class Attempt:
         return Outcome(code, FAILED if code else None)
 
     def _known(self, question, otherwise):
-        """What the system answers to a question; `otherwise` if it refuses to, which is noted as the fault."""
+        """The answer of the system to `question()`; `otherwise` if that raises an OSError, which is noted as the fault."""
         try:
             return question()
         except OSError as error:
@@ -137,8 +139,7 @@ class Attempt:
             return otherwise
 
     def _end_rest(self, tree, grace):
-        """End what is left of the tree, and wait a little for processes that have left it; the pids of those that stay. Where the
-        system tells zombies apart, the shell is one until this is done, so that its tree cannot be another one by now."""
+        """End what is left of the tree, and wait a little for its strays; the pids of the strays that stay."""
         signal_group(self.pid, TERM)
         if self._runs(tree) is not False:
             self._known(lambda: tree.signal(TERM), None)
@@ -149,7 +150,7 @@ class Attempt:
         return self._known(tree.strays, [])
 
     def _runs(self, tree):
-        """Whether anything of the tree runs; None if that cannot be seen now."""
+        """Whether anything in the tree runs; None if that cannot be seen now."""
         return self._known(tree.runs, None)
 
     def _has_strays(self, tree):
@@ -170,7 +171,7 @@ class Attempt:
             runs = self._runs(tree)
 
     def _tell_of_rest(self, pids):
-        """Say that the attempt does not end, in the log and once in its output."""
+        """Say that the attempt does not end: in the log, and once in its output."""
         denied = not pids or any(map(is_denied, pids))
         why = "run as another user and cannot be ended" if denied else "do not end although they were killed"
         named = " (pid %s)" % ", ".join(map(str, pids)) if pids else ""

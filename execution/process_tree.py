@@ -1,12 +1,16 @@
 """Process trees: how all that a command has started is found and ended. Nothing here knows of jobs.
 
-The tree of an attempt is its session, with all groups that `timeout` or a shell made in it; its process group where there is no /proc.
+The tree of an attempt is the session that its shell leads (setsid(2)), with all groups that `timeout` or a shell made in it. Where there is
+no /proc it is the process group.
 
-Which processes may be signalled: while a shell is not reaped its pid cannot be used again, so its tree may be. Later, or from another
-process, a tree is signalled only if it is proven to be the attempt's. What proves it: its leader started when the worker noted that it
-did; or its leader is gone, and one of it is as old as what was seen of it before; or one of it carries the attempt's token, and that
-queue's home, in its environment, or has inherited the lock on the attempt's log. Where there is no /proc, it is that lock, or the start
-of the leader as ps(1) tells it.
+Which processes may be signalled:
+(1) Before a shell is reaped, all of its tree: its pid, and so the number of its session and group, is not used again (fork(2)).
+(2) Afterwards, or from another process, only a tree that is proven to be the attempt's. One of these proves it:
+    - its leader was started when the worker noted that it was (starttime in /proc/PID/stat, proc(5); without /proc as ps(1) tells it);
+    - its leader is gone, and a process of it is as old as one that was seen in it before;
+    - a process of it carries the attempt's token and this home in its environment (/proc/PID/environ);
+    - a process of it has inherited the lock on the attempt's log (/proc/PID/fdinfo; without /proc, somebody has).
+(3) Never our own group, and never the numbers that mean several processes to kill(2): 0, 1 and those below.
 """
 from __future__ import annotations
 
@@ -112,7 +116,7 @@ def all_processes():
 
 
 def _in_tree(leader, processes):
-    """Those that run in the tree of that leader."""
+    """The processes that run in the tree of that leader."""
     return [process for process in processes if process.runs and leader in (process.session, process.group)]
 
 
@@ -124,7 +128,7 @@ def _signal_groups(processes, number):
 
 
 def _carriers(processes, home, since=0):
-    """token: those that carry it, and the home of its queue, in their environment, among those that were started since then."""
+    """token: the processes that carry it, and this home, in their environment, if they were started since then."""
     found: dict = {}
     for process in processes:
         if process.runs and process.start >= since:
@@ -140,8 +144,8 @@ def _carriers(processes, home, since=0):
 
 
 def _is_home(pid, place, home):
-    """Whether a folder that a process names is this home, by whatever way it leads there: a copy of a home has the same tokens. One that
-    is no more was renamed, as far as a token is concerned that nobody else can have."""
+    """Whether the folder that a process names is this home, by whatever path: a copy of a home has the same tokens. A folder that is gone
+    counts as this home, renamed: nobody else has the token."""
     if not place.startswith(b"/"):
         return False
     try:
@@ -153,7 +157,7 @@ def _is_home(pid, place, home):
 
 
 def _holders(processes, path):
-    """Those that have inherited the lock on a file."""
+    """The processes that have inherited the lock on a file."""
     try:
         wanted = os.stat(path)
     except OSError:
@@ -174,7 +178,7 @@ def _holds(pid, wanted):
 
 
 class Tree:
-    """What runs of an attempt of ours whose leader is not reaped, or, where there is no /proc, whose leader has just been."""
+    """The tree of an attempt of ours. Its leader is not reaped yet; where that cannot be (see `Attempt.wait`) it has just been."""
 
     def __init__(self, home, token, leader):
         self._home = home
@@ -184,7 +188,7 @@ class Tree:
         self._inside = []
 
     def runs(self):
-        """Look whether anything of it runs; what has left it is not counted."""
+        """Look whether anything in the tree runs. Strays are not in it."""
         self._processes = all_processes()
         self._inside = _in_tree(self._leader, self._processes)
         return bool(self._inside) if HAS_PROC else group_runs(self._leader)
@@ -194,14 +198,14 @@ class Tree:
         return not signal_group(self._leader, 0) and not any(process.group == self._leader for process in all_processes())
 
     def strays(self):
-        """The pids of what has left it, at the last look."""
+        """The pids of what had left the tree at the last look."""
         since = next((process.start for process in self._processes if process.pid == self._leader), 0)
         inside = {process.pid for process in self._inside}
         outside = [process for process in self._processes if process.pid not in inside]
         return [process.pid for process in _carriers(outside, self._home, since).get(self._token, ())]
 
     def signal(self, number):
-        """Signal all of it that was there at the last look, and whatever its group has by now."""
+        """Signal the groups that were seen at the last look, and whatever is in the leader's by now."""
         signal_group(self._leader, number)
         _signal_groups([process for process in self._inside if process.group != self._leader], number)
 
@@ -220,15 +224,15 @@ class Sight:
 
 
 Left = namedtuple("Left", "own held unsure")
-Left.__doc__ = """What is left of an attempt: the pids that are provably its own; whether its log is held, by these or by others that
-cannot be seen; the pids of what may be its own, which cannot be proven."""
+Left.__doc__ = """What is left of an attempt: the pids that are proven to be its own; whether its log is held, by these or by others that
+cannot be seen; the pids that may be its own, without proof."""
 
 
 class LostTree:
     """What may still run of an attempt whose worker died.
 
-    `group` is its group, 0 if that was never noted; `start` when the leader of that was started, 0 if that was not noted or is not to be
-    believed; `seen` when the last one was started that was seen of it.
+    `group` is the number of its group, 0 if none was noted. `start` is when the leader of that was started, 0 if that was not noted or is
+    not to be believed. `seen` is when the youngest process was started that was seen in it.
     """
 
     def __init__(self, token, log, group=0, start=0, seen=0):
@@ -240,8 +244,8 @@ class LostTree:
         self._proven = False
 
     def signal(self, sight, number, away=None):
-        """Signal what is provably the attempt's: its tree with `number`, and what has left that with `away`, if not None. Gives back what
-        is Left of it in that Sight."""
+        """Signal what is proven to be the attempt's: its tree with `number`, its strays with `away`, if not None. Gives back what is Left
+        in that Sight."""
         held = bool(self._log) and is_held(self._log)
         if not HAS_PROC:
             return self._signal_group(number, held)
@@ -262,7 +266,7 @@ class LostTree:
         return Left(sorted(proven | inside_pids if self._proven else proven), held, unsure)
 
     def _prove(self, processes, inside, proven):
-        """Find out whether the group's tree is the attempt's; what is not loses its members."""
+        """Find out whether the group's tree is the attempt's. If it is another one's, `inside` is emptied."""
         leader = next((process for process in processes if process.pid == self._group), None)
         if self._start and leader is not None:
             self._proven = leader.start == self._start

@@ -67,10 +67,10 @@ def set_aside_logs(home, jobs):
         for log in logs:
             if log.life is None:
                 try:
-                    if os.stat(log.path).st_size:  # a worker may go on with an empty one
+                    if os.stat(log.path).st_size:  # an empty one tells nothing
                         os.rename(log.path, os.path.join(logs_folder(home), "%s.%d-%d.log" % (stem, life, log.attempt)))
                 except OSError:
-                    pass  # what cannot be kept for another name goes when the attempt of that number begins: see `LogFile.begin`
+                    pass  # it goes when the attempt of that number begins: see `LogFile.begin`
 
 
 def remove_logs(home, jobs):
