@@ -37,6 +37,8 @@ class Attempt:
         self.end_reason = None  # why someone called `end`: TIMEOUT, or another word
         self.fault = None  # the last OSError after which the attempt went on
         self.seen = False  # someone has looked whether the job is still ours
+        self.started = float("inf")  # when its command was started, by the monotonic clock
+        self.is_noted = False  # its process group is in the worker file
         self.has_output = False
         self.limit = time_limit(job, settings)  # seconds that it may run, or None
         self._settings = settings
@@ -70,12 +72,13 @@ class Attempt:
                 raise InvalidJob(self._fault)
             self.pid = self._launch.start(job.command, self._folder, self._environ, self._own, output,
                                           runner_words(job, self._settings, self._folder))
+            self.started = time.monotonic()
             with self._mutex:
                 self._running = True
                 if self._kill_at is not None:  # `end` was called meanwhile
                     self._launch.signal(self.pid, TERM)
             if self.limit is not None:
-                self._deadline = time.monotonic() + self.limit
+                self._deadline = self.started + self.limit
             return None
         except (OSError, ValueError, InvalidJob) as error:
             if isinstance(error, OSError) and lacks_room(error):

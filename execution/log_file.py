@@ -87,11 +87,12 @@ class LogFile:
     def release(self, limit=None):
         """The attempt has ended: trim the log if there is a limit, and remove it if it is empty and no process has it open. Raises
         OSError."""
-        if limit is not None:
-            self.trim(limit)
         with self._mutex:
             begun, self._begun = self._begun, False
-        if begun and not self._size() and self._is_free():
+            size = self._size() if begun else None
+            if limit is not None and size and size > limit:
+                self._cut(limit)
+        if size == 0 and self._is_free():
             remove_file(self.path)
 
     def _is_free(self):

@@ -95,6 +95,10 @@ class Outcomes:
             self._record_postponed(self._batch.take_results(), wanted)
             self._call_for_flush()
 
+    def are_short(self):
+        """Whether the jobs of this process take milliseconds now, by those that ended last."""
+        return bool(self._batch)
+
     # -- for the main thread
 
     def flush(self):

@@ -19,7 +19,7 @@ from core.system import is_there
 from execution.attempt import PATIENCE, STOPPED, job_environ
 from execution.launcher import Launcher
 from execution.on_finish import Announcer
-from execution.outcomes import Outcomes
+from execution.outcomes import STALE, Outcomes
 from execution.recovery import Recovery
 from execution.waiting import TICK, Crew, StopFlag, Waker
 from execution.worker import Shared, Worker
@@ -186,6 +186,8 @@ class Supervisor:
                 self._crew.call_one()
                 next_poll = now + self._store.settings.poll_interval
             next_flush = now + self._outcomes.flush()
+            if [worker for worker in self._workers if worker.note_group_late(now)]:
+                next_flush = min(next_flush, now + STALE)
             self._guarded("look whether all is done", self._finish_if_drained)
             due = now + self._until_due()
             wake_at = min([next_tick, next_poll, next_flush, due] + self._check_attempts())

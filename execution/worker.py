@@ -12,6 +12,7 @@ from core.errors import fault_text
 from core.rules import ready_at
 from execution.attempt import STOPPED, Attempt
 from execution.launcher import lacks_room
+from execution.outcomes import STALE
 from execution.waiting import TICK
 from helpers import log
 from storage.claims import Finished
@@ -120,11 +121,26 @@ class Worker:
         shared = self._shared
         if shared.stop.at_once:
             attempt.end(STOPPED, shared.store.settings.kill_grace)
-        # Whoever looks for its processes finds them by its token if the group cannot be noted.
-        self._note(lambda: attempt.if_running(lambda: shared.file.note(self._number, attempt)))
+        if not shared.outcomes.are_short():
+            self._note_group(attempt)
         shared.outcomes.claim_ahead()
         if attempt.limit is not None:
             shared.waker.wake()  # the main thread ends it when its time is over
+
+    def note_group_late(self, now):
+        """Note the process group of an attempt that turns out to take longer than those before it; for the main thread. Gives back
+        whether there is an attempt that may still have to be noted."""
+        attempt = self.attempt
+        if attempt is None or attempt.is_noted:
+            return False
+        if now - attempt.started > STALE:
+            self._note_group(attempt)
+        return not attempt.is_noted
+
+    def _note_group(self, attempt):
+        """Note the process group of an attempt. If that fails, whoever looks for its processes finds them by its token."""
+        attempt.is_noted = True
+        self._note(lambda: attempt.if_running(lambda: self._shared.file.note(self._number, attempt)))
 
     def _note_nothing(self):
         """Note that this worker runs nothing. If that fails it is tried again before the worker idles: nobody takes up a job that is noted
