@@ -61,12 +61,12 @@ class Attempt:
         self._say = say or (lambda message: None)
         self._said = False
 
-    def start(self, keep_output=True):
-        """Start the command. Returns None, or an Outcome if the system refused. Raises OSError if the log cannot be made, or if the system
-        has no room for a process at the moment, which is not the job's fault."""
+    def start(self, keep_output=True, spare=None):
+        """Start the command, with a Spare for its log if there is one. Returns None, or an Outcome if the system refused. Raises OSError
+        if the log cannot be made, or if the system has no room for a process at the moment, which is not the job's fault."""
         job = self.job
         self.has_output = keep_output
-        output = self.log.begin() if keep_output else os.open(os.devnull, os.O_WRONLY)
+        output = self.log.begin(spare) if keep_output else os.open(os.devnull, os.O_WRONLY)
         try:
             if self._fault:
                 raise InvalidJob(self._fault)

@@ -31,6 +31,7 @@ class Worker:
         self._number = number
         self._shared = shared
         self._is_wrongly_noted = False  # as one that runs something, although it does not
+        self._spare = None  # the empty log of the last attempt, for the next one
 
     def work(self):
         """Run jobs until the process stops."""
@@ -43,6 +44,7 @@ class Worker:
             shared.crew.dismiss()  # the next process ends what this worker has left running, by the worker file, which stays
             raise
         finally:
+            self._discard_spare()
             shared.crew.leave()
             shared.waker.wake()
 
@@ -55,6 +57,7 @@ class Worker:
         if job is None:
             if self._is_wrongly_noted:
                 self._note_nothing()
+            self._discard_spare()
             self._shared.crew.be_idle()
         while job is not None:
             self._shared.crew.call_one()  # there may be more
@@ -82,7 +85,10 @@ class Worker:
         self.attempt = None
         ended = time.monotonic()
         output = last_lines(attempt.log.path) if outcome is not None and outcome.reason and attempt.has_output else ""
-        shared.faults.guarded("keep the output of %s" % job.id, attempt.log.release, shared.store.settings.max_output)
+        completed = outcome is not None and outcome.reason is None and attempt.end_reason != STOPPED
+        # That of another job may be wanted again, by a retry in another process.
+        spare = shared.faults.guarded("keep the output of %s" % job.id, attempt.log.release, shared.store.settings.max_output, completed)
+        self._spare = self._spare or spare
         if strays:
             log("%s: processes that left its tree still run (pid %s)" % (job.id, ", ".join(map(str, strays))))
         counts = None if attempt.end_reason == STOPPED else outcome
@@ -101,7 +107,10 @@ class Worker:
         shared = self._shared
         try:
             shared.file.note(self._number, attempt)  # before it starts: it may end this process at once
-            outcome = attempt.start(shared.store.settings.save_output)
+            saves, spare = shared.store.settings.save_output, None
+            if saves:
+                spare, self._spare = self._spare, None
+            outcome = attempt.start(saves, spare)
         except OSError as error:
             if lacks_room(error):  # one message, however many jobs are given back
                 shared.faults.tell("the system has no room for another process (%s); the jobs wait for it" % error.strerror)
@@ -141,6 +150,11 @@ class Worker:
         """Note the process group of an attempt. If that fails, whoever looks for its processes finds them by its token."""
         attempt.is_noted = True
         self._note(lambda: attempt.if_running(lambda: self._shared.file.note(self._number, attempt)))
+
+    def _discard_spare(self):
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            self._shared.faults.guarded("remove an empty log", spare.discard)
 
     def _note_nothing(self):
         """Note that this worker runs nothing. If that fails it is tried again before the worker idles: nobody takes up a job that is noted

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -80,6 +81,17 @@ class TestManyJobs(WorkerTest):
         completed = [self.text(worker.words).count(": completed") for worker in workers]
         self.assertEqual(sum(completed), 1000)
         self.assertGreater(min(completed), 0, "one process did it all")
+
+    def test_the_group_of_a_job_that_takes_longer_than_those_before_it_is_noted_too(self):
+        self.queue.enqueue([{"id": "short%d" % number, "command": "true"} for number in range(200)] + [{"id": "long", "command": GATE}],
+                           self.home, time.time())
+        worker = self.worker()
+        self.wait_for_file("here-long")
+        self.wait_for(lambda: re.search(r'"group": [1-9]', self.worker_files()))
+        self.write("go", "")
+        self.wait_for_state("long", "completed")
+        self.stop(worker)
+        self.assertEqual(os.listdir(self.path("logs")), [])
 
 
 class TestAttempts(WorkerTest):

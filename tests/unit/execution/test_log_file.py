@@ -1,0 +1,51 @@
+"""Tests of the log of an attempt that stayed empty, and of what becomes of it."""
+from __future__ import annotations
+
+import os
+import unittest
+
+from core.system import is_held
+from execution.log_file import LogFile
+from tests.support.home import WINDOWS, HomeTest
+
+
+@unittest.skipIf(WINDOWS, "an open file gets no other name there")
+class SpareTest(HomeTest):
+    """An empty log serves the next attempt."""
+
+    def attempt(self, name, spare=None, text=b"", keep=True):
+        """Be an attempt that writes a text into a log of that name: what `release` gave back."""
+        log = LogFile(self.path(name), sleep=lambda seconds: None)
+        descriptor = log.begin(spare)
+        os.write(descriptor, text)
+        os.close(descriptor)
+        return log.release(None, keep)
+
+    def test_it_gets_the_name_of_the_next_attempt_and_is_held_by_its_command(self):
+        spare = self.attempt("a")
+        log = LogFile(self.path("b"))
+        descriptor = log.begin(spare)
+        self.addCleanup(os.close, descriptor)
+        self.assertEqual((os.path.exists(self.path("a")), os.path.exists(self.path("b"))), (False, True))
+        os.write(descriptor, b"said")
+        self.assertTrue(is_held(self.path("b")))
+        self.assertEqual(self.read("b"), b"said")
+
+    def test_one_that_holds_something_or_is_held_or_is_not_wanted_is_none(self):
+        self.assertIsNone(self.attempt("a", text=b"said"))
+        self.assertIsNone(self.attempt("b", keep=False))
+        log = LogFile(self.path("c"), sleep=lambda seconds: None)
+        held = log.begin()
+        self.addCleanup(os.close, held)
+        self.assertIsNone(log.release(None, True))
+        self.assertEqual(sorted(os.listdir(self.home)), ["a", "c"])
+
+    def test_one_that_someone_has_removed_is_replaced_by_a_new_one(self):
+        spare = self.attempt("a")
+        os.unlink(self.path("a"))
+        self.assertIsNone(self.attempt("b", spare, b"said"))
+        self.assertEqual(self.read("b"), b"said")
+
+    def test_one_that_no_attempt_follows_is_removed(self):
+        self.attempt("a").discard()
+        self.assertEqual(os.listdir(self.home), [])
