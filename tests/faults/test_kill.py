@@ -23,6 +23,7 @@ from tests.support.home import DEADLINE
 from tests.support.workers import WorkerTest
 
 KILLS = 500 if os.environ.get("QUEUECTL_FAULTS") == "all" else 20
+SHORT, SHORT_KILLS = (1000, 20) if KILLS > 20 else (300, 5)
 SIZES = (1, 1, 2, 10, 60, 300) + ((2000,) if KILLS > 20 else ())
 LONG = ": " + "x" * 9000
 # Notes that it starts; complains if it runs already: the lock ends with the last process that has it.
@@ -286,3 +287,29 @@ class TestKill(WorkerTest):
 
 if __name__ == "__main__":
     unittest.main()
+
+
+class TestShortJobs(WorkerTest):
+    """A worker is killed among jobs that take milliseconds."""
+
+    def test_a_job_that_ran_more_than_once_is_counted_each_time_and_told_of(self):
+        self.settings(max_retries=99, backoff_base=0.01)
+        self.queue.enqueue([{"id": "j%d" % number, "command": 'echo "$QUEUECTL_JOB_ID" >> ran'} for number in range(SHORT)], self.home, time.time())
+        chance, said = random.Random(1), ""
+        for kill in range(SHORT_KILLS + 1):
+            worker = self.worker("--count", "2", "--drain")
+            if kill < SHORT_KILLS:
+                ran = len(self.text("ran"))
+                self.wait_for(lambda: len(self.text("ran")) > ran or worker.poll() is not None)
+                time.sleep(chance.random() * 0.05)
+                worker.kill()
+            worker.wait(DEADLINE)
+            said += self.text(worker.words)
+        ran = self.text("ran").split()
+        for job in self.queue.jobs():
+            times = ran.count(job.id)
+            self.assertEqual(job.state, COMPLETED, job.id)
+            self.assertLessEqual(1, times, job.id)
+            self.assertLessEqual(times, job.attempts, job.id)
+            if times > 1:
+                self.assertIn("%s: its worker" % job.id, said)
