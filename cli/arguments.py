@@ -268,7 +268,6 @@ class _Parser(ArgumentParser):
     def error(self, message):
         raise UsageError("%s; 'queuectl %s --help' shows what it takes" % (message, self.prog.partition(" ")[2]))
 
-
     def _get_values(self, action, values):
         """The value of an argument. An option's `--`, as in --search=--, is a value: Python 3.8 to 3.12 drop it. One that is empty is
         most often a variable that is not set."""

@@ -1,6 +1,7 @@
 """Output for people: tables, colours, times in words. A pipe gets the same facts plainly: tab-separated, nothing shortened, no colour.
 
-Control characters in a user's text reach neither.
+Control characters in ids, commands and messages reach neither. The output of jobs alone is copied byte for byte (`copy_to_stdout`,
+`Follower`).
 """
 from __future__ import annotations
 

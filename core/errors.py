@@ -82,7 +82,7 @@ NOTHING, PART, ALL = range(3)  # how much of a change is in the file: see `JobFi
 
 class StorageFault(QueueError):
     """The disk refused a read or a write. `path` is the file's, and `lacks_space` says that the disk is full. `effect` says how much was
-    changed: nothing, until whoever has looked puts it right; `besides` adds to it."""
+    changed: "nothing", unless the Store has looked and says otherwise; `besides` adds to it."""
 
     path = None
     lacks_space = False

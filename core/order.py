@@ -1,7 +1,8 @@
 """Which pending job is next. A worker process keeps an index of the places of pending jobs; no I/O in here.
 
 The order: a higher priority first, then the smaller place (first in, first out). No job starts before its time, and none before all jobs
-that its `after` means (`jobs_meant`) are completed.
+that its `after` means (`jobs_meant`) are completed. Two are before that order: the job whose retry a worker waits for (`Claims.claim`), and
+jobs that were claimed ahead (`Outcomes.next`).
 
 The index is a hint, and a claim trusts the file alone: a place may stand in the index twice, or be out of date. A missing place would be a
 job that nobody sees; so `FileIndex` (in storage/claims.py) tells the index of all changes of the file.

@@ -63,7 +63,7 @@ def is_retry(job, settings):
 
 def claimed(job, worker, now):
     """The job as a worker claims it. An attempt counts from its start, so that a job that kills its workers dies in the end. `run_at`
-    stays, or is the time when the job was brought back: its wait counts from then on."""
+    stays, so that it tells how long the job waited; for one that was brought back it is the time when that was done."""
     moment = format_time(now)
     due = job.updated_at if job.started_at and not job.attempts else job.run_at
     return job.with_progress(PROCESSING, min(job.attempts + 1, MAX_ATTEMPTS), None, None, due, moment, moment, worker)

@@ -36,7 +36,7 @@ SETTINGS = (
 )
 Settings = namedtuple("Settings", ("max_retries", "backoff_base", "backoff_max", "retry_in_place", "poll_interval", "timeout", "kill_grace",
                                    "save_output", "max_output", "unique_ids", "fsync", "runner", "on_finish",
-                                   "trust_home"))  # in this order
+                                   "trust_home"))  # the names of SETTINGS, in this order; mypy wants them written out
 DEFAULTS = Settings(*[setting.default for setting in SETTINGS])
 _TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list: "a list of texts like [\"srun\"]"}
 

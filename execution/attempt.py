@@ -22,7 +22,7 @@ from execution.waiting import wait_until
 from storage.output import path_of_log
 
 STOPPED = "stopped"  # why an attempt was ended that goes back to the queue
-PATIENCE = 10.0  # seconds to wait for processes that have left a tree on purpose
+PATIENCE = 10.0  # seconds to wait for what others must end by themselves: processes that have left a tree, on_finish
 
 
 class Attempt:

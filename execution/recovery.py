@@ -22,7 +22,7 @@ from execution.worker_files import (WorkerProcess, all_workers, live_workers, op
 from helpers import log
 from storage.output import last_lines, log_path
 
-_LOST_GRACE = 2.0  # seconds between TERM and KILL for the tree of a dead worker; its jobs are to run again within five
+_LOST_GRACE = 2.0  # seconds between TERM and KILL for the tree of a dead worker; its jobs are to run again within five seconds
 
 
 class Recovery:

@@ -306,7 +306,7 @@ class Supervisor:
                 attempt.end(STOPPED, self._store.settings.kill_grace)
 
     def _finish_if_drained(self):
-        """With drain, stop if no job runs or is retried, and none can run before its own time."""
+        """With drain, stop if no job runs or waits for a retry, and all others are scheduled for later, or come after such a job."""
         if not self._drain or self._stop.is_set() or self._crew.busy or self._recovery:
             return
         scheduled = []

@@ -306,7 +306,7 @@ class Claims:
     def taken_away(self, jobs):
         """Those of these running jobs whose token is gone from the file: they were cancelled, cleared, or set back by an editor."""
         with OpenFiles(self.store.lock, self._file):
-            if self._file.is_ours:
+            if self._file.is_in_our_layout:
                 return [job for job in jobs if self.store.locate(job, self._claimed_in.get(job.worker))[1] is None]
             with self._file.view(locked=True) as view:
                 there = {(record["id"], record["created_at"], record["worker"]) for _, record in view.records((PROCESSING,))}

@@ -16,7 +16,6 @@ from core.times import format_time, micros_of
 from storage.layout import encode_line1, encode_line2
 from storage.noted_file import refuse_link
 from storage.notes import MISSING, file_key
-from storage.recognition import Layout, check_canonical, parse_any
 
 _SETTLED = 0.2  # seconds that a strange file must have held still; an editor that truncates first shows an empty one for a moment
 _PATIENCE = 5.0  # seconds that one that is empty or torn must have held still before it is changed: who writes it may be slow
@@ -83,6 +82,7 @@ class Inspector:
 
     def _check(self, key):
         """The Layout of the file with that key, or None if it changed meanwhile."""
+        from storage.recognition import Layout, check_canonical  # seldom needed, and each start would pay for it
         if key == MISSING:
             return Layout(1, records=[])
         try:
@@ -105,6 +105,7 @@ class Inspector:
             return layout if file_key(os.fstat(descriptor)) == key else None
 
     def _parse(self, content, key):
+        from storage.recognition import Layout, parse_any
         faults: list = []
         jobs = parse_any(self._path, content, partial(self._decode, faults=faults))
         return Layout(1, records=with_created_at(jobs, key[2] // 1000, self._allow_duplicate_keys), faults=faults,

@@ -67,7 +67,7 @@ class NotedFile:
         return self._descriptor is not None
 
     @property
-    def is_ours(self):
+    def is_in_our_layout(self):
         """Whether the open file is in our layout, so that there are places in it."""
         return self._foreign is None
 
@@ -84,7 +84,7 @@ class NotedFile:
     @property
     def fingerprint(self):
         """Another value once the open file is another one or was changed, whoever did it."""
-        return self.version + (() if self.is_ours else self._seen)
+        return self.version + (() if self.is_in_our_layout else self._seen)
 
     @property
     def generation(self):
@@ -114,7 +114,7 @@ class NotedFile:
 
     def last_changed(self):
         """The places that were changed last, ascending; as many as are known, and none in another layout than ours."""
-        return self.notes.last_places() if self.is_ours else []
+        return self.notes.last_places() if self.is_in_our_layout else []
 
     def pending_since(self, version):
         """The pending records that were added since `version`, as `pending_records` gives them."""

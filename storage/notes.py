@@ -1,4 +1,4 @@
-"""What the last change left of a job file, kept inside the lock's file: when a file is ours.
+"""What the last change left of a job file, kept inside the lock's file: whether we were the last to change it.
 
 The notes say what the file was after the last change (inode, size, time), how many jobs are in each state, where an append began that has
 not ended (the *intent*), and the places of the last changes (the *ring*). A file that they fit was last changed by us, and need not be

@@ -119,7 +119,7 @@ class Store:
             began = []
             try:
                 with OpenFiles(self.lock, *files, change=changes):
-                    if not all(file.is_ours for file in files):
+                    if not all(file.is_in_our_layout for file in files):
                         return None
                     began += files  # bringing a file into our layout changes no job
                     result = operation()
