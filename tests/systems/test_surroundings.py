@@ -357,6 +357,7 @@ class TestWithoutProc(WorkerTest):
         self.add("lost", "if [ $QUEUECTL_ATTEMPT = 1 ]; then echo $$ > pid; sleep 300; fi")
         worker = self.worker()
         pid = int(self.wait_for_line("pid"))
+        self.wait_for(lambda: '"group": %d' % pid in self.worker_files())  # else nobody may signal it, and the job waits for its end
         worker.kill()
         worker.wait()
         self.assertEqual(self.work().returncode, 0)
