@@ -90,7 +90,7 @@ class TestSettings(HomeTest):
         for words in (["enqueue", '{"id": "n", "command": "true"}'], ["worker", "start", "--drain"], ["worker", "start", "--detach"],
                       ["config", "set", "max_retries", "2"], ["config"]):
             with self.subTest(words):
-                self.assertIn("config.json, line 1, column 19", self.refuse(*words, code=2))
+                self.assertRegex(self.refuse(*words, code=2), "config.json, line 1, column 1[89]: ")  # Python 3.13 names the comma, others what follows
         self.assertEqual(self.read("config.json"), b'{"max_retries": 3,}')
 
     def test_a_value_that_does_not_fit_is_mended_by_setting_another_one(self):
