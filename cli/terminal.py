@@ -251,13 +251,12 @@ class Follower:
 
     def copy(self, lines=None):
         """Copy what is new since the last time. The first time `lines`, if given, says how many last lines to copy."""
-        from storage.output import dropped_at_start
         try:
             if self._file is None or os.stat(self._path).st_ino != os.fstat(self._file.fileno()).st_ino:
                 self._rest()
                 self.close()
-                self._file = os.fdopen(open_private(self._path, os.O_RDONLY), "rb")
-                self._dropped, self._line = dropped_at_start(self._file.fileno())
+                self._file = os.fdopen(open_private(self._path, os.O_RDONLY), "rb", buffering=0)
+                self._dropped, self._line = self._look_at_start()
                 if lines is not None:
                     self._file.seek(_start_of_last(self._file, lines))
         except FileNotFoundError:
@@ -278,8 +277,7 @@ class Follower:
 
     def _find_place(self):
         """Go to where the first byte is that was not written yet."""
-        from storage.output import dropped_at_start
-        dropped, line = dropped_at_start(self._file.fileno())
+        dropped, line = self._look_at_start()
         at = self._file.tell()
         if dropped > self._dropped:
             at = max(0, at - self._line) + self._dropped - dropped + line
@@ -287,6 +285,15 @@ class Follower:
         elif os.fstat(self._file.fileno()).st_size < at:  # behind that line: it was read between the write of it and the cut
             self._file.seek(0, os.SEEK_END if line else os.SEEK_SET)
         self._dropped, self._line = dropped, line
+
+    def _look_at_start(self):
+        """(How many bytes were dropped from the start of the log, the length of the line that says so.) The file stays where it is read:
+        on Windows a look elsewhere moves that place."""
+        from storage.output import dropped_at_start
+        at = self._file.tell()
+        found = dropped_at_start(self._file.fileno())
+        self._file.seek(at)
+        return found
 
     def close(self):
         """Close the file."""
