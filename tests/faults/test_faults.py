@@ -22,7 +22,7 @@ from core.job import COMPLETED, DEAD, FAILED, PENDING, PROCESSING, Outcome
 from execution.recovery import DeadWorker
 from execution.worker_files import WorkerProcess
 from storage.claims import Finished
-from tests.support.home import ROOT, DEADLINE, HomeTest, set_everywhere
+from tests.support.home import DEADLINE, HomeTest, replace_call, set_everywhere
 
 BATCH = 20000 if os.environ.get("QUEUECTL_FAULTS") == "all" else 60
 KINDS = ("ENOSPC", "EIO", "short", "kill", "torn")
@@ -40,10 +40,7 @@ class Faults:
         for name in PATCHED:
             original = getattr(os, name)
             patched = self._patch(name, original)
-            setattr(os, name, patched)
-            for module in [each for each in sys.modules.values() if (getattr(each, "__file__", None) or "").startswith(ROOT)]:
-                if getattr(module, name, None) is original:
-                    setattr(module, name, patched)
+            replace_call(os, name, patched)
 
     def _patch(self, name, original):
         def operation(*arguments):
@@ -83,10 +80,7 @@ class Trace:
         for name in ("write", "pwrite", "fsync", "replace"):
             original = getattr(os, name)
             patched = self._patch(name, original)
-            setattr(os, name, patched)
-            for module in [each for each in sys.modules.values() if (getattr(each, "__file__", None) or "").startswith(ROOT)]:
-                if getattr(module, name, None) is original:
-                    setattr(module, name, patched)
+            replace_call(os, name, patched)
 
     def _patch(self, name, original):
         def operation(*arguments):

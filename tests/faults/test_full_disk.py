@@ -16,7 +16,7 @@ import unittest
 import main
 from core.job import CANCELLED, COMPLETED, PENDING, PROCESSING
 from execution import worker_files
-from tests.support.home import ROOT, WINDOWS
+from tests.support.home import WINDOWS, replace_call
 from tests.support.workers import GATE, WorkerTest
 
 
@@ -28,9 +28,7 @@ class FullDisk:
         for name in ("write", "pwrite", "unlink", "ftruncate"):
             original = getattr(os, name)
             patched = getattr(self, "_" + name)(original)
-            for module in [os] + [each for each in sys.modules.values() if (getattr(each, "__file__", None) or "").startswith(ROOT)]:
-                if getattr(module, name, None) is original:
-                    setattr(module, name, patched)
+            replace_call(os, name, patched)
 
     def _take(self, descriptor, end):
         status = os.fstat(descriptor)

@@ -22,7 +22,7 @@ from core.errors import CorruptFile
 from core.job import COMPLETED, DEAD, FAILED, Outcome
 from execution import on_finish
 from storage import store
-from tests.support.home import ROOT, HomeTest, set_everywhere
+from tests.support.home import HomeTest, replace_call, set_everywhere
 
 IMPORTED = (adding, control, looking, tidying, on_finish, worker_manager)  # so that no import fails in a child
 EVERY = os.environ.get("QUEUECTL_FAULTS") == "all"
@@ -41,9 +41,7 @@ class Faults:
         for name in WRITES + OTHERS:
             original = getattr(os, name)
             patched = self._patch(name, original)
-            for module in [os] + [module for module in list(sys.modules.values()) if (getattr(module, "__file__", "") or "").startswith(ROOT)]:
-                if getattr(module, name, None) is original:
-                    setattr(module, name, patched)
+            replace_call(os, name, patched)
 
     def _patch(self, name, original):
         def operation(*arguments, **options):

@@ -28,7 +28,7 @@ from core.job import COMPLETED, DEAD, FAILED, Outcome
 from core.settings import DEFAULTS
 from execution import attempt as execution_attempt, launcher, log_file, supervisor, worker_files
 from storage import file_lock
-from tests.support.home import DEADLINE, ROOT, QueueTest, set_everywhere
+from tests.support.home import DEADLINE, QueueTest, replace_call, set_everywhere
 from tests.support.workers import is_alive
 
 try:
@@ -62,9 +62,7 @@ class Faults:
         for (module, call), names in CALLS.items():
             original = getattr(module, call)
             patched = self._patch(call, original, name in names)
-            for other in [module] + [each for each in sys.modules.values() if (getattr(each, "__file__", None) or "").startswith(ROOT)]:
-                if getattr(other, call, None) is original:
-                    setattr(other, call, patched)
+            replace_call(module, call, patched)
 
     def _patch(self, call, original, can_fail):
         def operation(*arguments, **options):

@@ -52,6 +52,14 @@ def copy_program(folder):
         shutil.copy(path, place)
 
 
+def replace_call(module, name, patched):
+    """Let a function of a module be another one, also for the modules of ours that have imported it by its name."""
+    original = getattr(module, name)
+    for other in [module] + [each for each in list(sys.modules.values()) if (getattr(each, "__file__", None) or "").startswith(ROOT)]:
+        if getattr(other, name, None) is original:
+            setattr(other, name, patched)
+
+
 def set_everywhere(name, value):
     """Let a name that some modules of the program have mean this value in all of them; a function that undoes that."""
     former = [(module, getattr(module, name)) for module in list(sys.modules.values())
