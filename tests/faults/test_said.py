@@ -16,7 +16,7 @@ import unittest
 import helpers
 import main
 import worker_manager
-from cli import adding, control, looking, tidying
+from cli import adding, control, listing, logs, status, tidying, waiting
 from core import errors
 from core.errors import CorruptFile
 from core.job import COMPLETED, DEAD, FAILED, Outcome
@@ -24,7 +24,7 @@ from execution import on_finish
 from storage import store
 from tests.support.home import HomeTest, replace_call, set_everywhere
 
-IMPORTED = (adding, control, looking, tidying, on_finish, worker_manager)  # so that no import fails in a child
+IMPORTED = (adding, control, listing, logs, status, tidying, waiting, on_finish, worker_manager)  # so that no import fails in a child
 EVERY = os.environ.get("QUEUECTL_FAULTS") == "all"
 WRITES = ("write", "pwrite", "fsync", "replace", "ftruncate")
 OTHERS = ("open", "pread", "stat", "fstat", "dup", "unlink", "mkdir", "utime", "listdir")

@@ -918,7 +918,7 @@ class TestProgram(CliTest):
         self.assertFalse(os.path.exists(self.path("jobs.json")))
 
     def test_a_bug_ends_with_3_and_a_traceback(self):
-        program = "import sys, main; from cli import looking; looking.cmd_status = None; sys.exit(main.main(['status']))"
+        program = "import sys, main; from cli import status; status.cmd_status = None; sys.exit(main.main(['status']))"
         done = subprocess.run([sys.executable, "-c", program], cwd=os.path.dirname(MAIN), env=self.environ(), stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, universal_newlines=True)
         self.assertEqual((done.returncode, done.stdout), (3, ""))

@@ -1,0 +1,97 @@
+"""`wait`: until jobs have ended."""
+from __future__ import annotations
+
+import sys
+import time
+
+from cli.context import notice, refuse_in_job
+from cli.terminal import Progress, counted, is_terminal
+from core.errors import EXIT_FAILED, EXIT_TIMEOUT, EXIT_UNKNOWN
+from core.job import COMPLETED, DEAD, PENDING
+from core.order import jobs_meant
+
+LOOK_AGAIN = 0.1  # seconds between two looks at a job that is waited for
+
+
+def held_up_by(queue, own):
+    """The keys of the jobs that cannot end before this running one: itself, and those that come after it. While it runs it is meant by
+    all that name its id (`jobs_meant`), also by those that were added before it."""
+    keys, ids = {own.key}, {own.id}
+    later = list(queue.store.jobs((PENDING,), b', "after": '))
+    while True:
+        found = [job for job in later if job.key not in keys and not ids.isdisjoint(job.after)]
+        if not found:
+            return keys
+        keys.update(job.key for job in found)
+        ids.update(job.id for job in found)
+
+
+def cmd_wait(args, queue):
+    """Wait until jobs have ended: 0 if all completed, 1 if some died, 4 if some were removed meanwhile, 124 if it took too long."""
+    deadline = None if args.timeout is None else time.monotonic() + args.timeout
+    named = [job for of_one in queue.store.find_all(args.ids) for job in jobs_meant(of_one)]
+    if deadline is None:
+        refuse_in_job(queue, "wait" if args.ids else "wait without ids", "name jobs that do not come after it, or give a --timeout",
+                       lambda own: not args.ids or not held_up_by(queue, own).isdisjoint(job.key for job in named))
+    jobs = _NamedJobs(queue.store, named) if args.ids else _AllJobs(queue.store)
+    _remind_of_workers(queue)
+    mark, left = None, 1
+    with Progress() as progress:
+        while True:
+            changed, mark = queue.store.changed_since(mark)
+            left = jobs.look() if changed else left
+            if not left:
+                break
+            progress.show(left)
+            if deadline is not None and time.monotonic() >= deadline:
+                progress.clear()
+                notice("%s still unfinished after %g s" % (counted(left, "job"), args.timeout))
+                return EXIT_TIMEOUT
+            time.sleep(LOOK_AGAIN)
+    for job_id in jobs.removed:
+        notice("%r was removed; how it ended is not known" % job_id)
+    return EXIT_FAILED if jobs.died else EXIT_UNKNOWN if jobs.removed else 0
+
+
+class _NamedJobs:
+    """The jobs that a `wait` names: which have not ended, and how the others ended, as they were last seen."""
+
+    def __init__(self, store, jobs):
+        self._store = store
+        self._waiting = [job for job in jobs if job.state not in (COMPLETED, DEAD)]
+        self.died = any(job.state == DEAD for job in jobs)
+        self.removed: list = []  # the ids of those that were gone before they were seen to end
+
+    def look(self):
+        """How many have not ended."""
+        now = self._store.refresh_all(self._waiting)
+        self.died = self.died or any(job is not None and job.state == DEAD for job in now)
+        self.removed += [was.id for was, job in zip(self._waiting, now) if job is None]
+        self._waiting = [job for job in now if job is not None and job.state not in (COMPLETED, DEAD)]
+        return len(self._waiting)
+
+
+class _AllJobs:
+    """All jobs of the queue: how many have not ended, and whether one died that was not dead at first. The clock has no say in that."""
+
+    removed = ()
+
+    def __init__(self, store):
+        self._store = store
+        self.died = False
+        self._deaths = self._look_at_deaths()
+
+    def _look_at_deaths(self):
+        return {(job.key, job.updated_at) for job in self._store.jobs((DEAD,))}
+
+    def look(self):
+        """How many have not ended."""
+        counts = self._store.count()
+        if not self.died:
+            self.died = not self._look_at_deaths() <= self._deaths
+        return counts["pending"] + counts["processing"]
+
+
+def _remind_of_workers(queue):
+    if is_terminal(sys.stderr) and not queue.workers.running():
+        notice("no worker is running; 'queuectl worker start' runs what is in the queue")
