@@ -29,6 +29,13 @@ def jobs_meant(jobs, since=None):
             or (since is not None and max(job.created_at, job.updated_at or "") >= since)] or list(jobs)[-1:]
 
 
+def lacking(job, namesakes):
+    """The ids in the `after` of a job that still keep it from starting: not all jobs that it means by them are completed, or there is none.
+    `namesakes` maps an id to all jobs that have it, in the order of the file."""
+    return [job_id for job_id in dict.fromkeys(job.after)
+            if {other.state for other in jobs_meant(namesakes.get(job_id, ()), job.created_at)} != {COMPLETED}]
+
+
 def find_cycle(edges):
     """The ids of a circle of jobs that wait for each other, in order, or None. `edges` maps an id to the ids that it comes after."""
     done = set()

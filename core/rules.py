@@ -1,10 +1,19 @@
-"""What becomes of a job: what follows an attempt, how long a retry waits, how long an attempt may run. All pure: a Job in, a Job out."""
+"""What becomes of a job: what follows an attempt, how long a retry waits, how long an attempt may run, what keeps a job from starting. All
+pure: a Job in, a Job out."""
 from __future__ import annotations
 
 import re
+from collections import namedtuple
 
 from core.job import COMPLETED, DEAD, LOST, MAX_ATTEMPTS, OPTION_CHECKS, PENDING, PROCESSING, check_fields
 from core.times import format_time, parse_time
+
+RETRY, TIME, OTHER_JOBS, PAUSED = "retry", "time", "jobs", "paused"  # what a pending job may wait for
+
+# What keeps a pending job from starting (one of those words, None for nothing), the seconds until it is due (None: it is), and the ids of
+# the jobs that it still comes after.
+Wait = namedtuple("Wait", "waits_for due_in after")
+NO_WAIT = Wait(None, None, ())
 
 _SLACK = 1.0  # seconds by which a clock may be adjusted without anyone calling it set back
 
@@ -59,6 +68,22 @@ def is_retry(job, settings):
     if not job.attempts or not job.updated_at:
         return False
     return parse_time(job.run_at) - parse_time(job.updated_at) <= backoff_delay(job, settings) + _SLACK
+
+
+def wait_of(job, settings, now, lacks=(), paused=False):
+    """The Wait of a job at `now` (seconds since the epoch); NO_WAIT for one that is not pending.
+
+    `lacks` are the ids that `core.order.lacking` gives, and `paused` says that workers take no new jobs. Of several reasons one is told:
+    other jobs before its time, and that before the pause."""
+    if job.state != PENDING:
+        return NO_WAIT
+    left = ready_at(job, settings, now) - now
+    due_in = round(left, 3) if left > 0 else None
+    if lacks:
+        return Wait(OTHER_JOBS, due_in, tuple(lacks))
+    if due_in is not None:
+        return Wait(RETRY if is_retry(job, settings) else TIME, due_in, ())
+    return Wait(PAUSED if paused else None, None, ())
 
 
 def claimed(job, worker, now):

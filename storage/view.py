@@ -7,7 +7,7 @@ import re
 from core.errors import rotten_record_error, storage_error
 from core.job import PENDING, STATES, encode_id
 from core.system import pread
-from storage.layout import (AFTER_ID, ID_AT, WIDTH, bare, blocks, count_block, encode_line1, find_ids, parse_record,
+from storage.layout import (AFTER_ID, ID_AT, WIDTH, Namesake, bare, blocks, count_block, encode_line1, find_ids, parse_record,
                             pending_records, read_lines)
 
 
@@ -71,7 +71,10 @@ class View:
         self.__exit__()
 
     def find_ids(self, ids):
-        """The records with one of these ids, as (id, Namesake). The file must be in our layout."""
+        """The records with one of these ids, as (id, Namesake)."""
+        if self._parsed is not None:
+            return [(record["id"], Namesake(0, record["created_at"], record["state"], record["updated_at"]))
+                    for record in self._parsed if record["id"] in ids]
         return find_ids(self._descriptor, self._end, {encode_id(job_id): job_id for job_id in ids})
 
     def pending(self):

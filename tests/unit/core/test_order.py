@@ -6,8 +6,9 @@ import unittest
 
 from core import order
 from core.job import COMPLETED, DEAD, PENDING, PROCESSING
-from core.order import JobIndex
+from core.order import JobIndex, lacking
 from storage.layout import Namesake
+from tests.support.jobs import TIME, a_job
 
 NOW = 1000.0
 
@@ -187,6 +188,30 @@ class JobIndexTest(unittest.TestCase):
 def named(place, state, created_at="", updated_at=""):
     """What is known of a job with an id that others come after."""
     return Namesake(place, created_at, state, updated_at)
+
+
+class LackingTest(unittest.TestCase):
+
+    def test_ids_that_still_keep_a_job_from_starting(self):
+        before, later = "2026-11-23T00:00:00.000000Z", "2026-11-25T00:00:00.000000Z"  # than TIME, when the dependent was added
+        for jobs, lacks in (
+                ([], ["a"]),  # gone
+                ([(before, COMPLETED, before)], []),
+                ([(before, COMPLETED, later)], []),
+                ([(before, PENDING, before)], ["a"]),
+                ([(before, PROCESSING, before)], ["a"]),
+                ([(before, DEAD, before)], ["a"]),
+                ([(before, DEAD, before), (before, COMPLETED, before)], []),  # last night's
+                ([(before, DEAD, later), (before, COMPLETED, later)], ["a"]),
+                ([(before, COMPLETED, before), (later, PENDING, later)], ["a"]),
+        ):
+            with self.subTest(jobs):
+                self.assertEqual(lacking(a_job(after=["a", "a"], created_at=TIME), {"a": [Namesake(9, *job) for job in jobs]}), lacks)
+
+    def test_each_id_is_named_once_in_the_order_of_after(self):
+        done = Namesake(9, TIME, COMPLETED, TIME)
+        self.assertEqual(lacking(a_job(after=["c", "b", "a", "c"]), {"b": [done]}), ["c", "a"])
+        self.assertEqual(lacking(a_job(), {}), [])
 
 
 class DependencyTest(unittest.TestCase):

@@ -4,7 +4,8 @@ from __future__ import annotations
 import unittest
 
 from core.job import CANCELLED, COMPLETED, DEAD, FAILED, KILLED, LOST, MAX_ATTEMPTS, PENDING, PROCESSING, UNSTARTABLE, Outcome
-from core.rules import after_attempt, backoff_delay, claimed, given_back, given_up, is_retry, ready_at, retried, time_limit
+from core.rules import (NO_WAIT, Wait, after_attempt, backoff_delay, claimed, given_back, given_up, is_retry, ready_at, retried, time_limit,
+                        wait_of)
 from core.settings import DEFAULTS
 from core.times import format_time
 from storage.layout import WIDTH, encode_line2
@@ -32,6 +33,39 @@ class BackoffTest(unittest.TestCase):
         for base, attempts in ((2, 1024), (2, MAX_ATTEMPTS), (1000000, MAX_ATTEMPTS), (1.0001, MAX_ATTEMPTS)):
             with self.subTest(base=base, attempts=attempts):
                 self.assertEqual(backoff_delay(running(attempts), DEFAULTS._replace(backoff_base=base)), 3600)
+
+
+class WaitTest(unittest.TestCase):
+
+    def test_what_a_pending_job_waits_for_and_how_long(self):
+        retry = {"attempts": 2, "updated_at": TIME, "run_at": format_time(NOW + 4)}
+        put_off = {"attempts": 2, "updated_at": TIME, "run_at": format_time(NOW + 3600)}
+        for fields, lacks, paused, wait in (
+                ({}, (), False, NO_WAIT),
+                ({}, (), True, Wait("paused", None, ())),
+                ({}, ["a", "b"], False, Wait("jobs", None, ("a", "b"))),
+                ({}, ["a"], True, Wait("jobs", None, ("a",))),
+                ({"run_at": format_time(NOW + 60)}, (), False, Wait("time", 60, ())),
+                ({"run_at": format_time(NOW + 60)}, (), True, Wait("time", 60, ())),
+                ({"run_at": format_time(NOW + 60)}, ["a"], False, Wait("jobs", 60, ("a",))),
+                ({"run_at": format_time(NOW - 60)}, (), False, NO_WAIT),
+                ({"run_at": TIME}, (), False, NO_WAIT),
+                (retry, (), False, Wait("retry", 4, ())),
+                (retry, (), True, Wait("retry", 4, ())),
+                (retry, ["a"], False, Wait("jobs", 4, ("a",))),
+                (put_off, (), False, Wait("time", 3600, ())),
+                ({"attempts": 2, "updated_at": TIME, "run_at": TIME}, (), False, NO_WAIT),
+                ({"attempts": 2, "updated_at": TIME}, (), False, NO_WAIT),  # lost with its worker
+                ({"attempts": 1, "state": "processing", "run_at": format_time(NOW + 4)}, ["a"], True, NO_WAIT),
+                ({"attempts": 1, "state": "completed"}, (), True, NO_WAIT),
+                ({"attempts": 4, "state": "dead"}, (), True, NO_WAIT),
+        ):
+            with self.subTest(fields, lacks=lacks, paused=paused):
+                self.assertEqual(wait_of(a_job(**fields), DEFAULTS, NOW, lacks, paused), wait)
+
+    def test_retry_that_waits_longer_than_its_backoff_since_the_clock_was_set_back_waits_for_nothing(self):
+        job = a_job(attempts=2, updated_at=TIME, run_at=format_time(NOW + 4))
+        self.assertEqual(wait_of(job, DEFAULTS, NOW - 3600), NO_WAIT)
 
 
 class ReadyTest(unittest.TestCase):

@@ -1,0 +1,61 @@
+"""What pending jobs wait for: the rule of `core.rules.wait_of`, with what it needs to know of a queue.
+
+What it promises: a look at many jobs looks at the whole file twice more at the most, and only if one of them comes after others. The first
+jobs are told without a look at all the others. It changes nothing.
+"""
+from __future__ import annotations
+
+from itertools import islice
+
+from core.job import PENDING
+from core.order import lacking
+from core.rules import wait_of
+
+_FIRST = 200  # jobs that are looked at before the first is told
+
+
+class Waits:
+    """What the jobs of a Store wait for at `now` (seconds since the epoch)."""
+
+    def __init__(self, store, now):
+        self._store = store
+        self._now = now
+        self._paused = store.paused()
+        self._namesakes = {}  # id: the jobs that have it, for each id that was looked up
+        self._knows_all = False  # whether that was done for each id that a pending job names
+
+    def of(self, job):
+        """The Wait of one job."""
+        return next(self.each([job]))[1]
+
+    def each(self, jobs):
+        """These jobs as they come, as pairs (Job, Wait)."""
+        jobs = iter(jobs)
+        first = list(islice(jobs, _FIRST))
+        self._look_up({job_id for job in first if job.state == PENDING for job_id in job.after})
+        for job in first:
+            yield job, self._of(job)
+        for job in jobs:
+            if job.state == PENDING and not self._namesakes.keys() >= set(job.after):
+                self._look_up({*job.after, *self._all_named()})
+            yield job, self._of(job)
+
+    def _of(self, job):
+        lacks = lacking(job, self._namesakes) if job.state == PENDING and job.after else ()
+        return wait_of(job, self._store.settings, self._now, lacks, self._paused)
+
+    def _all_named(self):
+        """All ids that pending jobs come after; none the second time."""
+        if self._knows_all:
+            return ()
+        self._knows_all = True
+        return {job_id for job in self._store.jobs((PENDING,), b', "after": ') for job_id in job.after}
+
+    def _look_up(self, ids):
+        unknown = ids - self._namesakes.keys()
+        if not unknown:
+            return
+        self._namesakes.update((job_id, []) for job_id in unknown)
+        with self._store.view(self._store.jobs_json) as view:
+            for job_id, job in view.find_ids(unknown):
+                self._namesakes[job_id].append(job)
