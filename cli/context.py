@@ -11,6 +11,8 @@ from helpers import printable, read_config
 from job_manager import JobManager
 from storage.store import Store
 
+WHO_ENDS = ("the next worker to start ends", "another worker ends")  # what a dead worker left, by whether one runs
+
 
 class Home:
     """One home, and what the commands need of it; each part is made when it is first asked for.

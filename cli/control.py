@@ -1,13 +1,12 @@
-"""Commands that steer: worker, edit, cancel, pause, resume, config, completion."""
+"""Commands that steer: edit, cancel, pause, resume, config, completion."""
 from __future__ import annotations
 
 import os
-import sys
 import time
 
-from cli.context import Home, abandoned_jobs, is_same_folder, notice, refuse_in_job
-from cli.terminal import counted, json_text, print_json, table, when
-from core.errors import EXIT_FAILED, EXIT_TIMEOUT, JsonError, NotConfirmed, QueueError, StorageFault, UsageError
+from cli.context import WHO_ENDS, Home, notice
+from cli.terminal import json_text, print_json, table
+from core.errors import EXIT_FAILED, JsonError, NotConfirmed, QueueError, StorageFault, UsageError
 from core.home import wake_workers
 from core.job import CANCELLED, PENDING, PROCESSING
 from core.rules import given_up
@@ -16,94 +15,6 @@ from core.strict_json import decode_json, decode_utf8, encode_json
 from core.system import EDITOR, quote_words
 from helpers import load_settings, printable, printable_json, save_setting
 from storage.job_file import remove_quietly
-
-_WHO_ENDS = ("the next worker to start ends", "another worker ends")  # by whether one runs
-
-
-def cmd_worker_start(args, queue):
-    """Be a worker process, or start one in the background."""
-    from core.file_systems import remote_file_system
-    from core.home import check_safe, worker_log_path
-    from worker_manager import check_open_files
-    queue.establish()
-    warning = check_safe(queue.home, lambda: queue.store.settings.trust_home)
-    if warning:
-        notice("warning: " + warning)
-    check_open_files(args.count)
-    if args.drain and queue.store.paused():
-        raise QueueError("the queue is paused, so that nothing would be drained; 'queuectl resume' first")
-    if args.drain and not args.detach:
-        refuse_in_job(queue, "worker start --drain", "add --detach, or name another queue by --home")
-    queue.store.count()  # what is broken is better said now than by a worker that waits for its repair
-    remote = remote_file_system(queue.home)
-    if remote:
-        notice("warning: %s is on a file system of another machine (%s), where locks may not hold; run workers and commands on one machine "
-               "alone, better with --home on a disk of its own" % (queue.home, remote))
-    workers = counted(args.count, "worker")
-    if args.detach:
-        command = [sys.executable, _program(), "--home", queue.home, "worker", "start", "--count", str(args.count)]
-        command += [] if args.runner is None else ["--runner", encode_json(args.runner)]
-        pid = queue.workers.detach(command + ["--drain"] * args.drain, _without_job(os.environ))
-        print(printable("Worker process %d started: %s, home %s, log %s" % (pid, workers, queue.home, worker_log_path(queue.home))))
-        return 0
-    print("Worker process %d: %s, home %s. Ctrl+C or 'queuectl worker stop' ends it." % (os.getpid(), workers, printable(queue.home)))
-    sys.stdout.flush()
-    return queue.workers.start(queue.store, args.count, args.drain, os.environ, args.runner)
-
-
-def _program():
-    """What Python runs as this program: main.py, or the archive that holds it (`python3 -m zipapp`)."""
-    path = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "main.py")
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    return path
-
-
-def _without_job(environ):
-    """An environment without what tells a job's processes from others."""
-    return {name: value for name, value in environ.items() if not name.startswith("QUEUECTL_")}
-
-
-def cmd_worker_stop(args, queue):
-    """Ask all worker processes to end, and wait until they have."""
-    if args.timeout is None and not args.no_wait:
-        way_out = "with --no-wait it only asks: the workers end once their jobs have"
-        if not args.now:
-            refuse_in_job(queue, "worker stop", way_out)
-        if os.environ.get("QUEUECTL_STATE") and is_same_folder(os.environ.get("QUEUECTL_HOME", ""), queue.home):
-            raise QueueError("worker stop inside of on_finish would wait for the worker that waits for it; %s" % way_out)
-    stopped, left = queue.workers.stop(args.now, 0 if args.no_wait else args.timeout)
-    if args.no_wait and left:
-        print("Asked %s to stop." % counted(len(stopped) + len(left), "worker process", "es"))
-        return 0
-    if left:
-        notice("after %g s %s still run%s (pid %s)%s" % (args.timeout, counted(len(left), "worker process", "es"),
-               "s" if len(left) == 1 else "", ", ".join(str(worker.pid) for worker in left),
-               "" if args.now else "; 'queuectl worker stop --now' ends the jobs they wait for"))
-        return EXIT_TIMEOUT
-    print("Stopped %s." % counted(len(stopped), "worker process", "es") if stopped
-          else "No worker is running.")
-    return 0
-
-
-def cmd_worker_list(args, queue):
-    """Show the worker processes and what each runs."""
-    jobs = queue.store.running()
-    running, workers, abandoned = queue.workers.ids_by_process(jobs), queue.workers.running(), abandoned_jobs(queue, jobs)
-    if args.json:
-        print_json([{"pid": worker.pid, "workers": worker.count, "started_at": worker.started_at,
-                      "running": running.get(worker.process_token, [])} for worker in workers])
-        return 0
-    if not workers:
-        notice("no worker is running; 'queuectl worker start' starts one")
-    if abandoned:
-        notice("the worker of %s is dead; %s what is left of it and runs it again"
-               % (", ".join(repr(job.id) for job in abandoned[:5]) + " and others" * (len(abandoned) > 5), _WHO_ENDS[bool(workers)]))
-    table(("PID", "WORKERS", "STARTED", "RUNNING"),
-          ((str(worker.pid), str(worker.count), when(worker.started_at, args.utc), " ".join(running.get(worker.process_token, ["-"])))
-           for worker in workers))
-    return 0
-
 
 def cmd_edit(args, queue):
     """Open a pending job in an editor, and write it back."""
@@ -161,7 +72,7 @@ def cmd_cancel(args, queue):
     if any(job.state == PROCESSING for job in done):
         wake_workers(queue.home)
     for job in done:
-        how = "; its worker is dead: %s what is left of it" % _WHO_ENDS[bool(queue.workers.running())] if job in abandoned \
+        how = "; its worker is dead: %s what is left of it" % WHO_ENDS[bool(queue.workers.running())] if job in abandoned \
             else "; its worker ends it" if job.state == PROCESSING else ""
         print("Job '%s' cancelled%s." % (printable(job.id), how))
     return _announce(queue, [given_up(job, CANCELLED, time.time()) for job in done])
