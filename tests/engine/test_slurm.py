@@ -9,8 +9,8 @@ import subprocess
 import unittest
 
 from core.job import COMPLETED, DEAD, PENDING, PROCESSING, TIMEOUT
-from tests.support.engine_recipes import ON_SLURM
 from tests.support.control import ControlTest
+from tests.support.home import ROOT
 
 PLAIN = "srun -n1 --quiet"
 
@@ -35,15 +35,13 @@ def parents():
 
 @unittest.skipUnless(os.environ.get("ENGINE"), "tests/engine/run.sh sets up what this needs")
 class TestSlurm(ControlTest):
-    """A worker whose jobs run in Slurm, by srun itself or by the script of the README."""
+    """A worker whose jobs run in Slurm, by srun itself or by runners/on-slurm."""
 
     def setUp(self):
         self.addCleanup(slurm, "scancel", "--user", str(os.getuid()))  # last, when no worker starts more
         super().setUp()
         self.settings(max_retries=0)
-        self.on_slurm = self.path("on-slurm")
-        self.write("on-slurm", ON_SLURM)
-        os.chmod(self.on_slurm, 0o755)
+        self.on_slurm = os.path.join(ROOT, "runners", "on-slurm")
 
     def wait_for_nothing(self):
         """Wait until nothing of ours is left in Slurm, nor on its nodes."""

@@ -1,12 +1,14 @@
-"""Jobs on another host by ssh, as the README has it: words and output arrive as they are, and nothing outlives the end of an attempt."""
+"""Jobs on another host by ssh, with runners/on-host: words and output arrive as they are, and nothing outlives the end of an attempt."""
 from __future__ import annotations
 
 import os
 import unittest
 
 from core.job import COMPLETED, DEAD, FAILED, PENDING, TIMEOUT
-from tests.support.engine_recipes import ON_HOST
 from tests.support.control import ControlTest
+from tests.support.home import ROOT
+
+ON_HOST = os.path.join(ROOT, "runners", "on-host")
 
 
 @unittest.skipUnless(os.environ.get("ENGINE"), "tests/engine/run.sh sets up what this needs")
@@ -15,9 +17,7 @@ class TestSsh(ControlTest):
 
     def setUp(self):
         super().setUp()
-        self.write("on-host", ON_HOST)
-        os.chmod(self.path("on-host"), 0o755)
-        self.settings(max_retries=0, runner=[self.path("on-host"), "build1"])
+        self.settings(max_retries=0, runner=[ON_HOST, "build1"])
 
     def environ(self, **more):
         """With an ssh that knows the host."""
@@ -47,7 +47,7 @@ class TestSsh(ControlTest):
         self.assertTrue(self.log_of("j").startswith("127.0.0.1 "))
 
     def test_a_host_that_cannot_be_reached_is_a_failure_that_says_so(self):
-        self.add("j", "true", runner=[self.path("on-host"), "build9.invalid"])
+        self.add("j", "true", runner=[ON_HOST, "build9.invalid"])
         self.drain(code=1)
         self.assertEqual((self.job("j").state, self.job("j").exit_code), (DEAD, 255))
         self.assertIn("build9.invalid", self.log_of("j"))
@@ -75,7 +75,7 @@ class TestSsh(ControlTest):
         self.wait_for_naps(0)
 
     def test_a_killed_worker_is_followed_by_one_that_ends_what_it_left_and_runs_it_again(self):
-        self.settings(max_retries=1, runner=[self.path("on-host"), "build1"])
+        self.settings(max_retries=1, runner=[ON_HOST, "build1"])
         self.add("j", "[ -e %s ] && exit; touch %s; %s" % (self.path("again"), self.path("again"), self.nap))
         worker = self.worker()
         self.wait_for_naps(1)
