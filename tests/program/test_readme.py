@@ -13,8 +13,8 @@ import unittest
 
 from cli import arguments
 from core import settings
+from docs.make_manual import PAGE, page
 from storage import layout
-from tests.support.engine_recipes import ON_HOST, ON_SLURM
 from tests.support.home import ROOMS, ROOT, HomeTest, copy_program, product_modules
 
 
@@ -33,9 +33,9 @@ def documents():
     return found
 
 
-def blocks(language):
-    """The code blocks of a language in the README."""
-    return re.findall(r"```%s\n(.*?)```" % language, readme(), re.DOTALL)
+def blocks(language, text):
+    """The code blocks of a language in a document."""
+    return re.findall(r"```%s\n(.*?)```" % language, text, re.DOTALL)
 
 
 def steps(text):
@@ -57,12 +57,18 @@ class ReadmeTest(HomeTest):
     def setUp(self):
         super().setUp()
         self.clone = os.path.join(self.home, "clone")
-        copy_program(self.clone)
-        shutil.copy(os.path.join(ROOT, "config.json"), self.clone)
+        self.fresh_clone()
         os.mkdir(os.path.join(self.home, "bin"))
         with open(os.path.join(self.home, "bin", "python3"), "w", encoding="utf-8") as file:
             file.write('#!/bin/sh\nexec "%s" "$@"\n' % sys.executable)
         os.chmod(file.name, 0o755)
+
+    def fresh_clone(self):
+        """Copy the program into an empty folder."""
+        shutil.rmtree(self.clone, ignore_errors=True)
+        copy_program(self.clone)
+        shutil.copy(os.path.join(ROOT, "config.json"), self.clone)
+        shutil.copytree(os.path.join(ROOT, "runners"), os.path.join(self.clone, "runners"))
 
     def shell(self, command):
         """What a shell command prints in the clone; it must succeed."""
@@ -75,20 +81,19 @@ class ReadmeTest(HomeTest):
         return done.stdout
 
     def test_the_first_command_adds_runs_and_shows_a_job(self):
-        first, second = blocks("sh")[0].splitlines()
+        first, second = blocks("sh", readme())[0].splitlines()
         self.assertEqual(second, "python3 -m unittest")
         self.assertTrue(self.shell(first).endswith("\nHello\n"))
 
-    def test_the_scripts_for_engines_are_those_that_are_tested_there(self):
-        self.assertEqual(blocks("sh")[1:], [ON_SLURM, ON_HOST])
-
-    def test_every_command_of_the_tour_prints_what_the_readme_says(self):
+    def test_every_command_that_a_document_shows_prints_what_it_says(self):
         seen = 0
-        for block in blocks("console"):
-            for command, output in steps(block):
-                with self.subTest(command=command):
-                    self.assertEqual(plain(self.shell(command)).strip(), plain(output).strip())
-                    seen += 1
+        for path, text in documents().items():
+            for block in blocks("console", text):
+                for command, output in steps(block):
+                    with self.subTest(document=os.path.relpath(path, ROOT), command=command):
+                        self.assertEqual(plain(self.shell(command)).strip(), plain(output).strip())
+                        seen += 1
+            self.fresh_clone()
         self.assertGreater(seen, 10)
 
     def test_every_command_of_the_program_is_in_the_readme(self):
@@ -115,6 +120,16 @@ class ReadmeTest(HomeTest):
 
 class DocumentsTest(unittest.TestCase):
     """What the documents point to."""
+
+    def test_the_manual_page_is_that_of_the_commands(self):
+        with open(PAGE, encoding="utf-8") as file:
+            self.assertEqual(file.read(), page(), "make it anew: python3 docs/make_manual.py")
+
+    def test_each_page_says_first_for_whom_it_is(self):
+        for path, text in documents().items():
+            if os.path.dirname(path) != ROOT:
+                with self.subTest(document=os.path.relpath(path, ROOT)):
+                    self.assertTrue(text.split("\n\n")[1].startswith("This page is for those who "))
 
     def test_the_tests_that_they_name_are_there(self):
         named = {name for text in documents().values() for name in re.findall(r"`(test_\w+)`", text)}
