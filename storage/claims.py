@@ -12,13 +12,14 @@ from functools import partial
 from itertools import islice
 
 from core.errors import CorruptFile, StorageFault
-from core.job import DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, Outcome, job_from_checked
+from core.job import CANCELLED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, Outcome, job_from_checked
 from core.order import JobIndex
 from core.rules import after_attempt, claimed, given_back, given_up, ready_at
 from core.system import sync
 from storage.dead_letters import DeadLetters
 from storage.layout import column, job_from_lines
 from storage.store import OpenFiles
+from storage.tally import Tally
 
 _BURIED_AT_ONCE = 200  # jobs; others wait for the lock meanwhile
 
@@ -45,6 +46,7 @@ class Claims:
         self._busy = frozenset()
         self._left_alone = None  # the fingerprint of jobs.json when it was last left as someone else wrote it
         self._unsynced = False
+        self._tally = Tally()
         self._claimed_in = {}  # token: the generation of the file in which its job was claimed
 
     # -- changes, with the index up to date
@@ -200,6 +202,8 @@ class Claims:
         while self._index is not None and self._index.doomed:
             buried = self._change_dying(partial(self._bury_some, now))
             if buried:
+                for job in buried:
+                    self._tally.note(False, job.reason, 0.0, job.state, now)
                 self.buried(buried)
 
     def _bury_some(self, now, bury):
@@ -248,7 +252,12 @@ class Claims:
 
         self._bury_doomed(now)  # before, so that nothing is recorded or claimed if that fails
         dies = any(after.state == DEAD for after in afters)
-        return self._change_dying(finish) if dies else self._change(finish, self._file)
+        results, following = self._change_dying(finish) if dies else self._change(finish, self._file)
+        for each, after in zip(finished, results):
+            if each.outcome is not None and each.started:
+                reason, state = (each.outcome.reason, after.state) if after is not None else (CANCELLED, None)
+                self._tally.note(True, reason, each.seconds, state, each.now)
+        return results, following
 
     def _write_outcome(self, finished, after, bury):
         """Change a job that a worker holds into what it is `after`; None if the worker does not hold it any more."""
@@ -288,10 +297,15 @@ class Claims:
         return self.finish(job, Outcome(None, LOST), now, output)
 
     def sync_outcomes(self):
-        """Put what was recorded since the last call on the disk. Raises OSError."""
-        if not self._unsynced or not self.store.settings.fsync:
-            return
-        self._unsynced = False
+        """Put what was recorded since the last call on the disk, and add it to the counters. Raises LockError, OSError."""
+        try:
+            if self._unsynced and self.store.settings.fsync:
+                self._unsynced = False
+                self._sync_files()
+        finally:
+            self._tally.write(self.store.lock)
+
+    def _sync_files(self):
         for file in (self.store.dlq_json, self._file):
             with OpenFiles(self.store.lock, file):
                 descriptor = file.keep()

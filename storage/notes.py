@@ -25,6 +25,7 @@ _64_BITS = (1 << 64) - 1
 _PAGE = 4096
 RING = 4096  # changed places remembered
 _SLOT = _PAGE + 8 * RING
+BEHIND_NOTES = 2 * _SLOT  # where the lock's file has room for other things (`tally`)
 
 MISSING = (0, 0, 0)  # the key of a file that is not there
 

@@ -281,6 +281,15 @@ class Store:
             now = self.jobs_json.fingerprint
         return fingerprint != now, now
 
+    def counters(self):
+        """How attempts have ended so far: the Counters of storage/tally.py."""
+        from storage.tally import read_counters
+        try:
+            with self.lock:
+                return read_counters(self.lock)
+        except OSError as error:
+            raise storage_error("read", self.lock.path, error) from None
+
     def paused(self):
         """Whether workers are to take no new jobs."""
         return os.access(self._paused, os.F_OK)
