@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from functools import partial
 
-from core.errors import InvalidJob, JobChanged, JobRefused, not_confirmed, not_utf8, storage_error
+from core.errors import InvalidJob, JobChanged, JobRefused, hint, not_confirmed, not_utf8, storage_error
 from core.home import paused_path, wake_workers
 from core.job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, first_run_at, job_from_checked, new_job_fields
 from core.strict_json import encode_json
@@ -18,7 +18,7 @@ from core.system import open_private, remove_file, sync_folder
 from core.times import format_time, parse_time
 from storage.job_file import Replaced
 from storage.layout import encode_line1, encode_line2
-from storage.store import NO_JOB, refuse_missing
+from storage.store import no_job, refuse_missing
 
 
 class JobManager:
@@ -106,8 +106,8 @@ class JobManager:
 
     def _tell_of_dead(self, dead):
         if dead:
-            self._store.notice("%s %s dead, so that what comes after goes to the dead letter queue, too; 'queuectl retry' brings both back"
-                               % (", ".join(map(repr, dead[:5])), "is" if len(dead) == 1 else "are"))
+            self._store.notice("%s %s dead, so that what comes after goes to the dead letter queue, too; %s brings both back"
+                               % (", ".join(map(repr, dead[:5])), "is" if len(dead) == 1 else "are", hint("retry")))
 
     def _confirmed(self, descriptor, created_at):
         """Sync jobs.json after an append; False if an editor's save has removed what was added. Raises NotConfirmed."""
@@ -152,9 +152,9 @@ class JobManager:
         ids, dead_letters = list(dict.fromkeys(ids)), self._dead_letters
 
         def choose(there):
-            refuse_missing(ids, there.jobs, NO_JOB)
+            refuse_missing(ids, there.jobs, no_job)
             jobs = [job for job in there.jobs if job.state in (PENDING, PROCESSING)]
-            refuse_missing(ids, jobs, "job %r is not waiting or running, and cannot be cancelled")
+            refuse_missing(ids, jobs, lambda job_id: "job %r is not waiting or running, and cannot be cancelled" % job_id)
             turn = {job_id: number for number, job_id in enumerate(ids)}
             return sorted(jobs, key=lambda job: turn[job.id])
 
@@ -217,7 +217,7 @@ class JobManager:
 
         def choose(ended, dependent):
             jobs = [job for job in ended.jobs if last_touched_before(job, choice.before)]
-            refuse_missing(choice.ids, jobs, "there is no %s job %%r" % state)
+            refuse_missing(choice.ids, jobs, lambda job_id: "there is no %s job %r" % (state, job_id))
             needed = needed_jobs(ended.jobs, dependent.jobs)
             for job in jobs:
                 if choice.ids is not None and job.key in needed:

@@ -20,7 +20,7 @@ if __package__ or sys.flags.isolated or getattr(sys.flags, "safe_path", False):
 
 from cli import arguments
 from cli.context import Home
-from core.errors import EXIT_BUG, EXIT_FAILED, EXIT_INTERRUPTED, QueueError, advice, fault_text
+from core.errors import EXIT_BUG, EXIT_FAILED, EXIT_INTERRUPTED, QueueError, advice, fault_text, name_program
 from core.home import find_home
 from helpers import printable
 
@@ -31,7 +31,13 @@ VERSION = "0.2.0.dev0"  # the one place; pyproject.toml reads it here
 _LONGEST = 2000  # characters of a message
 
 
+def _spelled(given=None, home=None):
+    from cli.calling import spelled
+    return spelled(given, home, __file__)
+
+
 def _run(argv):
+    name_program(_spelled)
     command, args = arguments.parse(argv)
     if command == "--help":
         print(arguments.overview(args))
@@ -41,7 +47,9 @@ def _run(argv):
         return 0
     module, _, function = command.partition(".")
     run_command = getattr(__import__("cli." + module, fromlist=[function]), function)  # its own module alone: a start is paid for each time
-    return run_command(args, Home(find_home(args.home, os.environ, __file__)))
+    home = find_home(args.home, os.environ, __file__)
+    name_program(lambda: _spelled(args.home, home))
+    return run_command(args, Home(home))
 
 
 def _speak_utf8():

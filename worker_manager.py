@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 import time
 
-from core.errors import NotAllowed, fault_text
+from core.errors import NotAllowed, fault_text, hint
 from core.home import run_folder, worker_log_path
 from core.system import allow_open_files, make_folder, open_private
 from execution.launcher import start_detached
@@ -110,8 +110,8 @@ class WorkerManager:
         """Raise NotAllowed if a worker process runs."""
         running = self.running()
         if running:
-            raise NotAllowed("%s is refused while a worker process runs (pid %s); 'queuectl worker stop' first"
-                             % (what, ", ".join(str(worker.pid) for worker in running)))
+            raise NotAllowed("%s is refused while a worker process runs (pid %s); %s first"
+                             % (what, ", ".join(str(worker.pid) for worker in running), hint("worker stop")))
 
 
 def check_open_files(count):

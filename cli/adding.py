@@ -7,14 +7,17 @@ import time
 
 from cli.context import notice
 from cli.terminal import Progress, counted
-from core.errors import InvalidJob, JobRefused, JsonError, QueueError, UsageError
+from core.errors import InvalidJob, JobRefused, JsonError, QueueError, UsageError, hint, typed
 from core.home import check_owner, jobs_path
 from core.job import COMPLETED, DEAD, EXAMPLE
 from core.strict_json import decode_json, decode_json_at, decode_utf8, skip_whitespace
 from core.system import quote_words
 from helpers import printable
 
-_EXAMPLE = "queuectl enqueue --id job1 -- echo Hello, or: queuectl enqueue '%s'" % EXAMPLE  # cmd.exe knows the first form alone
+
+def _example():
+    """Both ways to write a job; cmd.exe knows the first one alone."""
+    return "%s, or: %s" % (typed("enqueue --id job1 -- echo Hello"), typed("enqueue '%s'" % EXAMPLE))
 
 
 class JobStream:
@@ -80,8 +83,8 @@ def cmd_enqueue(args, queue):
     finally:
         progress.clear()
     if ended:
-        notice("%s that had ended %s left out; 'queuectl retry' brings dead ones of this queue back"
-               % (counted(len(ended), "job"), "was" if len(ended) == 1 else "were"))
+        notice("%s that had ended %s left out; %s brings dead ones of this queue back"
+               % (counted(len(ended), "job"), "was" if len(ended) == 1 else "were", hint("retry")))
     try:
         _tell(ids, single, args.quiet)
     except BrokenPipeError:
@@ -107,13 +110,13 @@ def _requested(args, progress):
     """The records to add, and the JobStream that they come from, or None."""
     ways = [args.job is not None, args.file is not None, args.words is not None]
     if sum(ways) != 1:
-        raise UsageError("say what to add in one way: %s; or a file: queuectl enqueue --file JOBS" % _EXAMPLE)
+        raise UsageError("say what to add in one way: %s; or a file: %s" % (_example(), typed("enqueue --file JOBS")))
     if args.words is not None:
         if not args.words:
-            raise UsageError("there is no command after --; write for example: queuectl enqueue --id job1 -- echo Hello")
+            raise UsageError("there is no command after --; write for example: %s" % typed("enqueue --id job1 -- echo Hello"))
         return [_from_words(args)], None
     if args.id is not None:
-        raise UsageError("--id goes with a command after --, as in: queuectl enqueue --id job1 -- echo Hello")
+        raise UsageError("--id goes with a command after --, as in: %s" % typed("enqueue --id job1 -- echo Hello"))
     if args.job is not None and args.job != "-":
         return _from_json(args.job)
     path = args.file if args.job is None else "-"
@@ -177,7 +180,7 @@ def _from_json(text):
     try:
         value = decode_json(text)
     except JsonError as error:
-        raise UsageError("this is not JSON (%s); write %s" % (error, _EXAMPLE)) from None
+        raise UsageError("this is not JSON (%s); write %s" % (error, _example())) from None
     if type(value) is not list:
         return [value], None
     records = JobStream(text, "the list of jobs")

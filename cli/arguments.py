@@ -9,7 +9,7 @@ import os
 
 from cli import options  # first: it imports argparse without gettext
 from argparse import ArgumentError, ArgumentParser, RawDescriptionHelpFormatter
-from core.errors import UsageError
+from core.errors import UsageError, hint, typed
 from core.settings import did_you_mean
 
 # name: its meaning, an example, the function that adds its arguments, and its module in this room with the function there
@@ -51,8 +51,15 @@ _MAY_BE_EMPTY = ("runner", "id", "words_so_far")  # none; told by the rule of jo
 class _Parser(ArgumentParser):
     """A parser that raises its faults, so that main prints them as all others."""
 
+    command = ""  # its name in COMMANDS
+
     def error(self, message):
-        raise UsageError("%s; 'queuectl %s --help' shows what it takes" % (message, self.prog.partition(" ")[2]))
+        raise UsageError("%s; %s shows what it takes" % (message, hint(self.command + " --help")))
+
+    def format_help(self):
+        """The help, in which the program has the name by which it was called."""
+        self.prog, self.epilog = typed(self.command), "example:\n  " + typed(COMMANDS[self.command][1])
+        return super().format_help()
 
     def _get_values(self, action, values):
         """The value of an argument. An option's `--`, as in --search=--, is a value: Python 3.8 to 3.12 drop it. One that is empty is
@@ -111,9 +118,9 @@ def parse(argv):
 
 def build_parser(name):
     """The parser of the command with that name."""
-    meaning, example, add_arguments, _ = COMMANDS[name]
-    parser = _Parser(prog="queuectl " + name, description=meaning[:1].upper() + meaning[1:] + ".",
-                     epilog="example:\n  queuectl " + example, formatter_class=_Help)
+    meaning, _, add_arguments, _ = COMMANDS[name]
+    parser = _Parser(prog=name, description=meaning[:1].upper() + meaning[1:] + ".", formatter_class=_Help)
+    parser.command = name
     parser.add_argument("--home", metavar="DIR", help="the folder of the queue")
     add_arguments(parser)
     return parser
@@ -131,7 +138,7 @@ def _split(argv):
         if option != "--home":
             if option in ("-h", "--help", "--version"):
                 return None, "--help" if option == "-h" else option, [], None
-            raise UsageError("there is no option %s before the command; 'queuectl --help' shows what there is" % option)
+            raise UsageError("there is no option %s before the command; %s shows what there is" % (option, hint("--help")))
         if not equals and len(argv) < 2:
             raise UsageError("--home needs a folder")
         home, argv = (value, argv[1:]) if equals else (argv[1], argv[2:])
@@ -155,4 +162,4 @@ def _explain_unknown(name, rest):
         said = "%s needs one of: %s" % (name, ", ".join(inner))
         raise UsageError(said + (did_you_mean(rest[0], inner) if rest else ""))
     known = list(COMMANDS) + list(ALIASES)
-    raise UsageError("there is no command %r%s ('queuectl --help' lists them)" % (name, did_you_mean(name, known)))
+    raise UsageError("there is no command %r%s (%s lists them)" % (name, did_you_mean(name, known), hint("--help")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 import sys
 
-from core.errors import InvalidSettings, NoQueue, QueueError
+from core.errors import InvalidSettings, NoQueue, QueueError, hint
 from core.home import config_path, logs_folder, run_folder
 from core.settings import DEFAULTS, settings_from, unknown_settings
 from helpers import printable, read_config
@@ -69,7 +69,7 @@ class Home:
     def refuse_absence(self):
         """Raise NoQueue if there is no such folder, unless this command may make it."""
         if not self._may_be_new and not os.path.isdir(self.home):
-            raise NoQueue("there is no queue at %s; 'queuectl enqueue' makes one" % self.home)
+            raise NoQueue("there is no queue at %s; %s makes one" % (self.home, hint("enqueue")))
 
     @property
     def workers(self):

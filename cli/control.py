@@ -6,7 +6,7 @@ import time
 
 from cli.context import WHO_ENDS, Home, notice
 from cli.terminal import json_text, print_json, table
-from core.errors import EXIT_FAILED, JsonError, NotConfirmed, QueueError, StorageFault, UsageError
+from core.errors import EXIT_FAILED, JsonError, NotConfirmed, QueueError, StorageFault, UsageError, hint, typed
 from core.home import wake_workers
 from core.job import CANCELLED, PENDING, PROCESSING
 from core.rules import given_up
@@ -58,7 +58,7 @@ def cmd_completion(args, queue):
         for word in completion.candidates(args.words_so_far, asked.store if os.path.isdir(asked.home) else None):
             print(word)
     elif args.shell is None:
-        raise UsageError("which shell: bash, zsh or fish? For bash: source <(queuectl completion bash)")
+        raise UsageError("which shell: bash, zsh or fish? For bash: source <(%s)" % typed("completion bash"))
     else:
         print(completion.SCRIPTS[args.shell], end="")
     return 0
@@ -93,7 +93,7 @@ def _announce(queue, jobs):
 def cmd_pause(args, queue):
     """Let workers take no new jobs."""
     queue.jobs.pause()
-    print("Paused: workers take no new jobs until 'queuectl resume'.")
+    print(printable("Paused: workers take no new jobs until %s." % hint("resume")))
     return 0
 
 

@@ -8,7 +8,7 @@ import os
 import re
 from collections import namedtuple
 
-from core.errors import InvalidJob, QueueError
+from core.errors import InvalidJob, QueueError, hint
 from core.file_systems import remote_file_system
 from core.home import CONFIG, DEAD_LETTERS, JOBS, LOGS, RUN, config_path, look_at_modes
 from core.job import job_from_record
@@ -113,8 +113,8 @@ def _examine_run(home, workers):
                        "alone" % remote, False)
     dead = len(workers.left_behind()) if finding.sound else 0
     if dead:
-        return Finding(RUN, True, "holds %d file%s of worker processes that died; the next 'queuectl worker start' returns their jobs"
-                       % (dead, "" if dead == 1 else "s"), False)
+        return Finding(RUN, True, "holds %d file%s of worker processes that died; the next %s returns their jobs"
+                       % (dead, "" if dead == 1 else "s", hint("worker start")), False)
     return finding
 
 

@@ -6,7 +6,7 @@ import time
 from cli.context import notice, refuse_in_job
 from cli.terminal import Follower, copy_to_stdout
 from cli.waiting import LOOK_AGAIN, held_up_by
-from core.errors import EXIT_FAILED, QueueError, UsageError
+from core.errors import EXIT_FAILED, QueueError, UsageError, hint
 from core.job import COMPLETED, DEAD
 from core.system import quote_words
 from helpers import printable
@@ -39,7 +39,7 @@ def cmd_logs(args, queue):
 def _latest(store):
     latest = max((job for job in store.jobs() if job.started_at), key=lambda job: job.started_at, default=None)
     if latest is None:
-        raise QueueError("no job has run yet; 'queuectl worker start' runs those in the queue")
+        raise QueueError("no job has run yet; %s runs those in the queue" % hint("worker start"))
     return latest
 
 
@@ -47,7 +47,7 @@ def _tell_of_nothing(job, kept):
     """Say that a job has no output, if these are the only Logs of it."""
     since = " since it was brought back" if any(log.life is not None for log in kept) else ""
     unrun = "" if job.attempts else "; it has not run yet" if not since else "; it has not run since"
-    others = "; 'queuectl logs %s --all' prints what other attempts wrote" % quote_words([job.id]) if kept else ""
+    others = "; %s prints what other attempts wrote" % hint("logs %s --all" % quote_words([job.id])) if kept else ""
     notice("%r has written nothing%s%s%s" % (job.id, since, unrun, others))
 
 

@@ -8,6 +8,7 @@ from math import ceil
 
 from cli.context import abandoned_jobs
 from cli.terminal import bar, display_width, fit, get_width, is_terminal, length, paint_state, print_json, showable, use_color, watch
+from core.errors import hint
 from core.job import STATES
 from core.times import parse_time
 
@@ -72,7 +73,7 @@ def _status_lines(queue, args):
         left = ", %s left at this rate" % length(facts["seconds_left"]) if facts["seconds_left"] else ""
         told.append("speed       %g jobs a minute%s" % (facts["jobs_per_minute"], left))
     if facts["paused"]:
-        told.append("paused      yes; 'queuectl resume' lets workers take jobs again")
+        told.append("paused      yes; %s lets workers take jobs again" % hint("resume"))
     told.append("home        %s" % queue.home)
     return lines + [_cut(showable(line), window) for line in told]
 

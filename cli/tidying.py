@@ -6,7 +6,7 @@ import time
 
 from cli.context import notice, refuse_in_job
 from cli.terminal import counted
-from core.errors import EXIT_FAILED, CorruptFile, QueueError, UsageError
+from core.errors import EXIT_FAILED, CorruptFile, QueueError, UsageError, typed
 from core.home import logs_folder
 from core.settings import DEFAULTS
 from core.times import format_time
@@ -62,7 +62,7 @@ def cmd_clean(args, queue):
 def cmd_reset(args, queue):
     """Remove all jobs, the dead letter queue and all output."""
     if not args.yes:
-        raise UsageError("reset removes all jobs, the dead letter queue and all output; say so with: queuectl reset --yes")
+        raise UsageError("reset removes all jobs, the dead letter queue and all output; say so with: %s" % typed("reset --yes"))
     refuse_in_job(queue, "reset", "it needs all workers to have ended; call it from outside of a job")
     queue.workers.refuse_if_running("reset")
     queue.jobs.reset()

@@ -6,7 +6,7 @@ import time
 
 from cli.context import notice, refuse_in_job
 from cli.terminal import Progress, counted, is_terminal
-from core.errors import EXIT_FAILED, EXIT_TIMEOUT, EXIT_UNKNOWN
+from core.errors import EXIT_FAILED, EXIT_TIMEOUT, EXIT_UNKNOWN, hint
 from core.job import COMPLETED, DEAD, PENDING
 from core.order import jobs_meant
 
@@ -94,4 +94,4 @@ class _AllJobs:
 
 def _remind_of_workers(queue):
     if is_terminal(sys.stderr) and not queue.workers.running():
-        notice("no worker is running; 'queuectl worker start' runs what is in the queue")
+        notice("no worker is running; %s runs what is in the queue" % hint("worker start"))

@@ -6,7 +6,7 @@ import sys
 
 from cli.context import WHO_ENDS, abandoned_jobs, is_same_folder, notice, refuse_in_job
 from cli.terminal import counted, print_json, table, when
-from core.errors import EXIT_TIMEOUT, QueueError
+from core.errors import EXIT_TIMEOUT, QueueError, hint
 from core.strict_json import encode_json
 from helpers import printable
 
@@ -22,7 +22,7 @@ def cmd_worker_start(args, queue):
         notice("warning: " + warning)
     check_open_files(args.count)
     if args.drain and queue.store.paused():
-        raise QueueError("the queue is paused, so that nothing would be drained; 'queuectl resume' first")
+        raise QueueError("the queue is paused, so that nothing would be drained; %s first" % hint("resume"))
     if args.drain and not args.detach:
         refuse_in_job(queue, "worker start --drain", "add --detach, or name another queue by --home")
     queue.store.count()  # what is broken is better said now than by a worker that waits for its repair
@@ -37,7 +37,7 @@ def cmd_worker_start(args, queue):
         pid = queue.workers.detach(command + ["--drain"] * args.drain, _without_job(os.environ))
         print(printable("Worker process %d started: %s, home %s, log %s" % (pid, workers, queue.home, worker_log_path(queue.home))))
         return 0
-    print("Worker process %d: %s, home %s. Ctrl+C or 'queuectl worker stop' ends it." % (os.getpid(), workers, printable(queue.home)))
+    print(printable("Worker process %d: %s, home %s. Ctrl+C or %s ends it." % (os.getpid(), workers, queue.home, hint("worker stop"))))
     sys.stdout.flush()
     return queue.workers.start(queue.store, args.count, args.drain, os.environ, args.runner)
 
@@ -70,7 +70,7 @@ def cmd_worker_stop(args, queue):
     if left:
         notice("after %g s %s still run%s (pid %s)%s" % (args.timeout, counted(len(left), "worker process", "es"),
                "s" if len(left) == 1 else "", ", ".join(str(worker.pid) for worker in left),
-               "" if args.now else "; 'queuectl worker stop --now' ends the jobs they wait for"))
+               "" if args.now else "; %s ends the jobs they wait for" % hint("worker stop --now")))
         return EXIT_TIMEOUT
     print("Stopped %s." % counted(len(stopped), "worker process", "es") if stopped
           else "No worker is running.")
@@ -86,7 +86,7 @@ def cmd_worker_list(args, queue):
                       "running": running.get(worker.process_token, [])} for worker in workers])
         return 0
     if not workers:
-        notice("no worker is running; 'queuectl worker start' starts one")
+        notice("no worker is running; %s starts one" % hint("worker start"))
     if abandoned:
         notice("the worker of %s is dead; %s what is left of it and runs it again"
                % (", ".join(repr(job.id) for job in abandoned[:5]) + " and others" * (len(abandoned) > 5), WHO_ENDS[bool(workers)]))

@@ -1,6 +1,7 @@
 """Every fault that a user, a disk or another program can cause, its exit code, and the advice in its message.
 
 The text of a QueueError is the line that the user reads; `main` alone catches it. What is no fault for a user stays where it is raised.
+A message that names a command takes it from `hint`, so that it can be pasted; how the program was called `main` has said.
 """
 from __future__ import annotations
 
@@ -15,6 +16,26 @@ EXIT_BUG = 3
 EXIT_UNKNOWN = 4  # a job was removed that the command waited for: how it ended is not known
 EXIT_TIMEOUT = 124  # as timeout(1) has it: what the command waited for took too long
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as a shell reports Ctrl+C
+
+
+_called = {"spell": lambda: "queuectl"}  # a fact of the process, like sys.argv; `name_program` alone changes it
+
+
+def name_program(spell):
+    """Let the commands in messages begin with `spell()`, a text for the shell. It is asked once a message names a command."""
+    _called["spell"] = spell
+
+
+def typed(command):
+    """A command as one types it to call this program again: `python3 main.py --home gpu worker stop` for "worker stop". Words in it that
+    may hold blanks must be quoted already."""
+    return "%s %s" % (_called["spell"](), command)
+
+
+def hint(command):
+    """A command as `typed` has it, in quotes, for the middle of a sentence."""
+    text = typed(command)
+    return '"%s"' % text if "'" in text else "'%s'" % text
 
 
 class QueueError(Exception):
@@ -129,8 +150,8 @@ def not_confirmed(path, error):
 
 def rotten_record_error(place, fault, path=None):
     """A CorruptFile for a record that cannot be parsed, although the file's time and size are those of our own last change."""
-    return CorruptFile("%sthe record whose second line is at byte %d does not read right (%s); the disk may be failing: 'queuectl doctor' "
-                       "looks over all files" % ("%s: " % path if path else "", place, fault))
+    return CorruptFile("%sthe record whose second line is at byte %d does not read right (%s); the disk may be failing: %s "
+                       "looks over all files" % ("%s: " % path if path else "", place, fault, hint("doctor")))
 
 
 def not_utf8(fields):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 
-from core.errors import NotAllowed, QueueError, UsageError
+from core.errors import NotAllowed, QueueError, UsageError, typed
 from core.system import quote_words, wake
 
 JOBS, DEAD_LETTERS, CONFIG, RUN, LOGS = "jobs.json", "dlq.json", "config.json", "run", "logs"
@@ -129,7 +129,7 @@ def look_at_modes(home, trusts_home):
     if trusts_home():
         return None, exposed + "; the setting trust_home allows it"
     return exposed + ("; use a home elsewhere (--home, QUEUECTL_HOME), or, if you trust everyone on this machine: "
-                      "queuectl --home %s config set trust_home true" % quote_words([home])), None
+                      + typed("config set trust_home true")), None
 
 
 def _paths(home):

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 
-from core.errors import InvalidSettings, UsageError
+from core.errors import InvalidSettings, UsageError, hint
 from core.strict_json import decode_json, encode_json
 from core.system import ESCAPE
 
@@ -47,7 +47,7 @@ def setting_named(key):
     for setting in SETTINGS:
         if setting.name == name:
             return setting
-    raise InvalidSettings("there is no setting %r%s ('queuectl config' lists them)" % (key, did_you_mean(name, Settings._fields)))
+    raise InvalidSettings("there is no setting %r%s (%s lists them)" % (key, did_you_mean(name, Settings._fields), hint("config")))
 
 
 def did_you_mean(word, known):

@@ -11,7 +11,7 @@ the two files, so their order matters:
 """
 from __future__ import annotations
 
-from core.errors import StorageFault
+from core.errors import StorageFault, hint
 from core.job import COMPLETED, DEAD, PENDING, PROCESSING, TIMEOUT, job_from_checked
 from core.rules import time_limit
 from storage.layout import encode_line1, encode_line2
@@ -23,7 +23,10 @@ DLQ_PATIENCE = 10.0  # seconds that a dying job waits for a dlq.json that is bro
 # What an entry of dlq.json says besides the job itself.
 BURIED = ("failed_at", "output", "timed_out_after", "died_of")
 
-NO_DEAD_JOB = "there is no dead job %r; 'queuectl dlq list' shows those that there are"
+
+def no_dead_job(job_id):
+    """What is said of an id that no dead job has."""
+    return "there is no dead job %r; %s shows those that there are" % (job_id, hint("dlq list"))
 
 
 class DeadLetters:
@@ -94,7 +97,7 @@ class DeadLetters:
         job that dlq.json alone has is at place 0. Gives back the result; [] if no job is chosen. Raises JobNotFound."""
         def choose(dead, entries):
             jobs = [job for job in _buried(dead.jobs, entries.jobs) if last_touched_before(job, choice.before)]
-            refuse_missing(choice.ids, jobs, NO_DEAD_JOB)
+            refuse_missing(choice.ids, jobs, no_dead_job)
             return list(filter(wanted, jobs))
 
         dead, entries = Selection(self._store.jobs_json, (DEAD,), choice.ids), Selection(self._file, ids=choice.ids)
@@ -107,7 +110,7 @@ class DeadLetters:
             with self._store.jobs_json.view(locked=True) as view:
                 alive = {(record["id"], record["created_at"]) for _, record in view.records(ids=lonely)}
             jobs = [job for job in jobs if job.place or job.key not in alive]
-            refuse_missing(choice.ids, jobs, NO_DEAD_JOB)
+            refuse_missing(choice.ids, jobs, no_dead_job)
         return jobs
 
     def entries_of(self, jobs):

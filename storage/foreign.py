@@ -9,7 +9,7 @@ import os
 import time
 from functools import partial
 
-from core.errors import CorruptFile, storage_error
+from core.errors import CorruptFile, hint, storage_error
 from core.job import COLUMN_NAMES, STATES
 from core.system import open_private, sync, sync_folder
 from core.times import format_time, micros_of
@@ -192,7 +192,7 @@ def cut_short_error(path, layout, notes, tail):
     if layout.torn and layout.end < notes.end and tail.strip(b"\0\n") != b"]":
         place = (1 + 2 * left + tail.count(b"\n"), len(tail) - tail.rfind(b"\n"))
         fault = "the file ends within the array, with %d of the %d jobs that were in it" % (left, before)
-        remedy = "write all of it again, or let 'queuectl doctor --repair' keep what is there"
+        remedy = "write all of it again, or let %s keep what is there" % hint("doctor --repair")
     elif layout.blank and before:
         place = (1, 1)
         fault = "the file is empty, and %s in it" % _jobs_were(before)

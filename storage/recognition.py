@@ -4,7 +4,7 @@ from __future__ import annotations
 import re
 from collections import namedtuple
 
-from core.errors import CorruptFile, JsonError, QueueError
+from core.errors import CorruptFile, JsonError, QueueError, hint
 from core.job import COLUMN_NAMES, EXAMPLE, STATES
 from core.strict_json import decode_json, decode_json_at, decode_utf8, skip_whitespace
 from core.system import pread
@@ -192,8 +192,8 @@ def parse_any(path, content, decode):
             raise JsonError("extra text after the closing ]", text, at)
         return records
     except JsonError as error:
-        fault = CorruptFile("%s, %s; nothing was changed: mend it, or let 'queuectl doctor --repair' save what can be read"
-                            % (path, error))
+        fault = CorruptFile("%s, %s; nothing was changed: mend it, or let %s save what can be read"
+                            % (path, error, hint("doctor --repair")))
         fault.path = path
         raise fault from None
 

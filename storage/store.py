@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 
-from core.errors import ALL, NOTHING, PART, JobNotFound, QueueError, StorageFault, not_confirmed, storage_error
+from core.errors import ALL, NOTHING, PART, JobNotFound, QueueError, StorageFault, hint, not_confirmed, storage_error
 from core.home import JOBS, dead_letters_path, jobs_path, lock_path, paused_path
 from core.job import PENDING, PROCESSING, STATES, job_from_checked, job_from_record
 from core.system import sync
@@ -22,14 +22,17 @@ from storage.file_lock import FileLock
 from storage.job_file import JobFile, Replaced
 from storage.layout import column, encode_line2, job_from_lines
 
-NO_JOB = "there is no job %r; 'queuectl list' shows all"
+
+def no_job(job_id):
+    """What is said of an id that no job has."""
+    return "there is no job %r; %s shows all" % (job_id, hint("list"))
 
 
 def what_is_stored(files):
     """What has become of a change of these job files that a fault has ended, as a sentence; by what each of them holds."""
     names = {amount: [os.path.basename(file.path) for file in files if file.stored == amount] for amount in (NOTHING, PART, ALL)}
     if names[PART]:
-        return "%s may be changed in part; 'queuectl list' shows how far" % " and ".join(names[PART])
+        return "%s may be changed in part; %s shows how far" % (" and ".join(names[PART]), hint("list"))
     if not names[ALL]:
         return "nothing was changed"
     if not names[NOTHING]:
@@ -37,12 +40,12 @@ def what_is_stored(files):
     return "it is stored in %s, but not in %s" % (" and ".join(names[ALL]), " and ".join(names[NOTHING]))
 
 
-def refuse_missing(ids, jobs, message):
-    """Raise JobNotFound if there is an id (of None or some) that none of these jobs has; `message` takes the first such id."""
+def refuse_missing(ids, jobs, explain):
+    """Raise JobNotFound if there is an id (of None or some) that none of these jobs has; `explain(id)` says what of the first such id."""
     there = {job.id for job in jobs} if ids else ()
     for job_id in ids or ():
         if job_id not in there:
-            raise JobNotFound(message % job_id)
+            raise JobNotFound(explain(job_id))
 
 
 class OpenFiles:
@@ -219,7 +222,7 @@ class Store:
         with self.view(self.jobs_json) as view:
             for place, record in view.records(ids=found):
                 found[record["id"]].append(job_from_checked(record, place))
-        refuse_missing(ids, (job for of_one in found.values() for job in of_one), NO_JOB)
+        refuse_missing(ids, (job for of_one in found.values() for job in of_one), no_job)
         return [found[job_id] for job_id in ids]
 
     def refresh(self, job):

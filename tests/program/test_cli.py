@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from cli import arguments
 from core.job import FAILED, Outcome
-from tests.support.home import DEADLINE, MAIN, THEN, HomeTest, as_command, copy_program, longest
+from tests.support.home import DEADLINE, MAIN, THEN, HomeTest, as_command, copy_program, longest, typed
 
 POSIX = os.name != "nt"
 STATES = ("pending", "processing", "completed", "dead")
@@ -258,7 +258,7 @@ class TestEnqueueErrors(CliTest):
 
     def test_what_is_to_be_added_must_be_said_in_one_way(self):
         self.refuse_each((
-            (["enqueue"], "queuectl enqueue"),
+            (["enqueue"], typed("enqueue")),
             (["enqueue", "--"], "--"),
             (["enqueue", "--id", "x"], "--"),
             (["enqueue", "{}", "--", "echo"], "one way"),
@@ -471,7 +471,7 @@ class TestLogs(CliTest):
             with self.subTest(retry=number):
                 done = self.run_program("logs", "twice")
                 self.assertEqual((done.returncode, done.stdout), (0, ""))
-                self.assertRegex(done.stderr, "written nothing since it was brought back; it has not run since; 'queuectl logs twice --all'")
+                self.assertIn("written nothing since it was brought back; it has not run since; '%s'" % typed("logs twice --all"), done.stderr)
                 former += b"".join(b"==> twice, attempt %d before retry %d <==\n%s" % (attempt, number, said)
                                    for attempt, said in ((1, first), (2, last)))
                 self.assertEqual(self.raw("logs", "twice", "--all"), former)
@@ -535,7 +535,7 @@ class TestWorkerCommands(CliTest):
         self.assertEqual(self.succeed("worker", "stop", "--now", "--timeout", "5"), "No worker is running.\n")
         done = self.run_program("worker", "list")
         self.assertEqual((done.returncode, done.stdout), (0, ""))
-        self.assertIn("queuectl worker start", done.stderr)
+        self.assertIn("'%s'" % typed("worker start"), done.stderr)
         self.assertEqual(json.loads(self.succeed("worker", "list", "--json")), [])
 
     @unittest.skipUnless(POSIX, "the job is written for sh")
@@ -543,7 +543,8 @@ class TestWorkerCommands(CliTest):
         self.add({"id": "long", "command": 'touch here; while [ ! -e go ] && [ -d "$QUEUECTL_HOME" ]; do sleep 0.05; done'})
         worker = self.start_worker("--count", "2")
         self.assertEqual(worker.stdout.readline(),
-                         "Worker process %d: 2 workers, home %s. Ctrl+C or 'queuectl worker stop' ends it.\n" % (worker.pid, self.home))
+                         "Worker process %d: 2 workers, home %s. Ctrl+C or '%s' ends it.\n"
+                         % (worker.pid, self.home, typed("worker stop")))
         self.wait_for(lambda: os.path.exists(self.path("here")))
         told, = json.loads(self.succeed("worker", "list", "--json"))
         self.assertEqual((told["pid"], told["workers"], told["running"]), (worker.pid, 2, ["long"]))
@@ -552,7 +553,7 @@ class TestWorkerCommands(CliTest):
         done = self.run_program("worker", "stop", "--timeout", "0.1")
         self.assertEqual((done.returncode, done.stdout), (124, ""))
         self.assertRegex(done.stderr, r"^queuectl: .*pid %d.*--now.*\n$" % worker.pid)
-        self.refuse_each(((["reset", "--yes"], "pid %d" % worker.pid, "queuectl worker stop"),), code=1)
+        self.refuse_each(((["reset", "--yes"], "pid %d" % worker.pid, typed("worker stop")),), code=1)
         self.write("go", "")
         self.assertEqual(worker.wait(), 0)
         self.assertEqual(self.states(), {"long": "completed"})
@@ -691,7 +692,7 @@ class TestClean(CliTest):
     def test_reset_clears_jobs_dead_letter_queue_and_logs_but_not_the_settings(self):
         self.run_jobs()
         said = self.refuse_and_keep("reset", code=2)
-        self.assertIn("queuectl reset --yes", said)
+        self.assertIn(typed("reset --yes"), said)
         config = self.read("config.json")
         self.assertEqual(self.succeed("reset", "--yes"), "Removed all jobs.\n")
         self.assertEqual((self.records(), self.records("dlq.json")), ([], []))
@@ -750,7 +751,7 @@ class TestConfig(CliTest):
         self.write("config.json", '{"max_retries": 2}')
         self.refuse_each((
             (["config", "set", "max_retrys", "3"], "did you mean 'max_retries'"),
-            (["config", "get", "colour"], "'colour'", "queuectl config"),
+            (["config", "get", "colour"], "'colour'", typed("config")),
             (["config", "set", "colour", "red"], "'colour'"),
             (["config", "set", "max_retries", "many"], "max_retries", "whole number", "many"),
             (["config", "set", "max_retries", "1.5"], "max_retries", "whole number"),
@@ -878,9 +879,9 @@ class TestProgram(CliTest):
             self.assertRegex(overview, r"(?m)^  %s +%s" % (name, re.escape(meaning)))
             with self.subTest(command=name):
                 text = self.succeed(*name.split(), "--help")
-                self.assertTrue(text.startswith("usage: queuectl %s " % name), text)
-                self.assertIn("example:\n  queuectl %s" % name, text)
-        self.assertIn("usage: queuectl enqueue ", self.succeed("add", "-h"))
+                self.assertTrue(text.startswith("usage: " + typed(name)), text)
+                self.assertIn("example:\n  " + typed(name), text)
+        self.assertIn("usage: %s" % typed("enqueue"), self.succeed("add", "-h"))
         self.assertEqual(self.files(), {})
 
     def test_version(self):
@@ -896,7 +897,7 @@ class TestProgram(CliTest):
             ([""], "''"),
             (["--frobnicate"], "--frobnicate"),
             (["--home"], "--home"),
-            (["status", "extra"], "extra", "queuectl status --help"),
+            (["status", "extra"], "extra", typed("status --help")),
             (["status", "--frobnicate"], "--frobnicate"),
         ), code=2)
         self.assertEqual(self.files(), {})

@@ -21,7 +21,7 @@ from core.errors import JobNotFound
 from core.job import CANCELLED, COMPLETED, DEAD, FAILED, PENDING, PROCESSING, TIMEOUT, Outcome
 from execution import attempt as execution_attempt, launcher, on_finish
 from tests.support.control import NAPS, ControlTest, spin, reap
-from tests.support.home import set_everywhere
+from tests.support.home import set_everywhere, typed
 from tests.support.workers import FOR_EVER, GATE, is_alive
 
 ALL = os.environ.get("QUEUECTL_FAULTS") == "all"
@@ -417,7 +417,7 @@ class TestPause(ControlTest):
         self.add("next", "true")
         worker = self.worker()
         self.wait_for_file("here-x")
-        self.assertIn("queuectl resume", self.succeed("pause"))
+        self.assertIn(typed("resume"), self.succeed("pause"))
         self.write("go", "")
         self.wait_for_state("x", COMPLETED)
         self.stop(worker)
@@ -428,7 +428,7 @@ class TestPause(ControlTest):
         self.succeed("pause")
         worker = self.worker("--count", "2")
         self.add("x", '[ ! -e "$QUEUECTL_HOME/paused" ]')
-        self.assertRegex(self.succeed("status"), r"(?m)^paused +yes.*queuectl resume")
+        self.assertRegex(self.succeed("status"), "(?m)^paused +yes.*%s" % re.escape(typed("resume")))
         self.assertTrue(json.loads(self.succeed("status", "--json"))["paused"])
         self.assertEqual(self.succeed("resume"), "Resumed.\n")
         self.wait_for(lambda: self.job("x").state in (COMPLETED, DEAD))
@@ -455,7 +455,7 @@ class TestPause(ControlTest):
         self.succeed("pause")
         for words in ([], ["--detach"]):
             with self.subTest(words):
-                self.assertIn("'queuectl resume'", self.refuse("worker", "start", "--drain", *words, code=1))
+                self.assertIn("'%s'" % typed("resume"), self.refuse("worker", "start", "--drain", *words, code=1))
         self.assertFalse(os.path.exists(self.path("ran")))
 
     def test_doing_it_twice_or_undoing_what_is_not_is_no_error(self):

@@ -13,7 +13,7 @@ from core.job import COMPLETED, DEAD, PENDING
 from execution import log_file
 from storage import output
 from tests.support.control import ControlTest, spin
-from tests.support.home import DEADLINE, MAIN
+from tests.support.home import DEADLINE, MAIN, typed
 from tests.support.workers import GATE
 
 CLEAR = b"\r\033[K"  # what takes the progress line away
@@ -528,7 +528,7 @@ class TestWait(ControlTest):
     def test_on_a_terminal_it_reminds_of_the_workers_if_none_runs(self):
         self.add("a", "true")
         waiting, terminal = self.wait_on_terminal()
-        self.assert_says(terminal, b"queuectl worker start")
+        self.assert_says(terminal, typed("worker start").encode("utf-8"))
         self.drain()
         self.assertEqual(waiting.wait(DEADLINE), 0)
 

@@ -75,6 +75,13 @@ def set_everywhere(name, value):
     return undo
 
 
+def typed(command, environ=os.environ):
+    """A command as the program names it in its messages, when it was run as `run_program` runs it."""
+    name = os.path.basename(sys.executable)
+    python = name if shutil.which(name, path=environ.get("PATH")) == sys.executable else sys.executable
+    return "%s %s" % (system.quote_words([python, MAIN]), command)
+
+
 def default_signals():
     """In a child: undo what nohup, or a shell that starts us in the background, has let us ignore."""
     for number in (signal.SIGINT, signal.SIGHUP):
@@ -108,6 +115,7 @@ class HomeTest(unittest.TestCase):
     def setUp(self):
         self.home = self._folder = tempfile.mkdtemp(prefix="queuectl-test-")
         self.notices = []
+        errors.name_program(lambda: "queuectl")  # a test that calls `main` in this process has changed it
         self._processes = []
         self.addCleanup(self._clean_up)
 

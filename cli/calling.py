@@ -1,0 +1,87 @@
+"""How this program was called: the words that make a shell call it again for the same queue. Hints and help are made of them.
+
+It promises that they can be pasted where they are read: in the terminal in which the program was called, and, of a job's output or the
+log of a background worker, in any. It is imported when a hint is printed, not before.
+"""
+from __future__ import annotations
+
+import os
+import sys
+
+from core.errors import QueueError
+from core.home import find_home
+from core.system import WINDOWS, quote_words
+
+_NAME = "queuectl"
+_SCRIPTS = (".py", ".pyw", ".pyz", ".pyzw")  # what Python is called with; other names are called by themselves
+
+
+def spelled(given, home, program):
+    """The program as it was called, for the shell of this system, with `--home` where the next call would find another queue without it.
+
+    `given` is the home as it was given on the command line, or None; `home` its path, or None if no command was understood; `program` is
+    the path of main.py.
+    """
+    words = _program_words(program)
+    if home is not None:
+        words += _home_words(given, home, program)
+    return quote_words(words)
+
+
+def _home_words(given, home, program):
+    inside = bool(os.environ.get("QUEUECTL_JOB_ID"))  # of a job: whoever reads its output has no such variables
+    try:
+        found = find_home(None, {} if inside else os.environ, program)
+    except QueueError:
+        found = None
+    if found == home or not (given or inside):
+        return []
+    return ["--home", given if given and not inside else home]
+
+
+def _program_words(program):
+    main = sys.modules["__main__"]
+    module = getattr(getattr(main, "__spec__", None), "name", None)
+    called, python = sys.argv[0] if sys.argv else "", getattr(sys, "orig_argv", [sys.executable])[0] or sys.executable
+    if module and module != "__main__" and module.rpartition(".")[2] == "main":  # python3 -m queuectl.main
+        return [_shortest(python), "-m", module]
+    if not os.path.exists(called) and not os.path.exists(called + ".exe"):  # as the script of a package on Windows says its name
+        return [_NAME]
+    name = os.path.splitext(os.path.basename(called))[0] if WINDOWS else os.path.basename(called)
+    if _found_as(name, called):
+        return [name]
+    if os.path.isabs(called) and os.path.isabs(python) and _is_installed(program):
+        return [_NAME]  # such a call comes from a program: from `worker start --detach`, or from cron
+    inside = bool(os.environ.get("QUEUECTL_JOB_ID"))
+    called = os.path.abspath(called) if inside else called
+    if os.path.splitext(called)[1].lower() in _SCRIPTS or not os.access(called, os.X_OK):
+        return [_shortest(python), called]
+    return [called]
+
+
+def _shortest(python):
+    """An interpreter's name alone, if the shell finds the same one by it."""
+    name = os.path.basename(python)
+    return name if os.path.dirname(python) == "" or _found_as(name, python) else python
+
+
+def _found_as(name, path):
+    """Whether the shell finds the program at `path` by this name."""
+    from shutil import which
+    found = which(name)
+    return bool(found) and _plain(found) in (_plain(path), _plain(path + ".exe"))
+
+
+def _plain(path):
+    return os.path.normcase(os.path.abspath(path))
+
+
+def _is_installed(program):
+    """Whether the shell finds this very program by its own name: as a link to main.py, or as the script of its package."""
+    from shutil import which
+    found = which(_NAME)
+    if not found:
+        return False
+    target, main = os.path.realpath(found), os.path.realpath(program)
+    prefix = os.path.realpath(sys.prefix) + os.sep
+    return target == main or main.startswith(prefix) and target.startswith(prefix)
