@@ -6,7 +6,8 @@ import sys
 import time
 
 from cli.context import notice
-from cli.terminal import Progress, counted
+from cli.progress import Progress
+from cli.terminal import counted
 from core.errors import InvalidJob, JobRefused, JsonError, QueueError, UsageError, hint, typed
 from core.home import check_owner, jobs_path
 from core.job import COMPLETED, DEAD, EXAMPLE

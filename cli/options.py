@@ -145,6 +145,7 @@ def add_show(parser):
 def add_worker_start(parser):
     parser.add_argument("--count", "-c", type=_positive, default=1, metavar="N", help="how many workers (threads); default 1")
     parser.add_argument("--drain", action="store_true", help="end when nothing is left to run; exit code 1 if a job died meanwhile")
+    parser.add_argument("--quiet", "-q", action="store_true", help="print nothing but a summary at the end, and that only if a job died")
     parser.add_argument("--detach", "-d", action="store_true", help="run in the background, with its log in run/worker.log")
     parser.add_argument("--runner", type=_runner, metavar="WORDS", help="what jobs are run with that do not say so: 'srun -n1'")
 

@@ -142,55 +142,6 @@ def table(headers, rows, color=False):
         print("  ".join(cells).rstrip())
 
 
-class Progress:
-    """A line on stderr that tells how many jobs are left and how fast they run. It is shown on a terminal only, and removed at the end."""
-
-    def __init__(self):
-        self._shown = is_screen(sys.stderr)
-        self._first = None
-        self._most = 0
-        self._last = None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.clear()
-
-    def show(self, left):
-        """Show that so many jobs are left."""
-        if not self._shown or left == self._last:
-            return
-        self._last = left
-        now = time.monotonic()
-        if self._first is None:
-            self._first = (now, left)
-        self._most = max(self._most, left)
-        done = self._most - left
-        rate = (self._first[1] - left) / (now - self._first[0]) if now > self._first[0] and self._first[1] > left else 0
-        filled = 20 * done // self._most
-        self._write("[%s%s] %d of %d done%s" % ("#" * filled, "." * (20 - filled), done, self._most,
-                                                ", %.1f a second" % rate if rate else ""))
-
-    def say(self, text):
-        """Show another text."""
-        if self._shown:
-            self._last = text
-            self._write(text)
-
-    def _write(self, text):
-        width = os.get_terminal_size(sys.stderr.fileno()).columns or 80  # 0: a terminal that nobody gave a size
-        sys.stderr.write("\r\033[K" + text[:max(1, width - 1)])  # a line that wraps could not be taken back
-        sys.stderr.flush()
-
-    def clear(self):
-        """Remove the line."""
-        if self._shown and self._last is not None:
-            sys.stderr.write("\r\033[K")
-            sys.stderr.flush()
-            self._last = None
-
-
 def paint(text, color):
     """A text in a colour (an SGR number); None leaves it as it is."""
     return "\033[%sm%s\033[0m" % (color, text) if color else text

@@ -5,7 +5,8 @@ import sys
 import time
 
 from cli.context import notice, refuse_in_job
-from cli.terminal import Progress, counted, is_terminal
+from cli.progress import Progress
+from cli.terminal import counted, is_terminal
 from core.errors import EXIT_FAILED, EXIT_TIMEOUT, EXIT_UNKNOWN, hint
 from core.job import COMPLETED, DEAD, PENDING
 from core.order import jobs_meant

@@ -3,18 +3,25 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections import deque
 
 from cli.context import WHO_ENDS, abandoned_jobs, is_same_folder, notice, refuse_in_job
-from cli.terminal import counted, print_json, table, when
-from core.errors import EXIT_TIMEOUT, QueueError, hint
+from cli.terminal import counted, display_width, fit, get_width, print_json, showable, table, when
+from core.errors import EXIT_TIMEOUT, QueueError, hint, typed
 from core.strict_json import encode_json
+from core.system import quote_words
 from helpers import printable
+
+_LOOKED_AT = 5000  # pending jobs that are looked at each second for those that are not due; where there are more, all count as due
+_SHORT = 60  # characters of a command in the summary
+_LINE = 200  # and of the last line of its output
 
 
 def cmd_worker_start(args, queue):
     """Be a worker process, or start one in the background."""
     from core.file_systems import remote_file_system
-    from core.home import check_safe, worker_log_path
+    from core.home import check_safe
     from worker_manager import check_open_files
     queue.establish()
     warning = check_safe(queue.home, lambda: queue.store.settings.trust_home)
@@ -30,16 +37,115 @@ def cmd_worker_start(args, queue):
     if remote:
         notice("warning: %s is on a file system of another machine (%s), where locks may not hold; run workers and commands on one machine "
                "alone, better with --home on a disk of its own" % (queue.home, remote))
-    workers = counted(args.count, "worker")
-    if args.detach:
-        command = [sys.executable, _program(), "--home", queue.home, "worker", "start", "--count", str(args.count)]
-        command += [] if args.runner is None else ["--runner", encode_json(args.runner)]
-        pid = queue.workers.detach(command + ["--drain"] * args.drain, _without_job(os.environ))
-        print(printable("Worker process %d started: %s, home %s, log %s" % (pid, workers, queue.home, worker_log_path(queue.home))))
-        return 0
-    print(printable("Worker process %d: %s, home %s. Ctrl+C or %s ends it." % (os.getpid(), workers, queue.home, hint("worker stop"))))
-    sys.stdout.flush()
-    return queue.workers.start(queue.store, args.count, args.drain, os.environ, args.runner)
+    return _detach(args, queue) if args.detach else _work(args, queue)
+
+
+def _detach(args, queue):
+    """Start a worker process in the background."""
+    from core.home import worker_log_path
+    command = [sys.executable, _program(), "--home", queue.home, "worker", "start", "--count", str(args.count)]
+    command += [] if args.runner is None else ["--runner", encode_json(args.runner)]
+    command += ["--drain"] * args.drain + ["--quiet"] * args.quiet
+    pid = queue.workers.detach(command, _without_job(os.environ))
+    if not args.quiet:
+        print(printable("Worker process %d started: %s, home %s, log %s"
+                        % (pid, counted(args.count, "worker"), queue.home, worker_log_path(queue.home))))
+    return 0
+
+
+def _work(args, queue):
+    """Be a worker process, and say at its end what it has done."""
+    from cli.progress import Progress
+    if not args.quiet:
+        print(printable("Worker process %d: %s, home %s. Ctrl+C or %s ends it."
+                        % (os.getpid(), counted(args.count, "worker"), queue.home, hint("worker stop"))))
+        sys.stdout.flush()
+    with Progress(below=not args.quiet) as progress:
+        screen = _Screen(queue.store, progress) if progress.is_shown and not args.quiet else None
+        code, account = queue.workers.start(queue.store, args.count, args.drain, os.environ, args.runner, args.quiet, screen)
+    if account.dead or not args.quiet:
+        _print_summary(queue, account)
+    return code
+
+
+class _Screen:
+    """What a worker process shows on a terminal besides its log."""
+
+    def __init__(self, store, progress):
+        self._store = store
+        self._progress = progress
+        self._ends = deque(maxlen=60)  # (moment, how many jobs had ended then), one a second
+
+    def name(self, job):
+        """How a line of the log names a job: by its id, and the start of its command."""
+        room = max(12, get_width() - display_width(job.id) - 50)
+        command = showable(" ".join(job.command.split()))
+        return "%s (%s)" % (job.id, fit(command, room).rstrip() if display_width(command) > room else command)
+
+    def show(self, account, running):
+        """Show how far the queue is."""
+        counts, now = self._store.count(), time.monotonic()
+        pending, done = counts["pending"], account.completed + account.dead
+        if 0 < pending <= _LOOKED_AT:
+            pending -= min(pending, self._store.count_delayed(time.time()))
+        self._ends.append((now, done))
+        then, before = self._ends[0]
+        rate = (done - before) / (now - then) if now > then else 0.0
+        self._progress.say(progress_text(done, pending + counts["processing"], running, rate, self._store.paused(),
+                                         counts["pending"] - pending))
+
+
+def progress_text(done, left, running, rate, paused, later):
+    """The line that a worker process shows: how many jobs it has `done`, how many are `left` that could run, and run; the `rate` (jobs a
+    second); how many are to run `later`."""
+    from cli.progress import far
+    if running or (left and not paused):
+        speed = ", %.1f a second" % rate if rate else ""
+        return far(done, done + left) + (", %d running" % running if running else "") + speed
+    if paused:
+        return "paused: %s lets workers take jobs again" % hint("resume")
+    return "no job to run now%s; waiting for more" % (", %d later" % later if later else "")
+
+
+def _print_summary(queue, account):
+    """Print what a worker process has done. It may have outlived its terminal, or the reader of its pipe, which is no fault."""
+    from storage.output import last_lines, log_path
+    outputs = [last_lines(log_path(queue.home, job, job.attempts)) for job in account.died]
+    try:
+        for line in summary(account, outputs):
+            print(printable(line))
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def summary(account, outputs):
+    """The lines that tell what a worker process has done, by its Account; `outputs` are the last lines of the jobs that died, in order."""
+    parts = [(account.completed, "completed"), (account.dead, "dead"), (account.taken_away, "cancelled"),
+             (account.unfinished, "to run again")]
+    total = sum(number for number, _ in parts)
+    if not total:
+        return ["No job was run."]
+    lines = ["%s in %s: %s" % (counted(total, "job"), _took(account.seconds), ", ".join("%d %s" % part for part in parts if part[0]))]
+    for job, output in zip(account.died, outputs):
+        last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "")
+        lines.append("  %s (%s): %s%s" % (job.id, _shortened(" ".join(job.command.split()), _SHORT), job.ending or job.reason,
+                                          ": " + _shortened(last, _LINE) if last else ""))
+        lines.append("    " + typed("%s %s" % ("logs" if last else "show", quote_words([job.id]))))
+    if account.dead > len(account.died):
+        lines.append("  and %d more; %s shows all" % (account.dead - len(account.died), hint("dlq list")))
+    return lines
+
+
+def _took(seconds):
+    """A length of time in words: `0.4 s`, `6 s`, `12 min`, `3 h`."""
+    if seconds < 10:
+        return ("%.1f" % seconds).replace(".0", "") + " s"
+    return "%d s" % seconds if seconds < 120 else "%d min" % (seconds // 60) if seconds < 7200 else "%d h" % (seconds // 3600)
+
+
+def _shortened(text, most):
+    return text if len(text) <= most else text[:most - 3] + "..."
 
 
 def _program():

@@ -26,11 +26,9 @@ from collections import deque
 from itertools import count as count_up
 
 from core.home import wake_workers
-from core.job import COMPLETED, DEAD, DEPENDENCY
-from core.times import parse_time
+from core.job import COMPLETED, DEAD
 from execution.waiting import TICK
 from execution.worker_files import attempt_token
-from helpers import log
 from storage.claims import Finished
 
 _MOST_AHEAD = 32  # jobs that are claimed at once
@@ -43,11 +41,11 @@ class Outcomes:
     """The jobs that a worker process has claimed, from their claim until their result is recorded. A result is a `Finished`.
 
     Workers call `next`, `finished` and `claim_ahead`; the main thread calls `flush`, and `close` once all workers have ended. `faults` is
-    what meets the faults of `claims`, `announcer` runs on_finish, and `wake()` makes the main thread call `flush` soon.
+    what meets the faults of `claims`, `account` is told what has ended, `announcer` runs on_finish, and `wake()` makes the main thread call
+    `flush` soon.
     """
 
-    def __init__(self, home, claims, process_token, count, stop, faults, announcer, wake):
-        self.deaths = 0  # jobs that this process moved to the dead letter queue
+    def __init__(self, home, claims, process_token, count, stop, faults, account, announcer, wake):
         self.unrecorded = 0  # results that could not be recorded before the process had to end
         self.ignored = 0  # results that counted for nothing, since the job was taken away
         self._home = home
@@ -55,6 +53,7 @@ class Outcomes:
         self._process_token = process_token
         self._stop = stop
         self._faults = faults
+        self._account = account
         self._announcer = announcer
         self._wake = wake
         self._batch = Batch(count)
@@ -117,8 +116,7 @@ class Outcomes:
 
     def count_end(self, job):
         """Count a job that may have ended, and run on_finish for it if it has."""
-        if job.state == DEAD:
-            self.deaths += 1
+        self._account.count(job)
         command = self._claims.store.settings.on_finish
         if command and job.state in (COMPLETED, DEAD) and not self._announcer.announce(command, job):
             self._faults.tell("on_finish is too slow: it was not run for some jobs")
@@ -127,7 +125,7 @@ class Outcomes:
         """Tell of jobs that died with one that they come after, as of those that died by themselves."""
         for job in jobs:
             self.count_end(job)
-        log(*[_report(job, 0.0) for job in jobs])
+        self._account.ended([(job, job, 0.0) for job in jobs])
 
     # -- how
 
@@ -205,37 +203,20 @@ class Outcomes:
 
     def _tell(self, results, afters):
         """Tell of results that were recorded, but for those of jobs that were never started."""
-        lines = []
+        ends = []
         for result, after in zip(results, afters):
-            job = result.job
-            self._tokens.discard(job.worker)
+            self._tokens.discard(result.job.worker)
             if after is None:
                 self.ignored += 1
-            if result.started and after is None:
-                lines.append("%s: it was cancelled, or the queue was cleared or edited; its result is not recorded" % job.id)
             elif result.started:
                 self.count_end(after)
-                lines.append(_report(after, result.seconds))
-        if lines:
-            log(*lines)
+            if result.started:
+                ends.append((result.job, after, result.seconds))
+        self._account.ended(ends)
 
 
 def _is_success(result):
     return result.outcome is not None and result.outcome.reason is None
-
-
-def _report(job, seconds):
-    """A line for the log: how the attempt of a job ended, or why there will be none."""
-    if job.reason == DEPENDENCY:
-        return "%s: %s; moved to the dead letter queue" % (job.id, job.ending)
-    if job.state == DEAD:
-        return "%s: %s, attempt %d; moved to the dead letter queue" % (job.id, job.ending, job.attempts)
-    if job.state == COMPLETED:
-        return "%s: completed in %.2f s" % (job.id, seconds)
-    if job.run_at is None:
-        return "%s: back in the queue" % job.id
-    wait = parse_time(job.run_at) - parse_time(job.updated_at)
-    return "%s: %s, attempt %d; again in %g s" % (job.id, job.ending, job.attempts, round(wait, 2))
 
 
 class Batch:

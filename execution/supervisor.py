@@ -101,16 +101,18 @@ class Faults:
 class Supervisor:
     """A worker process with `count` workers, which is registered by its worker file. `run` is its life.
 
-    `settings` are those that it follows (FollowedSettings), `signals` what it was sent (StopSignals); with `drain` it ends by itself.
+    `settings` are those that it follows (FollowedSettings), `signals` what it was sent (StopSignals), `account` is told what it does; with
+    `drain` it ends by itself.
     """
 
-    def __init__(self, home, claims, settings, environ, file, signals, count, drain):
+    def __init__(self, home, claims, settings, environ, file, signals, account, count, drain):
         self._home = home
         self._claims = claims
         self._store = claims.store
         self._settings = settings
         self._file = file
         self._signals = signals
+        self._account = account
         self._drain = drain
         self._drained = False  # it has ended by itself, not since someone wanted it
         self._looked_at = None  # the fingerprint of the job file when it was last looked at for cancelled jobs
@@ -122,10 +124,12 @@ class Supervisor:
         environ = job_environ(environ, home)
         self._announcer = Announcer(home, environ, self._launch, _words_descriptor(), self._faults.tell, 0 if drain else Announcer.MOST)
         self._crew = Crew(count, self._stop, self._waker.wake if drain else None)  # a drain may be over when all are idle
-        self._outcomes = Outcomes(home, claims, file.process_token, count, self._stop, self._faults, self._announcer, self._waker.wake)
+        self._outcomes = Outcomes(home, claims, file.process_token, count, self._stop, self._faults, account, self._announcer,
+                                  self._waker.wake)
         self._recovery = Recovery(home, claims, file, self._outcomes, self._faults)
         claims.busy, claims.buried = self._recovery.running_digests, self._outcomes.tell_buried
-        shared = Shared(home, environ, claims.store, file, self._launch, self._outcomes, self._crew, self._stop, self._faults, self._waker)
+        shared = Shared(home, environ, claims.store, file, self._launch, self._outcomes, self._crew, self._stop, self._faults, self._waker,
+                        account)
         self._workers = [Worker(number, shared) for number in range(count)]
 
     def run(self):
@@ -151,7 +155,7 @@ class Supervisor:
             raise QueueError(refused)
         if self._crew.has_bug:
             return 3
-        return 1 if self._outcomes.unrecorded or given_up or (self._drain and self._outcomes.deaths) else 0
+        return 1 if self._outcomes.unrecorded or given_up or (self._drain and self._account.dead) else 0
 
     # -- the life of the process
 
@@ -236,6 +240,7 @@ class Supervisor:
             self._guarded("shorten the output of %s" % attempt.job.id, attempt.log.trim, self._store.settings.max_output)
         self._guarded("look after on_finish", self._announcer.check)
         self._sync()
+        self._guarded("show how far it is", self._account.show, len(self._running()))
 
     def _follow_settings(self):
         try:
@@ -245,7 +250,7 @@ class Supervisor:
             return
         if settings is not None and settings != self._store.settings:
             self._store.settings = settings
-            log("settings read again")
+            self._account.say("settings read again")
 
     def _look_for_own_file(self):
         """Stop if the worker file is gone (someone removed it, or the home): nobody can find this process any more, and others take its
@@ -296,11 +301,11 @@ class Supervisor:
             request = self._stop_request()
             if (self._signals or request) and not self._stop.is_set():
                 if self._running():
-                    log("stopping: the running jobs may end (again, a second later: they are ended)")
+                    self._account.say("stopping: the running jobs may end (again, a second later: they are ended)")
                 self._crew.dismiss()
             if self._signals.again or request == "now":
                 self._stop.at_once = True
-                log("ending the running jobs; they go back to the queue")
+                self._account.say("ending the running jobs; they go back to the queue")
         if self._stop.at_once:
             for attempt in self._running():
                 attempt.end(STOPPED, self._store.settings.kill_grace)
@@ -318,7 +323,7 @@ class Supervisor:
             scheduled.append(job.id)
         if scheduled:
             named = ", ".join(scheduled[:20] + ["…"] * (len(scheduled) > 20))
-            log("not waiting for jobs that are scheduled, or come after one that is: %s" % named)
+            self._account.say("not waiting for jobs that are scheduled, or come after one that is: %s" % named)
         self._drained = True
         self._crew.dismiss()
 

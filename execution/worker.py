@@ -18,9 +18,9 @@ from helpers import log
 from storage.claims import Finished
 from storage.output import last_lines
 
-Shared = namedtuple("Shared", "home environ store file launch outcomes crew stop faults waker")
+Shared = namedtuple("Shared", "home environ store file launch outcomes crew stop faults waker account")
 Shared.__doc__ = """What the workers of one process share: the home, the environment of all jobs, the Store, the worker file, what starts
-commands, the Outcomes, the Crew, the StopFlag, what meets faults, and what the main thread sleeps on."""
+commands, the Outcomes, the Crew, the StopFlag, what meets faults, what the main thread sleeps on, and the Account."""
 
 
 class Worker:
@@ -147,9 +147,14 @@ class Worker:
         return not attempt.is_noted
 
     def _note_group(self, attempt):
-        """Note the process group of an attempt. If that fails, whoever looks for its processes finds them by its token."""
+        """Note the process group of an attempt, and tell that it has started. If the note fails, whoever looks for its processes
+        finds them by its token."""
+        def note():
+            self._shared.file.note(self._number, attempt)
+            self._shared.account.started(attempt.job)  # before anyone can tell of its end
+
         attempt.is_noted = True
-        self._note(lambda: attempt.if_running(lambda: self._shared.file.note(self._number, attempt)))
+        self._note(lambda: attempt.if_running(note))
 
     def _discard_spare(self):
         spare, self._spare = self._spare, None

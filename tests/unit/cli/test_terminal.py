@@ -7,7 +7,7 @@ import sys
 import unittest
 from contextlib import redirect_stdout
 
-from cli import terminal
+from cli import progress, terminal
 from core.times import format_time
 from tests.support.terminal import ESCAPE
 
@@ -136,13 +136,13 @@ class TestPlain(unittest.TestCase):
         self.assertEqual(seen, [0, 1, 2])
 
     def test_progress_is_silent_where_no_terminal_is(self):
-        def progress():
-            with terminal.Progress() as shown:
+        def count_down():
+            with progress.Progress() as shown:
                 shown.show(3)
                 shown.say("more")
                 shown.show(1)
 
-        self.assertEqual(self.written(progress), (None, "", ""))
+        self.assertEqual(self.written(count_down), (None, "", ""))
 
     def test_watch_in_a_pipe_writes_one_after_another_without_escapes(self):
         def lines():

@@ -1,0 +1,113 @@
+"""A line at the bottom of a terminal that tells how far things are, and what stands above it.
+
+It is shown on stderr, on a terminal that takes escapes alone, and is gone at the end. A terminal that is gone is no fault.
+"""
+from __future__ import annotations
+
+import os
+import sys
+import time
+from _thread import RLock
+
+from cli.terminal import display_width, fit, is_screen, showable
+
+
+class Progress:
+    """A line on stderr that tells how many jobs are left and how fast they run. It is shown on a terminal only, and removed at the end.
+
+    With `below`, all that anyone writes to stderr within `with Progress(below=True)` goes above the line. Threads may share it.
+    """
+
+    def __init__(self, below=False):
+        self._stream = sys.stderr
+        self.is_shown = is_screen(sys.stderr)
+        self._below = below and self.is_shown
+        self._mutex = RLock()
+        self._first = None
+        self._most = 0
+        self._left = None
+        self._text = ""  # the line, as it is shown
+        self._at_start = True  # of a line, as others have left it
+
+    def __enter__(self):
+        if self._below:
+            sys.stderr = _Above(self._stream, self)
+        return self
+
+    def __exit__(self, *exception):
+        self.clear()
+        if self._below:
+            sys.stderr = self._stream
+
+    def show(self, left, more=""):
+        """Show that so many jobs are left, and `more`."""
+        if not self.is_shown or (left, more) == self._left:
+            return
+        self._left = left, more
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (now, left)
+        self._most = max(self._most, left)
+        rate = (self._first[1] - left) / (now - self._first[0]) if now > self._first[0] and self._first[1] > left else 0
+        self._put(far(self._most - left, self._most) + more + (", %.1f a second" % rate if rate else ""))
+
+    def say(self, text):
+        """Show another text."""
+        if self.is_shown:
+            self._left = None
+            self._put(text)
+
+    def clear(self):
+        """Remove the line."""
+        self._left = None
+        if self.is_shown and self._text:
+            self._put("")
+
+    def above(self, text):
+        """Write what others have to say above the line."""
+        with self._mutex:
+            self._stream.write(("\r\033[K" if self._text and self._at_start else "") + text)
+            self._at_start = text.endswith("\n")
+            self._stream.write(self._cut() if self._at_start else "")
+            self._stream.flush()
+
+    def _put(self, text):
+        """Make the line this text; a line that is begun above it is let end first."""
+        with self._mutex:
+            self._text = text
+            if not self._at_start:
+                return
+            try:
+                self._stream.write("\r\033[K" + self._cut())
+                self._stream.flush()
+            except (OSError, ValueError):
+                self.is_shown = False
+
+    def _cut(self):
+        """The line as it fits the window: one that wraps could not be taken back."""
+        width = max(1, (os.get_terminal_size(self._stream.fileno()).columns or 80) - 1)  # 0: a terminal that nobody gave a size
+        text = showable(self._text)
+        return fit(text, width) if display_width(text) > width else text
+
+
+class _Above:
+    """A stderr that writes above a Progress."""
+
+    def __init__(self, stream, progress):
+        self._stream = stream
+        self._progress = progress
+
+    def write(self, text):
+        """Write a text above the line; how many characters."""
+        if text:
+            self._progress.above(text)
+        return len(text)
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+
+def far(done, total):
+    """How many of some jobs are done, with a bar."""
+    filled = 20 * done // total if total else 0
+    return "[%s%s] %d of %d done" % ("#" * filled, "." * (20 - filled), done, total)
