@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from _thread import RLock
+from _thread import allocate_lock
 
 from cli.terminal import display_width, fit, is_screen, showable
 
@@ -22,7 +22,7 @@ class Progress:
         self._stream = sys.stderr
         self.is_shown = is_screen(sys.stderr)
         self._below = below and self.is_shown
-        self._mutex = RLock()
+        self._mutex = allocate_lock()
         self._first = None
         self._most = 0
         self._left = None
