@@ -7,6 +7,7 @@ import signal
 import sys
 import unittest
 
+from core.system import quote_words
 from tests.support.home import MAIN, WINDOWS, QueueTest
 from tests.support.terminal import NEEDS_PTY, Screen, Terminal
 
@@ -16,6 +17,10 @@ NEEDS_SH = unittest.skipIf(WINDOWS, "the commands are written for sh")
 @NEEDS_SH
 class SummaryTest(QueueTest):
     """The summary behind a drain or a stop."""
+
+    def typed(self, command):
+        """The line with a command that can be pasted."""
+        return "    %s %s" % (quote_words([sys.executable, MAIN]), command)
 
     def add_four(self):
         """Two jobs that complete, and two that die."""
@@ -32,7 +37,7 @@ class SummaryTest(QueueTest):
         lines = done.stdout.splitlines()[1:]
         self.assertRegex(lines[0], r"^4 jobs in [0-9.]+ s: 2 completed, 2 dead$")
         self.assertEqual(lines[1:], ["  bad (echo reading; echo 'cannot open 17.png' >&2; exit 2): exit code 2: cannot open 17.png",
-                                     "    queuectl logs bad", "  mute (exit 3): exit code 3", "    queuectl show mute"])
+                                     self.typed("logs bad"), "  mute (exit 3): exit code 3", self.typed("show mute")])
         self.assertRegex(done.stderr, r"(?m)^\d\d:\d\d:\d\d good: completed in \d+\.\d\d s$")
         self.assertNotIn("\033", done.stdout + done.stderr)
         self.assertNotIn("started", done.stderr)
@@ -45,7 +50,8 @@ class SummaryTest(QueueTest):
         self.add("bad", "exit 1")
         done = self.run_program("worker", "start", "--drain", "-q")
         self.assertEqual((done.returncode, done.stderr), (1, ""))
-        self.assertRegex(done.stdout, r"\A1 job in [0-9.]+ s: 1 dead\n  bad \(exit 1\): exit code 1\n    queuectl show bad\n\Z")
+        self.assertRegex(done.stdout, r"\A1 job in [0-9.]+ s: 1 dead\n")
+        self.assertEqual(done.stdout.splitlines()[1:], ["  bad (exit 1): exit code 1", self.typed("show bad")])
 
     def test_quiet_still_says_what_is_wrong(self):
         self.write("config.json", '{"poll_interval": 0.05, "no_such_setting": 1}')
