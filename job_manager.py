@@ -8,6 +8,7 @@ Modules that adding does not need are imported by the methods that need them: ea
 from __future__ import annotations
 
 import os
+from collections import namedtuple
 from functools import partial
 
 from core.errors import InvalidJob, JobChanged, JobRefused, hint, not_confirmed, not_utf8, storage_error
@@ -15,10 +16,15 @@ from core.home import paused_path, wake_workers
 from core.job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, first_run_at, job_from_checked, new_job_fields
 from core.strict_json import encode_json
 from core.system import open_private, remove_file, sync_folder
-from core.times import format_time, parse_time
+from core.times import END_OF_TIME, format_time, parse_time
 from storage.job_file import Replaced
 from storage.layout import encode_line1, encode_line2
 from storage.store import no_job, refuse_missing
+
+
+# Jobs that were added: their ids in order; the created_at of the first one in microseconds, of each further one it is one more; and when
+# they may run, as a text, if that is one time for all of them.
+Added = namedtuple("Added", "ids first_created run_at")
 
 
 class JobManager:
@@ -37,7 +43,7 @@ class JobManager:
     # -- adding
 
     def enqueue(self, records, cwd, now, unique=False):
-        """Add jobs as users describe them (objects with id and command), all or none, and give back their ids in order.
+        """Add jobs as users describe them (objects with id and command), all or none; gives back an Added.
 
         `cwd` is the folder for those that name none; `now` is in seconds since the epoch; `unique` refuses ids that are there. They are
         on the disk when this returns (setting `fsync`). Raises InvalidJob or JobRefused with nothing added, StorageFault, CorruptFile,
@@ -52,23 +58,25 @@ class JobManager:
             rows.append(_split_line1(fields, tails) + (run_at,))
             if fields.get("after"):
                 dependent.setdefault(fields["id"], set()).update(fields["after"])
+        times = {run_at for _, _, run_at in rows}
         if not rows:
-            return ids
+            return Added(ids, 0, None)
 
         def add():
             if unique:
                 self._check_unique(ids)
             dead, last_end = self._check_dependencies(dependent, set(ids)) if dependent else ((), 0.0)
             first = max(int(now * 1e6), self._jobs_json.last_created + 1, int(round(last_end * 1e6)) + 1)
+            first = min(first, int(END_OF_TIME * 1e6) - len(rows))
             self._jobs_json.append(_stamped(rows, first), first + len(rows) - 1)
-            return self._jobs_json.keep(), format_time(first / 1e6), dead
+            return self._jobs_json.keep(), first, dead
 
         while True:
-            descriptor, created_at, dead = self._store.change(add, self._jobs_json)
-            if self._confirmed(descriptor, created_at):
+            descriptor, first, dead = self._store.change(add, self._jobs_json)
+            if self._confirmed(descriptor, format_time(first / 1e6)):
                 self._tell_of_dead(dead)
                 wake_workers(self._store.home)
-                return ids
+                return Added(ids, first, times.pop() if len(times) == 1 else None)
 
     def _check_unique(self, ids):
         wanted = set(ids)

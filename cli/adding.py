@@ -6,6 +6,7 @@ import sys
 import time
 
 from cli.context import notice
+from cli.options import NO_LIMIT
 from cli.progress import Progress
 from cli.terminal import counted
 from core.errors import InvalidJob, JobRefused, JsonError, QueueError, UsageError, hint, typed
@@ -13,6 +14,7 @@ from core.home import check_owner, jobs_path
 from core.job import COMPLETED, DEAD, EXAMPLE
 from core.strict_json import decode_json, decode_json_at, decode_utf8, skip_whitespace
 from core.system import quote_words
+from core.times import format_duration, parse_time
 from helpers import printable
 
 
@@ -74,7 +76,7 @@ def cmd_enqueue(args, queue):
     if source is not None and source.is_array:
         records = _without_ended(records, ended)
     try:
-        ids = queue.jobs.enqueue(_with_options(records, _options(args)), _current_folder(), time.time(), args.unique)
+        added = queue.jobs.enqueue(_with_options(records, _options(args)), _current_folder(), time.time(), args.unique)
     except (InvalidJob, JsonError) as error:
         if source is None:
             raise
@@ -87,24 +89,35 @@ def cmd_enqueue(args, queue):
         notice("%s that had ended %s left out; %s brings dead ones of this queue back"
                % (counted(len(ended), "job"), "was" if len(ended) == 1 else "were", hint("retry")))
     try:
-        _tell(ids, single, args.quiet)
+        _tell(added, single, args)
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise QueueError("%s added, but stdout cannot be written: %s" % (counted(len(ids), "job"), error.strerror)) from None
+        raise QueueError("%s added, but stdout cannot be written: %s" % (counted(len(added.ids), "job"), error.strerror)) from None
     return 0
 
 
-def _tell(ids, single, quiet):
+def _tell(added, single, args):
     """Print what was added, and be sure that it is written."""
-    if quiet:
-        for job_id in ids:
+    if args.quiet:
+        for job_id in added.ids:
             print(printable(job_id))
-    elif single:
-        print("Job '%s' added to the queue." % printable(ids[0]))
     else:
-        print("%s added to the queue." % counted(len(ids), "job"))
+        who = "Job '%s'" % printable(added.ids[0]) if single else counted(len(added.ids), "job")
+        print("%s added%s." % (who, _time_told(added, args.at) or " to the queue"))
     sys.stdout.flush()
+
+
+def _time_told(added, at):
+    """When the added jobs run, as the end of a sentence; "" if they may run at once, and no option `at` says otherwise."""
+    if added.run_at is None:
+        return ""
+    from core.local_times import tell_time
+    moment, now = parse_time(added.run_at), time.time()
+    they = "it runs" if len(added.ids) == 1 else "they run"
+    if moment > now:
+        return "; %s at %s (in %s)" % (they, tell_time(moment, now), format_duration(moment - now))
+    return "; %s at once, since %s is past" % (they, tell_time(moment, now)) if at is not None else ""
 
 
 def _requested(args, progress):
@@ -153,7 +166,10 @@ def _options(args):
         fields["cwd"] = os.path.abspath(args.cwd)
     if args.env:
         fields["env"] = dict(_env_pair(text) for text in args.env)
-    return {name: value for name, value in fields.items() if value is not None}
+    fields = {name: value for name, value in fields.items() if value is not None}
+    if args.timeout == NO_LIMIT:
+        fields["timeout"] = None
+    return fields
 
 
 def _env_pair(text):
@@ -173,8 +189,12 @@ def _without_ended(records, ended):
 
 
 def _with_options(records, options):
+    """The records, each with the options that it does not set itself. One that says when it is to run has its own time or delay."""
     for record in records:
-        yield dict(options, **record) if options and type(record) is dict else record
+        if options and type(record) is dict:
+            timed = record.get("run_at") is not None or record.get("delay") is not None
+            record = dict({name: value for name, value in options.items() if not timed or name not in ("run_at", "delay")}, **record)
+        yield record
 
 
 def _from_json(text):

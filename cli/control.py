@@ -132,7 +132,7 @@ def _config_set(args, queue):
         value = args.value
     elif setting.type is list and type(value) is str:
         value = split_words(value)
-    check_setting(setting, value)
+    value = check_setting(setting, value)
     queue.settle_for_defaults()
     with queue.store.lock:
         save_setting(queue.config_path, setting, value)

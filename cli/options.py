@@ -19,7 +19,9 @@ else:
 
 from core.job import STATES
 from core.settings import check_setting, did_you_mean, setting_named, split_words
-from core.times import parse_duration
+from core.times import LENGTHS, format_time, parse_duration
+
+NO_LIMIT = "none"  # a time limit that lifts the one of the settings
 
 
 def _states(text):
@@ -36,7 +38,30 @@ def _duration(text):
     try:
         return parse_duration(text)
     except ValueError:
-        raise ArgumentTypeError("%r is no length of time; write for example 90, 10s, 5m, 2h or 7d" % text) from None
+        raise ArgumentTypeError("%r is no length of time; write for example %s" % (text, LENGTHS)) from None
+
+
+def _delay(text):
+    """How long a job waits, in seconds. Raises ArgumentTypeError."""
+    if ":" in text:
+        raise ArgumentTypeError("%r is a time, not a length of time; --at takes it" % text)
+    return _duration(text)
+
+
+def _moment(text):
+    """A time as people write it, as a job has it. Raises ArgumentTypeError."""
+    from time import time
+    from core.local_times import parse_local_time
+    try:
+        return format_time(parse_local_time(text, time()))
+    except ValueError as error:
+        said = "%r %s" % (text, error)
+        raise ArgumentTypeError(said + "; --delay takes it" * said.endswith("not a time")) from None
+
+
+def _time_limit(text):
+    """A length of time in seconds, or `none`. Raises ArgumentTypeError."""
+    return text if text == NO_LIMIT else _duration(text)
 
 
 def _whole(text):
@@ -80,14 +105,17 @@ def add_enqueue(parser):
     parser.add_argument("--file", "-f", metavar="FILE", help="read jobs from a file: a JSON array, or one JSON object after another")
     parser.add_argument("--id", help="the id of a job whose command follows --")
     parser.add_argument("--priority", "-p", type=_whole, metavar="N", help="higher ones run first; default 0")
-    parser.add_argument("--delay", metavar="TIME", help="run it no sooner than in this time: 90, 10s, 5m, 2h, 1d")
-    parser.add_argument("--at", metavar="WHEN", help="run it no sooner than at this time: 2026-11-24T02:00:00+01:00")
+    when = parser.add_mutually_exclusive_group()
+    when.add_argument("--delay", type=_delay, metavar="TIME", help="run it no sooner than in this time: 90, 5m, 1h30m, 1d")
+    when.add_argument("--at", type=_moment, metavar="WHEN",
+                      help="run it no sooner than then: 02:00 (the next one), 'tomorrow 7:30', '2026-12-24 02:00'; local time")
     parser.add_argument("--after", action="append", metavar="ID", help="run it once that job is completed; may be repeated")
     parser.add_argument("--unique", "-u", action="store_true", help="refuse an id that is in the queue already")
-    parser.add_argument("--timeout", type=_duration, metavar="TIME", help="end an attempt that runs for longer: 90, 10s, 5m, 2h")
-    parser.add_argument("--max-retries", type=_whole, metavar="N", help="how often it is tried again; likewise:")
-    parser.add_argument("--backoff-base", type=_number, metavar="N", help="see the settings")
-    parser.add_argument("--backoff-max", type=_number, metavar="S", help="see the settings")
+    parser.add_argument("--timeout", type=_time_limit, metavar="TIME",
+                        help="end an attempt that runs for longer: 90, 5m, 1h30m; none: no limit")
+    parser.add_argument("--max-retries", type=_whole, metavar="N", help="how often it is tried again if it fails")
+    parser.add_argument("--backoff-base", type=_number, metavar="N", help="the wait before retry K is N to the power of K seconds")
+    parser.add_argument("--backoff-max", type=_duration, metavar="TIME", help="no wait between two attempts is longer than this")
     parser.add_argument("--cwd", metavar="DIR", help="the folder to run it in; default: this one")
     parser.add_argument("--env", "-e", action="append", metavar="NAME[=VALUE]", help="a variable for it; without a value, as it is here")
     parser.add_argument("--runner", type=_runner, metavar="WORDS", help="what it is run with, like 'srun -n1'; '': nothing, plainly")

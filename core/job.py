@@ -11,10 +11,10 @@ from collections import namedtuple
 from functools import lru_cache
 
 from core.errors import InvalidJob
-from core.settings import check_value, setting_named
+from core.settings import check_value, in_seconds, setting_fault, setting_named
 from core.strict_json import encode_json
 from core.system import MAX_COMMAND
-from core.times import format_time, parse_duration, parse_time
+from core.times import LENGTHS, format_time, parse_duration, parse_time
 
 STATES = ("pending", "processing", "completed", "dead")
 
@@ -176,7 +176,7 @@ def _check_env(value):
 
 def _as_setting(name):
     setting = setting_named(name)
-    return lambda value: check_value(value, setting.type, setting.low, setting.high)
+    return lambda value: setting_fault(setting, value)
 
 
 # The options that QueueCTL knows, each with a function that says what is wrong with a value, or None. Any other field is the user's own.
@@ -202,6 +202,9 @@ def new_job_fields(record, cwd):
     for name, value in record.items():
         if name not in fields and name not in _NOT_KEPT:
             fields[name] = value
+    for name in _LENGTHS:
+        if name in fields:
+            fields[name] = in_seconds(fields[name])
     if fields.get("cwd") is None:
         fields["cwd"] = cwd
     return fields
@@ -229,21 +232,40 @@ def _is_too_long(text):
     return len(text.encode("utf-8", "surrogatepass")) > MAX_TEXT
 
 
+_LENGTHS = ("timeout", "backoff_max")  # fields that are lengths of time, stored in seconds
 _NOT_KEPT = frozenset(COLUMN_NAMES + ("created_at", "delay", "duration"))
 
 
 def first_run_at(record, now):
-    """When a new job may start, as a text, by its `run_at` (a time) or `delay` (a length of time); None for at once. Raises InvalidJob."""
+    """When a new job may start, as a text, by its `run_at` (a time, local if it names no zone) or `delay` (a length of time); None for at
+    once. Raises InvalidJob."""
     delay, run_at = record.get("delay"), record.get("run_at")
     if delay is None:
-        return None if run_at is None else _time("run_at", run_at)
+        return None if run_at is None else _given_time(run_at, now)
     if run_at is not None:
         raise InvalidJob("\"delay\" and \"run_at\" cannot both be given")
     try:
-        return format_time(now + parse_duration(str(delay) if type(delay) in (int, float, str) else ""))
-    except (ValueError, OverflowError):
-        raise InvalidJob("\"delay\" must be a length of time like 90, \"10s\", \"5m\", \"2h\" or \"1d\", not %s"
-                         % encode_json(delay)[:60]) from None
+        seconds = parse_duration(delay) if type(delay) is str else delay
+        if type(seconds) not in (int, float) or not 0 <= seconds < 1e10:
+            raise ValueError("no length")
+        return format_time(now + seconds)
+    except ValueError:
+        raise InvalidJob("\"delay\" must be a length of time like %s, not %s%s" % (
+            LENGTHS, encode_json(delay)[:60], "; a time is given as \"run_at\"" if type(delay) is str and ":" in delay else "")) from None
+
+
+def _given_time(value, now):
+    """A `run_at` as a person gives it, as `format_time` makes it. Raises InvalidJob."""
+    from core.local_times import FORMS, parse_local_time
+    if type(value) is not str:
+        raise InvalidJob("\"run_at\" must be a time like %s, not %s" % (FORMS, encode_json(value)[:60]))
+    if _is_stored_time(value):
+        return value
+    try:
+        return format_time(parse_local_time(value, now))
+    except ValueError as error:
+        raise InvalidJob("\"run_at\" must be a time, and %s %s" % (encode_json(value)[:60], str(error).replace("length of time, not a time",
+                         "length of time; that is given as \"delay\""))) from None
 
 
 @lru_cache(maxsize=64)
@@ -255,22 +277,23 @@ def _is_day(text):
     return True
 
 
-def _time(name, value, zone=""):
-    """A time as `format_time` makes it; `zone` holds for a time that names none. Raises InvalidJob."""
+def _is_stored_time(value):
+    """Whether a text is a time as `format_time` makes it."""
+    return re.match(_TIME, value) and _is_day(value[:10])
+
+
+def _stored_time(name, value):
+    """A time of a job file, as `format_time` makes it. One that names no zone is UTC: other programs write it so, and the file is read
+    elsewhere too. Raises InvalidJob."""
     if type(value) is str:
-        if re.match(_TIME, value) and _is_day(value[:10]):
+        if _is_stored_time(value):
             return value
-        for text in (value, value + zone):
+        for text in (value, value + "Z", value + "T00:00:00Z"):
             try:
                 return format_time(parse_time(text))
             except ValueError:
                 continue
     raise InvalidJob("\"%s\" must be a time like \"2026-11-24T02:09:06Z\", not %s" % (name, encode_json(value)[:60]))
-
-
-def _stored_time(name, value):
-    """A time of a job file. Other programs write UTC there without naming it."""
-    return _time(name, value, "Z")
 
 
 def _integer(name, value, low, high):
@@ -333,8 +356,10 @@ def job_from_checked(record, place=0):
                take("reason"), take("run_at"), take("started_at"), take("updated_at"), take("worker"), place)
 
 
+_LAST_CREATED = "9999-12-31T00:00:00.000000Z"  # so that jobs that are added behind it, each a microsecond later, have a time, too
 _CHECKS = (("attempts", lambda name, value: _integer(name, value, 0, MAX_ATTEMPTS)),
            ("exit_code", lambda name, value: _integer(name, value, -2 ** 31, 2 ** 32 - 1)),
            ("reason", lambda name, value: _word(name, value, _WORD)),
            ("worker", lambda name, value: _word(name, value, _TOKEN)),
-           ("created_at", _stored_time), ("started_at", _stored_time), ("updated_at", _stored_time), ("run_at", _stored_time))
+           ("created_at", lambda name, value: min(_stored_time(name, value), _LAST_CREATED)),
+           ("started_at", _stored_time), ("updated_at", _stored_time), ("run_at", _stored_time))

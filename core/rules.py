@@ -6,6 +6,7 @@ import re
 from collections import namedtuple
 
 from core.job import COMPLETED, DEAD, LOST, MAX_ATTEMPTS, OPTION_CHECKS, PENDING, PROCESSING, check_fields
+from core.settings import in_seconds
 from core.times import format_time, parse_time
 
 RETRY, TIME, OTHER_JOBS, PAUSED = "retry", "time", "jobs", "paused"  # what a pending job may wait for
@@ -19,14 +20,17 @@ _SLACK = 1.0  # seconds by which a clock may be adjusted without anyone calling 
 
 
 def time_limit(job, settings):
-    """How many seconds an attempt may run; None without a limit."""
+    """How many seconds an attempt may run; None without a limit. The job's own null lifts the limit of the settings."""
+    if job.options.get("timeout", 0) is None:
+        return None
     return own_or_setting(job, "timeout", settings)
 
 
 def own_or_setting(job, name, settings):
-    """The value of an option that is also a setting: the job's own, unless it has none or one that it cannot have."""
+    """The value of an option that is also a setting: the job's own, unless it has none or one that it cannot have. Lengths are in
+    seconds."""
     value = job.options.get(name)
-    return getattr(settings, name) if value is None or OPTION_CHECKS[name](value) else value
+    return getattr(settings, name) if value is None or OPTION_CHECKS[name](value) else in_seconds(value)
 
 
 def runner_words(job, settings, folder):

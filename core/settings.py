@@ -6,6 +6,7 @@ from collections import namedtuple
 from core.errors import InvalidSettings, UsageError, hint
 from core.strict_json import decode_json, encode_json
 from core.system import ESCAPE
+from core.times import LENGTHS, parse_duration
 
 MIN_TIMEOUT, MAX_TIMEOUT = 0.001, 31536000  # seconds
 
@@ -68,6 +69,27 @@ def check_value(value, kind, low, high):
     return None
 
 
+def in_seconds(value):
+    """A length of time that is a text (`5m`) in seconds; any other value as it is, also a text that is none."""
+    if type(value) is not str:
+        return value
+    try:
+        seconds = parse_duration(value)
+    except ValueError:
+        return value
+    return int(seconds) if seconds.is_integer() else seconds
+
+
+def setting_fault(setting, value):
+    """What is wrong with a value for a setting, or for the job's field of that name, as a phrase ("must be …"); None if it fits."""
+    if setting.unit != "seconds":
+        return check_value(value, setting.type, setting.low, setting.high)
+    seconds = in_seconds(value)
+    if type(seconds) is str:
+        return "must be a length of time like %s" % LENGTHS
+    return check_value(seconds, setting.type, setting.low, setting.high)
+
+
 def split_words(text):
     """The words of a JSON list, or of a command line, which is split as a shell does it (on Windows a backslash is a letter). Raises
     UsageError."""
@@ -83,13 +105,13 @@ def split_words(text):
 
 
 def check_setting(setting, value):
-    """The value, if it fits its setting; None fits a setting without a default. Raises InvalidSettings."""
+    """The value, if it fits its setting, a length of time in seconds; None fits a setting without a default. Raises InvalidSettings."""
     if value is None and setting.default is None:
         return None
-    fault = check_value(value, setting.type, setting.low, setting.high)
+    fault = setting_fault(setting, value)
     if fault:
         raise InvalidSettings("%s %s, not %s" % (setting.name, fault, encode_json(value)))
-    return value
+    return in_seconds(value) if setting.unit == "seconds" else value
 
 
 def settings_from(record, path):

@@ -21,6 +21,7 @@ def format_time(seconds):
     return "%s.%06dZ" % (_format_second(second), micro)
 
 
+END_OF_TIME = 253402300799.99997  # the last moment of the year 9999, which is the last with four digits, as a float holds it
 _ISO_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,15}(?:[Zz]|[+-][0-9:]{5,8})\Z"
 
 
@@ -36,21 +37,42 @@ def parse_time(text):
     if moment.tzinfo is None:
         raise ValueError("no offset")
     since = moment - datetime(1970, 1, 1, tzinfo=timezone.utc)
-    if not 0 <= since.days < 2932896:  # the year 9999, the last with four digits
+    if not 0 <= since.days < 2932897:  # from 1970 to the end of 9999
         raise ValueError("out of range")
-    return since // timedelta(microseconds=1) / 1e6
+    return min(since // timedelta(microseconds=1) / 1e6, END_OF_TIME)
 
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+# The units of a length of time, in the order in which they may follow each other, with all their names.
+_UNITS = ((604800, "w", "week"), (86400, "d", "day"), (3600, "h", "hr", "hour"), (60, "m", "min", "minute"), (1, "s", "sec", "second"))
+LENGTHS = "90, 10s, 5m, 1h30m, 7d or 1w"
 
 
 def parse_duration(text):
-    """The seconds in `90`, `10s`, `5m`, `2h` or `7d`; fractions are allowed. Raises ValueError."""
-    unit = _UNITS.get(text[-1:])
-    seconds = float(text[:-1] if unit else text) * (unit or 1)
-    if not 0 <= seconds < 1e10:
+    """The seconds in `90`, `90 s`, `5m`, `1h30m`, `7 days` or `1w`; fractions are allowed. Raises ValueError."""
+    import re
+    parts = re.findall(r"([0-9]*\.?[0-9]+|[0-9]+\.) *([a-z]*) *", text)
+    if not parts or re.sub(r"(?:[0-9]*\.?[0-9]+|[0-9]+\.) *[a-z]* *", "", text.strip()):
+        raise ValueError("no length of time")
+    if len(parts) == 1 and not parts[0][1]:
+        parts = [(parts[0][0], "s")]
+    seconds, smallest = 0.0, 604801
+    for number, name in parts:
+        unit = next((unit for unit, *names in _UNITS if name in names or (name[-1:] == "s" and name[:-1] in names[1:])), 0)
+        if not 0 < unit < smallest:
+            raise ValueError("no unit, or not in its place")
+        seconds, smallest = seconds + float(number) * unit, unit
+    if seconds >= 1e10:
         raise ValueError("out of range")
     return seconds
+
+
+def format_duration(seconds):
+    """A length of time in its two largest units: `12s`, `2m 10s`, `11h 58m`, `3d 4h`."""
+    for (size, larger), (unit, smaller) in (((86400, "d"), (3600, "h")), ((3600, "h"), (60, "m")), ((60, "m"), (1, "s"))):
+        if seconds >= size:
+            rest = int(seconds % size) // unit
+            return "%d%s" % (seconds // size, larger) + (" %d%s" % (rest, smaller) if rest else "")
+    return "%ds" % seconds
 
 
 def micros_of(created_at):

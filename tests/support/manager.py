@@ -40,7 +40,7 @@ class ManagerTest(HomeTest):
 
     def add(self, *ids, now=NOW, manager=None, **fields):
         """Add a job for each of these ids."""
-        return (manager or self.jobs).enqueue([dict({"id": job_id, "command": "echo"}, **fields) for job_id in ids], "/", now)
+        return (manager or self.jobs).enqueue([dict({"id": job_id, "command": "echo"}, **fields) for job_id in ids], "/", now).ids
 
     def claim(self, now=NOW, manager=None, preferred=None):
         """The job that comes next, or None."""

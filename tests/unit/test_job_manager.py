@@ -64,7 +64,7 @@ class EnqueueTest(ManagerTest):
         self.assertFalse(os.path.exists(self.path("jobs.json")))
 
     def test_no_jobs_change_nothing(self):
-        self.assertEqual(self.jobs.enqueue([], "/", NOW), [])
+        self.assertEqual(self.jobs.enqueue([], "/", NOW).ids, [])
         self.assertFalse(os.path.exists(self.path("jobs.json")))
 
     def test_broken_file_is_refused_and_left_alone(self):
@@ -166,7 +166,7 @@ class EnqueueTest(ManagerTest):
                              "        os.replace(manager.home + '/saved', manager.home + '/jobs.json')\n"
                              "    fsync(descriptor)\n"
                              "os.fsync = save_first\n"
-                             "print(*manager.enqueue([{'id': 'b', 'command': 'x'}], '/', 1.0))\n")
+                             "print(*manager.enqueue([{'id': 'b', 'command': 'x'}], '/', 1.0).ids)\n")
         self.assertEqual(self.output_of(process), "b\n")
         self.assertEqual([record["id"] for record in self.records()], ["x", "b"])
 

@@ -37,8 +37,8 @@ class NewJobTest(unittest.TestCase):
                 ("cwd", {"id": "a", "command": "x", "cwd": "/a\0b"}), ("cwd", {"id": "a", "command": "x", "cwd": ["/"]}),
                 ("cwd", {"id": "a", "command": "x", "cwd": False}),
         ) + tuple((name, {"id": "a", "command": "x", name: value}) for name, values in (
-                ("timeout", (0, -1, "5", True, [], 1e9, 0.0)), ("max_retries", (-1, 1.5, "3", True, 1000001, {})),
-                ("backoff_base", (-1, "2", False, 1000001, [])), ("backoff_max", (-0.5, "1h", True, 31536001)),
+                ("timeout", (0, -1, "soon", "02:00", "0s", True, [], 1e9, 0.0)), ("max_retries", (-1, 1.5, "3", True, 1000001, {})),
+                ("backoff_base", (-1, "2", False, 1000001, [])), ("backoff_max", (-0.5, "1y", True, 31536001)),
                 ("priority", (1.5, "high", True, 1000001, -1000001, [1])),
                 ("after", ("job1", [], [1], [""], ["x" * (MAX_ID + 1)], [None], {}, 5, False, [["a"]])),
                 ("env", ("A=1", [], ["A"], {"": "x"}, {"A=B": "x"}, {"A": 1}, {"A": None}, {"A\0": "x"}, {"A": "x\0"}, 5, False)),
@@ -115,6 +115,21 @@ class NewJobTest(unittest.TestCase):
         self.assertEqual((job.priority, tuple(job.after), time_limit(job, DEFAULTS), backoff_delay(job._replace(attempts=3), DEFAULTS)),
                          (0, (), None, 8))
 
+    def test_null_as_time_limit_lifts_that_of_the_settings(self):
+        settings = DEFAULTS._replace(timeout=60.0)
+        for options, limit in (({}, 60.0), ({"timeout": 5}, 5), ({"timeout": None}, None)):
+            with self.subTest(options):
+                self.assertEqual(time_limit(job_from_record(dict({"id": "a", "command": "x"}, **options)), settings), limit)
+                self.assertEqual(new_job_fields(dict({"id": "a", "command": "x"}, **options), "/").get("timeout", 1), options.get("timeout", 1))
+
+    def test_length_of_time_may_be_a_text_and_is_stored_in_seconds(self):
+        given = {"id": "a", "command": "x", "timeout": "1h30m", "backoff_max": "90 s"}
+        fields = new_job_fields(given, "/")
+        self.assertEqual((fields["timeout"], fields["backoff_max"]), (5400, 90))
+        typed = job_from_record(given)  # by hand, into the job file
+        self.assertEqual((time_limit(typed, DEFAULTS), backoff_delay(typed._replace(attempts=9), DEFAULTS)), (5400, 90))
+        self.assertEqual(typed.options["timeout"], "1h30m")
+
     def test_folder_is_the_jobs_own_or_the_current_one(self):
         for given, kept in (({"cwd": "/own"}, "/own"), ({"cwd": None}, "/here"), ({}, "/here")):
             with self.subTest(given):
@@ -142,13 +157,20 @@ class FirstRunTest(unittest.TestCase):
                 self.assertEqual(first_run_at(record, NOW), run_at)
 
     def test_what_is_no_time_and_no_delay_is_refused_by_name(self):
-        for name, values in (("run_at", ("", "soon", 5, True, [], "2026-02-30T00:00:00Z", "2026-11-24T02:09:06")),
-                             ("delay", ("", "soon", -1, "-1s", True, [], {}, 1e300, "1e300", "5 weeks", float("inf")))):
+        for name, values in (("run_at", ("", "soon", 5, True, [], "2026-02-30T00:00:00Z", "2026-12", "5m")),
+                             ("delay", ("", "soon", -1, "-1s", True, [], {}, 1e300, "1e300", "02:00", float("inf")))):
             for value in values:
                 with self.subTest(name, value=repr(value)):
                     with self.assertRaises(InvalidJob) as caught:
                         first_run_at({name: value}, NOW)
                     self.assertIn("\"%s\"" % name, str(caught.exception))
+
+    def test_refusal_of_a_time_says_what_is_missing_or_which_field_is_meant(self):
+        for record, said in (({"run_at": "2026-12-24 02"}, "lacks the minutes"), ({"run_at": "2026-12"}, "lacks the day"),
+                             ({"run_at": "5m"}, "is given as \"delay\""), ({"delay": "02:00"}, "is given as \"run_at\"")):
+            with self.subTest(record):
+                with self.assertRaisesRegex(InvalidJob, said):
+                    first_run_at(record, NOW)
 
     def test_time_and_delay_exclude_each_other(self):
         with self.assertRaises(InvalidJob):
@@ -167,7 +189,7 @@ class StoredJobTest(unittest.TestCase):
                          job_from_record({"id": "a", "command": "x"}))
 
     def test_every_bad_value_is_refused_by_name(self):
-        times = ("", "now", 5, True, [], {}, "2026-11-24", "2026-11-24T02:09:06+", "2026-13-01T00:00:00.000000Z",
+        times = ("", "now", 5, True, [], {}, "2026-11", "02:00", "tomorrow", "2026-11-24T02:09:06+", "10000-01-01T00:00:00Z", "2026-13-01T00:00:00.000000Z",
                  "2026-02-30T00:00:00.000000Z", "2026-11-24T25:00:00.000000Z", "2026-11-24T02:60:00.000000Z",
                  "2026-11-24T02:09:06.123456Z\n", "0000-01-01T00:00:00.000000Z",
                  "1969-12-31T23:59:59.999999Z", "\u0662\u0660\u0662\u0666-11-24T02:09:06.123456Z", "x" * 10000)
@@ -192,6 +214,14 @@ class StoredJobTest(unittest.TestCase):
             job = job_from_record({"id": "a", "command": "x", "created_at": text, "run_at": text, "updated_at": text})
             self.assertEqual({job.created_at, job.run_at, job.updated_at}, {"2026-11-24T02:09:06.000000Z"})
 
+    def test_day_alone_is_its_midnight_in_utc(self):
+        job = job_from_record({"id": "a", "command": "x", "run_at": "2026-12-24", "updated_at": "9999-12-31"})
+        self.assertEqual((job.run_at, job.updated_at), ("2026-12-24T00:00:00.000000Z", "9999-12-31T00:00:00.000000Z"))
+
+    def test_creation_in_the_last_day_of_time_leaves_room_for_jobs_behind_it(self):
+        job = job_from_record({"id": "a", "command": "x", "created_at": "9999-12-31T23:59:59.999999Z"})
+        self.assertEqual(job.created_at, "9999-12-31T00:00:00.000000Z")
+
     def test_job_between_two_attempts_of_another_program_is_pending(self):
         job = job_from_record({"id": "a", "command": "x", "state": "failed", "attempts": 2})
         self.assertEqual((job.state, job.attempts), (PENDING, 2))
@@ -203,7 +233,7 @@ class StoredJobTest(unittest.TestCase):
             "exit_code": (0, 255, -2 ** 31, 2 ** 32 - 1),
             "reason": (FAILED, KILLED, LOST, UNSTARTABLE, "timeout", "cancelled", "abcdefghijklmn", "two-words", "two_words"),
             "worker": ("w", "0123456789ab-0123456789abc", "A-Z"),
-            "run_at": (TIME, "1970-01-01T00:00:00.000000Z", "9999-12-30T23:59:59.999999Z"),
+            "run_at": (TIME, "1970-01-01T00:00:00.000000Z", "9999-12-31T23:59:59.999999Z"),
             "started_at": (TIME,), "updated_at": (TIME,), "created_at": (TIME,),
         }
         for name, values in table.items():

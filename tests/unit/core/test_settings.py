@@ -52,13 +52,20 @@ class SettingsTest(HomeTest):
     def test_every_wrong_type_is_refused_by_name(self):
         wrong = {int: (True, False, 1.5, 3.0, "3", [], {}), float: (True, False, "3", [], {}), bool: (0, 1, 0.0, "true", "", [], {})}
         for setting in SETTINGS:
-            for value in wrong.get(setting.type, ()):
+            for value in wrong.get(setting.type, ()) if setting.unit != "seconds" else (True, False, "soon", "02:00", [], {}):
                 with self.subTest(setting.name, value=value):
                     message = self.refused(json.dumps({setting.name: value}))
                     self.assertIn(setting.name, message)
                     self.assertIn("must be", message)
                     self.assertIn(json.dumps(value), message)
                     self.assertIn(self.path("config.json"), message)
+
+    def test_length_of_time_may_be_a_text_and_counts_in_seconds(self):
+        for text, seconds in (("5m", 300), ("50m 5s", 3005), ("90 s", 90), ("0.5", 0.5)):
+            with self.subTest(text):
+                settings = load_settings(self.config(json.dumps({"timeout": text, "backoff_max": text, "kill_grace": text})))
+                self.assertEqual((settings.timeout, settings.backoff_max, settings.kill_grace), (seconds,) * 3)
+        self.assertIn("timeout must be between", self.refused(json.dumps({"timeout": "60w"})))
 
     def test_null_is_refused_where_it_is_no_default(self):
         for setting in SETTINGS:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import unittest
 
-from core.times import format_time, parse_duration, parse_time
+from core.times import END_OF_TIME, format_duration, format_time, parse_duration, parse_time
 from tests.support.home import ROOT
 
 
@@ -64,13 +64,20 @@ class TimeTest(unittest.TestCase):
 
     def test_duration_is_read_in_seconds(self):
         for text, seconds in (("90", 90), ("0", 0), ("10s", 10), ("5m", 300), ("2h", 7200), ("7d", 604800), ("1.5h", 5400), ("0.5", 0.5),
-                              (".5m", 30)):
+                              (".5m", 30), ("90 s", 90), ("1h30m", 5400), ("1h 30m", 5400), ("1w", 604800), ("1w2d3h4m5s", 788645),
+                              ("5 weeks", 3024000), ("2 hrs", 7200), ("3 mins", 180), ("1 day", 86400), (" 5 m ", 300)):
             with self.subTest(text):
                 self.assertEqual(parse_duration(text), seconds)
 
+    def test_duration_is_written_in_its_two_largest_units(self):
+        for seconds, text in ((0, "0s"), (0.9, "0s"), (12, "12s"), (130.7, "2m 10s"), (120, "2m"), (43080, "11h 58m"), (3600, "1h"),
+                              (90061, "1d 1h"), (604800, "7d")):
+            with self.subTest(text):
+                self.assertEqual(format_duration(seconds), text)
+
     def test_what_is_no_duration_is_refused(self):
-        for text in ("", "s", "d", "abc", "-1", "-1s", "nan", "nans", "inf", "infd", "1e300", "99999999999", "5 weeks", "1w", "5M5",
-                     "1h30m"):
+        for text in ("", "s", "d", "abc", "-1", "-1s", "nan", "nans", "inf", "infd", "1e300", "99999999999", "5 W", "5M5",
+                     "1h30", "1m1h", "1h1h", "5 years", "5mi", "5ss", "m5", "1,5h", "1-2", "02:00", "\u0665m"):
             with self.subTest(text):
                 with self.assertRaises(ValueError):
                     parse_duration(text)
@@ -83,3 +90,10 @@ class TestEdges(unittest.TestCase):
         for text, wanted in (("5", 0.5), ("25", 0.25), ("123", 0.123), ("1234", 0.1234), ("123456", 0.123456)):
             with self.subTest(text):
                 self.assertAlmostEqual(parse_time("2026-12-01T00:00:00.%sZ" % text) - parse_time("2026-12-01T00:00:00Z"), wanted, places=5)
+
+    def test_the_last_day_of_the_year_9999_has_a_time_and_there_is_none_after_it(self):
+        for text in ("9999-12-31T00:00:00Z", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999999Z"):
+            with self.subTest(text):
+                moment = parse_time(text)
+                self.assertLessEqual(moment, END_OF_TIME)
+                self.assertEqual((format_time(moment)[:16], len(format_time(moment))), (text[:16], 27))

@@ -1,0 +1,109 @@
+"""What can be given to `enqueue`, and what it answers."""
+from __future__ import annotations
+
+import json
+import time
+import unittest
+
+from core.times import parse_time
+from tests.support.home import WINDOWS, QueueTest
+
+
+class AddingTest(QueueTest):
+    """enqueue, typed as a user would."""
+
+    def refuse_all(self, rows):
+        """Each of these rows of arguments is refused with 2 and the words behind it, and adds nothing."""
+        for arguments, *named in rows:
+            with self.subTest(arguments):
+                said = self.refuse("enqueue", *arguments, code=2)
+                for word in named:
+                    self.assertIn(word, said)
+        self.assertEqual(self.ids(), [])
+
+    def ids(self):
+        """The ids in the queue."""
+        return [record["id"] for record in self.records()] if "jobs.json" in self.files() else []
+
+    def files(self):
+        """The names in the home."""
+        import os
+        return os.listdir(self.home)
+
+
+@unittest.skipIf(WINDOWS, "TZ is not written so there")
+class TestTimes(AddingTest):
+    """Times and lengths as people write them."""
+
+    def environ(self, **more):
+        """In a zone one hour before UTC, without summer time."""
+        return super().environ(TZ="CET-1", **more)
+
+    def run_at(self, *arguments):
+        """When the job runs that these arguments add, in UTC to the second; and the answer."""
+        answer = self.succeed("enqueue", *arguments)
+        return self.records()[-1]["run_at"].replace(".000000Z", "Z"), answer
+
+    def test_time_without_a_zone_is_local_on_the_command_line_and_in_run_at_and_stored_in_utc(self):
+        for text in ("2996-12-24 02:00", "2996-12-24T02:00:00", "2996-12-24T02:00+01:00"):
+            for arguments in (["--id", "x", "--at", text, "--", "true"], [json.dumps({"id": "x", "command": "true", "run_at": text})]):
+                with self.subTest(arguments):
+                    moment, answer = self.run_at(*arguments)
+                    self.assertEqual(moment, "2996-12-24T01:00:00Z")
+                    self.assertRegex(answer, r"^Job 'x' added; it runs at 02:00 on 2996-12-24 \(in \d+d( \d+h)?\)\.\n$")
+
+    def test_time_of_day_is_the_next_one_and_the_answer_says_when_that_is(self):
+        moment, answer = self.run_at("--id", "x", "--at", "02:00", "--", "true")
+        self.assertEqual(moment[10:], "T01:00:00Z")
+        self.assertTrue(-1 < parse_time(moment) - time.time() <= 86400)
+        self.assertRegex(answer, r"^Job 'x' added; it runs at 02:00(:00)?( tomorrow)? \(in (\d+h ?)?(\d+m ?)?(\d+s)?\)\.\n$")
+
+    def test_time_that_is_past_runs_at_once_and_says_so(self):
+        self.assertEqual(self.run_at("--id", "x", "--at", "2026-01-02 03:04", "--", "true"),
+                         ("2026-01-02T02:04:00Z", "Job 'x' added; it runs at once, since 03:04 on 2026-01-02 is past.\n"))
+
+    def test_delay_takes_lengths_and_holds_for_all_jobs_of_a_file(self):
+        answer = self.succeed("enqueue", "--delay", "1h30m", "-", stdin='{"id": "a", "command": "true"}\n{"id": "b", "command": "true"}')
+        self.assertRegex(answer, r"^2 jobs added; they run at \d\d:\d\d( tomorrow)? \(in 1h (30|29)m\)\.\n$")
+
+    def test_job_of_a_file_that_says_when_it_runs_keeps_its_own_time(self):
+        self.succeed("enqueue", "--at", "2996-01-01", "-", stdin='{"id": "a", "command": "true", "delay": "1w"}\n{"id": "b", "command": "true"}')
+        first, second = self.records()
+        self.assertLess(first["run_at"], "2900")
+        self.assertEqual(second["run_at"], "2995-12-31T23:00:00.000000Z")
+
+    def test_lengths_may_be_written_as_texts_in_fields_and_settings(self):
+        self.succeed("enqueue", '{"id": "x", "command": "true", "timeout": "5m", "backoff_max": "1h30m"}')
+        self.assertEqual((self.records()[0]["timeout"], self.records()[0]["backoff_max"]), (300, 5400))
+        self.assertEqual(self.succeed("config", "set", "timeout", "5m"), "timeout = 300\n")
+        self.assertEqual(self.succeed("config", "get", "timeout"), "300\n")
+        self.write("config.json", '{"timeout": "90 s"}')
+        self.assertEqual(self.succeed("config", "get", "timeout"), "90\n")
+
+    def test_limit_of_the_settings_is_lifted_by_null_and_by_none(self):
+        self.settings(timeout=0.2, max_retries=0)
+        self.succeed("enqueue", '{"id": "field", "command": "sleep 0.5", "timeout": null}')
+        self.succeed("enqueue", "--id", "option", "--timeout", "none", "--", "sleep 0.5")
+        self.succeed("enqueue", "--id", "limited", "--", "sleep 60")
+        self.drain("--count", "3", code=1)
+        self.assertEqual(self.states(), {"field": "completed", "option": "completed", "limited": "dead"})
+
+    def test_what_is_no_time_names_the_option_or_the_field_and_what_is_missing(self):
+        self.refuse_all((
+            (["--at", "2026-12", "--", "x"], "--at", "'2026-12' lacks the day"),
+            (["--at", "2026-12-24 02", "--", "x"], "--at", "lacks the minutes"),
+            (["--at", "5m", "--", "x"], "--at", "is a length of time", "--delay"),
+            (["--at", "2026-02-30", "--", "x"], "--at", "no such day"),
+            (["--delay", "02:00", "--", "x"], "--delay", "--at"),
+            (["--delay", "soon", "--", "x"], "--delay", "1h30m"),
+            (["--at", "02:00", "--delay", "5m", "--", "x"], "--at", "--delay"),
+            (["--timeout", "5 apples", "--", "x"], "--timeout", "1h30m"),
+            (['{"id": "x", "command": "x", "run_at": "2026-12"}'], '"run_at"', '"2026-12" lacks the day'),
+            (['{"id": "x", "command": "x", "run_at": "5m"}'], '"run_at"', '"delay"'),
+            (['{"id": "x", "command": "x", "delay": "02:00"}'], '"delay"', '"run_at"'),
+            (['{"id": "x", "command": "x", "timeout": "02:00"}'], '"timeout"', "1h30m"),
+        ))
+
+    def test_time_without_a_zone_in_the_job_file_is_utc(self):
+        self.write("jobs.json", '[{"id": "x", "command": "true", "run_at": "2996-12-24 02:00"}]')
+        self.assertEqual(json.loads(self.succeed("show", "x"))["run_at"], "2996-12-24T02:00:00.000000Z")
