@@ -12,10 +12,10 @@ from collections import namedtuple
 from functools import partial
 
 from core.errors import InvalidJob, JobChanged, JobRefused, hint, not_confirmed, not_utf8, storage_error
-from core.home import paused_path, wake_workers
+from core.home import paused_groups_path, paused_path, wake_workers
 from core.job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, first_run_at, job_from_checked, new_job_fields
 from core.strict_json import encode_json
-from core.system import open_private, remove_file, sync_folder
+from core.system import open_private, remove_file, sync_folder, write_file
 from core.times import END_OF_TIME, format_time, parse_time
 from storage.job_file import Replaced
 from storage.layout import encode_line1, encode_line2
@@ -49,15 +49,16 @@ class JobManager:
         on the disk when this returns (setting `fsync`). Raises InvalidJob or JobRefused with nothing added, StorageFault, CorruptFile,
         NotConfirmed.
         """
-        ids, rows, tails, dependent = [], [], {}, {}
+        ids, rows, tails, dependent, needed = [], [], {}, {}, set()
         unique = unique or self._store.settings.unique_ids
         for record in records:
             fields = new_job_fields(record, cwd)
             run_at = first_run_at(record, now) if "run_at" in record or "delay" in record else None
             ids.append(fields["id"])
             rows.append(_split_line1(fields, tails) + (run_at,))
-            if fields.get("after"):
-                dependent.setdefault(fields["id"], set()).update(fields["after"])
+            if fields.get("after") or fields.get("after_any"):
+                dependent.setdefault(fields["id"], set()).update(fields.get("after") or (), fields.get("after_any") or ())
+                needed.update(fields.get("after") or ())
         times = {run_at for _, _, run_at in rows}
         if not rows:
             return Added(ids, 0, None)
@@ -65,7 +66,7 @@ class JobManager:
         def add():
             if unique:
                 self._check_unique(ids)
-            dead, last_end = self._check_dependencies(dependent, set(ids)) if dependent else ((), 0.0)
+            dead, last_end = self._check_dependencies(dependent, needed, set(ids)) if dependent else ((), 0.0)
             first = max(int(now * 1e6), self._jobs_json.last_created + 1, int(round(last_end * 1e6)) + 1)
             first = min(first, int(END_OF_TIME * 1e6) - len(rows))
             self._jobs_json.append(_stamped(rows, first), first + len(rows) - 1)
@@ -88,9 +89,10 @@ class JobManager:
             for job_id, _ in view.find_ids(wanted):
                 raise JobRefused("there is a job with the id %s already" % encode_json(job_id))
 
-    def _check_dependencies(self, dependent, new):
-        """Raise JobRefused if a new job names an id that is not there, or if jobs would wait for each other in a circle. Gives back (the
-        ids of dead jobs that new ones come after, when the last job with a named id ended, in seconds since the epoch; 0 if none has).
+    def _check_dependencies(self, dependent, needed, new):
+        """Raise JobRefused if a new job names an id that is not there, or if jobs would wait for each other in a circle. `dependent` has
+        the ids that each of the new ones names, and `needed` those named in `after`. Gives back (the ids of `needed` with a dead job, when
+        the last job with a named id ended, in seconds since the epoch; 0 if none has).
 
         By that time, and not by the clock alone, a new job is younger than what ended before it was added. Ids that are added along with it
         are not looked up: those jobs have not ended, and so they are meant."""
@@ -101,14 +103,15 @@ class JobManager:
                 there[job_id].append(job)
             missing = [job_id for job_id, jobs in there.items() if not jobs]
             if missing:
-                raise JobRefused("\"after\" names %s, and there is no such job" % encode_json(min(missing)))
+                raise JobRefused("\"%s\" names %s, and there is no such job"
+                                 % ("after" if min(missing) in needed else "after_any", encode_json(min(missing))))
             edges = {job_id: set(after) for job_id, after in dependent.items()}
-            for _, record in view.records((PENDING, PROCESSING, DEAD), containing=b', "after": '):
-                edges.setdefault(record["id"], set()).update(job_from_checked(record).after)
+            for _, record in view.records((PENDING, PROCESSING, DEAD), containing=b', "after'):
+                edges.setdefault(record["id"], set()).update(job_from_checked(record).predecessors)
         circle = find_cycle(edges)
         if circle:
             raise JobRefused("\"after\" makes jobs wait for each other in a circle: %s" % " after ".join(circle))
-        dead = [job_id for job_id in sorted(there) if any(job.state == DEAD for job in jobs_meant(there[job_id]))]
+        dead = [job_id for job_id in sorted(needed & there.keys()) if any(job.state == DEAD for job in jobs_meant(there[job_id]))]
         ends = [job.updated_at for jobs in there.values() for job in jobs if job.state in (COMPLETED, DEAD) and job.updated_at]
         return dead, parse_time(max(ends)) if ends else 0.0
 
@@ -138,7 +141,8 @@ class JobManager:
             place, line2 = self._store.locate(job)
             if line2 is None or line2 != encode_line2(job.progress()):
                 raise JobChanged("job %r was started, moved or changed meanwhile" % job.id)
-            dead = self._check_dependencies({job.id: set(changed.after)}, {job.id})[0] if changed.after else ()
+            named = set(changed.predecessors)
+            dead = self._check_dependencies({job.id: named}, set(changed.after), {job.id})[0] if named else ()
             row = (_encode_line1(changed.fields()), encode_line2(changed.progress()))
             with self._jobs_json.view(locked=True) as view:
                 self._jobs_json.rewrite(row if at == place else old for at, old in view.rows())
@@ -257,8 +261,12 @@ class JobManager:
 
     # -- pausing
 
-    def pause(self):
-        """Let workers take no new jobs; none is taken once this returns, nor after a power cut. Raises StorageFault, NotConfirmed."""
+    def pause(self, groups=()):
+        """Let workers take no new jobs, with `groups` (names) no new ones of these; none is taken once this returns, nor after a power cut.
+        Raises StorageFault, NotConfirmed."""
+        if groups:
+            self._pause_groups(lambda paused: dict.fromkeys([*paused, *groups]))
+            return
         path = paused_path(self._store.home)
         with self._store.lock:
             try:
@@ -271,13 +279,30 @@ class JobManager:
                 pass  # it is there all the same
         self._sync_name(path)
 
-    def resume(self):
+    def resume(self, groups=()):
         """Undo `pause`. Raises StorageFault, NotConfirmed."""
+        if groups:
+            self._pause_groups(lambda paused: [name for name in paused if name not in groups])
+            return
         path = paused_path(self._store.home)
         try:
             remove_file(path)
         except OSError as error:
             raise storage_error("remove", path, error) from None
+        self._sync_name(path)
+
+    def _pause_groups(self, change):
+        """Let the groups be paused that `change(names of those that are)` gives."""
+        path = paused_groups_path(self._store.home)
+        with self._store.lock:
+            names = change(self._store.paused_groups())
+            try:
+                if names:
+                    write_file(path, "".join("%s\n" % name for name in names).encode("utf-8", "surrogatepass"))
+                else:
+                    remove_file(path)
+            except OSError as error:
+                raise storage_error("write", path, error) from None
         self._sync_name(path)
 
     def _sync_name(self, path):

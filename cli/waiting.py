@@ -18,9 +18,9 @@ def held_up_by(queue, own):
     """The keys of the jobs that cannot end before this running one: itself, and those that come after it. While it runs it is meant by
     all that name its id (`jobs_meant`), also by those that were added before it."""
     keys, ids = {own.key}, {own.id}
-    later = list(queue.store.jobs((PENDING,), b', "after": '))
+    later = list(queue.store.jobs((PENDING,), b', "after'))
     while True:
-        found = [job for job in later if job.key not in keys and not ids.isdisjoint(job.after)]
+        found = [job for job in later if job.key not in keys and not ids.isdisjoint(job.predecessors)]
         if not found:
             return keys
         keys.update(job.key for job in found)

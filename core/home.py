@@ -34,6 +34,11 @@ def paused_path(home):
     return os.path.join(home, "paused")
 
 
+def paused_groups_path(home):
+    """The path of the file that names the groups which are paused, one a line."""
+    return os.path.join(home, "paused-groups")
+
+
 def logs_folder(home):
     """The folder of what jobs have written."""
     return os.path.join(home, LOGS)

@@ -11,6 +11,7 @@ from collections import namedtuple
 from functools import lru_cache
 
 from core.errors import InvalidJob
+from core.slots import slot_of
 from core.settings import check_value, in_seconds, setting_fault, setting_named
 from core.strict_json import encode_json
 from core.system import MAX_COMMAND
@@ -37,6 +38,7 @@ DEPENDENCY = "dependency"  # a job that it comes after is dead or gone
 EXAMPLE = '{"id": "job1", "command": "echo Hello"}'
 
 MAX_ID = 200
+MAX_GROUP = 100
 MAX_ATTEMPTS = 9999999
 MAX_PRIORITY = 1000000
 MAX_TEXT = 131071  # bytes of a command, or of a variable with its name: MAX_ARG_STRLEN of Linux, execve(2), without the NUL
@@ -86,8 +88,32 @@ class Job(namedtuple("Job", "id command created_at options state attempts exit_c
     @property
     def after(self):
         """The ids of the jobs that must be completed before this one starts."""
-        value = self.options.get("after")
+        return self._ids("after")
+
+    @property
+    def after_any(self):
+        """The ids of the jobs that must have ended before this one starts, however they ended."""
+        return self._ids("after_any")
+
+    def _ids(self, name):
+        value = self.options.get(name)
         return value if value and _check_after(value) is None else ()
+
+    @property
+    def predecessors(self):
+        """All ids that this job names in `after` and `after_any`, each once."""
+        return tuple(dict.fromkeys([*self.after, *self.after_any]))
+
+    @property
+    def group(self):
+        """The name of its group, or None."""
+        value = self.options.get("group")
+        return value if value is not None and _check_group(value) is None else None
+
+    @property
+    def slot(self):
+        """The number that it has among the running jobs of its group, if that had a limit when it was claimed; else None."""
+        return slot_of(self.worker)
 
     @property
     def duration(self):
@@ -168,6 +194,11 @@ def _check_after(value):
     return None if fits else "must be a list of ids, like [\"job1\"]"
 
 
+def _check_group(value):
+    fits = type(value) is str and 0 < len(value) <= MAX_GROUP and value.isprintable() and value == value.strip()
+    return None if fits else "must be a name of 1 to %d characters, without control characters or spaces around it" % MAX_GROUP
+
+
 def _check_env(value):
     fits = type(value) is dict and all(name and "=" not in name and "\0" not in name and type(text) is str and "\0" not in text
                                        for name, text in value.items())
@@ -180,7 +211,8 @@ def _as_setting(name):
 
 
 # The options that QueueCTL knows, each with a function that says what is wrong with a value, or None. Any other field is the user's own.
-OPTION_CHECKS = {"cwd": _check_cwd, "after": _check_after, "env": _check_env,
+OPTION_CHECKS = {"cwd": _check_cwd, "after": _check_after, "after_any": _check_after, "group": _check_group,
+                 "env": _check_env,
                  "priority": lambda value: check_value(value, int, -MAX_PRIORITY, MAX_PRIORITY),
                  **{name: _as_setting(name) for name in ("timeout", "max_retries", "backoff_base", "backoff_max", "runner")}}
 

@@ -1,11 +1,12 @@
 """Which pending job is next. A worker process keeps an index of the places of pending jobs; no I/O in here.
 
-The order: a higher priority first, then the smaller place (first in, first out). No job starts before its time, and none before all jobs
-that its `after` means (`jobs_meant`) are completed. Two are before that order: the job whose retry a worker waits for (`Claims.claim`), and
+The order: a higher priority first, then the smaller place (first in, first out). No job starts before its time, none before all jobs that
+its `after` means (`jobs_meant`) are completed and those of its `after_any` have ended, and none while its group is full (`core.groups`); it
+is then in nobody's way. Two are before that order: the job whose retry a worker waits for (`Claims.claim`), and
 jobs that were claimed ahead (`Outcomes.next`).
 
 The index is a hint, and a claim trusts the file alone: a place may stand in the index twice, or be out of date. A missing place would be a
-job that nobody sees; so `FileIndex` (in storage/claims.py) tells the index of all changes of the file.
+job that nobody sees; so `FileIndex` (in storage/file_index.py) tells the index of all changes of the file.
 
 A job without priority, time and `after` costs 8 bytes. Of a job that comes after others the index knows which ids are not completed yet, so
 that each completed job is looked at once for each job that names it.
@@ -15,6 +16,7 @@ from __future__ import annotations
 from array import array
 from heapq import heapify, heappop, heappush
 
+from core.groups import Groups
 from core.job import COMPLETED, DEAD, PENDING, PROCESSING, encode_id
 
 
@@ -30,10 +32,18 @@ def jobs_meant(jobs, since=None):
 
 
 def lacking(job, namesakes):
-    """The ids in the `after` of a job that still keep it from starting: not all jobs that it means by them are completed, or there is none.
-    `namesakes` maps an id to all jobs that have it, in the order of the file."""
-    return [job_id for job_id in dict.fromkeys(job.after)
-            if {other.state for other in jobs_meant(namesakes.get(job_id, ()), job.created_at)} != {COMPLETED}]
+    """The ids in the `after` and `after_any` of a job that still keep it from starting: by `keeps_waiting`. `namesakes` maps an id to all
+    jobs that have it, in the order of the file."""
+    needed = set(job.after)
+    return [job_id for job_id in job.predecessors
+            if keeps_waiting(jobs_meant(namesakes.get(job_id, ()), job.created_at), job_id in needed)]
+
+
+def keeps_waiting(meant, needed):
+    """Whether the jobs that a job means by an id keep it from starting: if they are `needed` (by `after`), until there is one and all are
+    completed; else (by `after_any`) until none of them is left that has not ended."""
+    states = {job.state for job in meant}
+    return states != {COMPLETED} if needed else not states <= {COMPLETED, DEAD}
 
 
 def find_cycle(edges):
@@ -63,16 +73,18 @@ _OPEN = (PENDING, PROCESSING)
 
 
 class Dependent:
-    """A job that comes after others and has not ended. `lacks` holds the ids of `after` whose jobs are not all completed; `fatal` those
-    with a dead job ({id: "dead"}) or without any ({id: "gone"})."""
+    """A job that comes after others and has not ended. `after` are all ids that it names, `needed` those whose jobs must be completed.
+    `lacks` holds the ids whose jobs keep it waiting; `fatal` those of `needed` with a dead job ({id: "dead"}) or without any ({id:
+    "gone"})."""
 
-    __slots__ = ("after", "since", "priority", "due", "is_pending", "lacks", "fatal")
+    __slots__ = ("after", "needed", "since", "priority", "due", "group", "is_pending", "lacks", "fatal")
 
-    def __init__(self, after, since, priority, due):
-        self.after = tuple(dict.fromkeys(after))
-        self.since, self.priority, self.due = since, priority, due
+    def __init__(self, after, after_any, since, priority, due, group):
+        self.after = tuple(dict.fromkeys([*after, *after_any]))
+        self.needed = frozenset(after)
+        self.since, self.priority, self.due, self.group = since, priority, due, group
         self.is_pending = True
-        self.lacks = set(after)
+        self.lacks = set(self.after)
         self.fatal = {}
 
 
@@ -94,10 +106,12 @@ class JobIndex:
     `version` is the version of the job file up to which the index knows all changes; `now` the time of the last `pop`; `doomed` the places
     of jobs that come after a dead or missing one (as keys). `named` holds all ids that dependents name, by their bytes in the file: the
     index must be told of each new job with one of them (`appeared`). `unknown` holds those whose jobs must be looked up (`learn`).
+    `groups` are those with a limit: a `group` is one of them, or None.
     """
 
-    def __init__(self, version):
+    def __init__(self, version, groups=()):
         self.version = version
+        self.groups = Groups(groups)
         self.now = 0.0
         self.doomed = {}
         self.unknown = set()
@@ -106,37 +120,40 @@ class JobIndex:
         self._next = 0
         self._late = []  # a heap of places that came back behind the others
         self._ranked = []  # a heap of (-priority, place), for any other priority
-        self._delayed = []  # a heap of (due, priority, place)
+        self._delayed = []  # a heap of (due, priority, place, group)
         self._dependents = {}  # place: Dependent
         self._ids = {}  # id: NamedId
         self._watched = {}  # place of a job with such an id: the id
 
     # -- what is known of jobs
 
-    def add(self, place, priority=0):
-        """Add a job that may run at once."""
-        if priority:
+    def add(self, place, priority=0, group=None):
+        """Add a job that may run at once, if its group has room."""
+        if group is not None:
+            self.groups.add(group, place, priority)
+        elif priority:
             heappush(self._ranked, (-priority, place))
         elif not self._places or place > self._places[-1]:
             self._places.append(place)
         else:
             heappush(self._late, place)
 
-    def add_delayed(self, due, place, priority=0):
+    def add_delayed(self, due, place, priority=0, group=None):
         """Add a job that may run from `due` on (seconds since the epoch)."""
-        heappush(self._delayed, (due, priority, place))
+        heappush(self._delayed, (due, priority, place, group))
 
-    def add_dependent(self, place, after, since, priority=0, due=0.0):
-        """Add a job, made at `since`, that may run once all jobs are completed that its `after` means (a list of ids)."""
+    def add_dependent(self, place, after, since, priority=0, due=0.0, after_any=(), group=None):
+        """Add a job, made at `since`, that may run once all jobs are completed that its `after` means (a list of ids), and all have ended
+        that its `after_any` means."""
         known = self._dependents.get(place)
         if known is not None:  # its line 1 never changes
             known.due, known.is_pending = due, True
             if known.fatal:
                 self.doomed[place] = None
             if not known.lacks:
-                self.add_delayed(due, place, priority)
+                self.add_delayed(due, place, priority, group)
             return
-        dependent = self._dependents[place] = Dependent(after, since, priority, due)
+        dependent = self._dependents[place] = Dependent(after, after_any, since, priority, due, group)
         for job_id in dependent.after:
             if job_id not in self._ids:
                 self._ids[job_id] = NamedId()
@@ -146,7 +163,7 @@ class JobIndex:
             self._judge(place, job_id)
 
     def may_run(self, place):
-        """Whether all jobs are completed that a dependent comes after."""
+        """Whether no job keeps a dependent waiting."""
         dependent = self._dependents.get(place)
         return dependent is not None and not dependent.lacks
 
@@ -211,19 +228,19 @@ class JobIndex:
             return
         dependent = self._dependents[place]
         meant = self._meant(dependent, job_id)
-        states = {job.state for job in meant}
-        if not states or DEAD in states:
+        needed, states = job_id in dependent.needed, {job.state for job in meant}
+        if needed and (not states or DEAD in states):
             dependent.fatal[job_id] = "dead" if states else "gone"
             if dependent.is_pending:
                 self.doomed[place] = None
         elif dependent.fatal.pop(job_id, None) and not dependent.fatal:
             self.doomed.pop(place, None)
-        if states != {COMPLETED}:
+        if keeps_waiting(meant, needed):
             dependent.lacks.add(job_id)
         elif job_id in dependent.lacks:
             dependent.lacks.discard(job_id)
             if not dependent.lacks and dependent.is_pending:
-                self.add_delayed(dependent.due, place, dependent.priority)
+                self.add_delayed(dependent.due, place, dependent.priority, dependent.group)
 
     def _forget(self, place):
         """Drop a dependent that has ended, and each id that no other dependent names."""
@@ -238,18 +255,39 @@ class JobIndex:
 
     # -- what comes next
 
-    def pop(self, now):
-        """Take out the next place, or None. The caller reads the job there, and puts it back by `add_delayed` if it is not due."""
+    def pop(self, now, grouped=True):
+        """Take out the next place, or None. The caller reads the job there, and puts it back by `add_delayed` if it is not due. Without
+        `grouped`, None also if the next job has a group with a limit: it is left here, and so are those behind it."""
+        self._look_at_delayed(now)
+        of_group = self.groups.first() if self.groups else None
+        if of_group is None:
+            return self._pop_plain()
+        plain = self._first_plain()
+        if plain is not None and plain < of_group:
+            return self._pop_plain()
+        return self.groups.pop() if grouped else None
+
+    def _look_at_delayed(self, now):
+        """Put the jobs that are due where those are that may run."""
         if now < self.now - 1:  # the clock was set back: each delayed job is looked at again
-            self._delayed = [(now, priority, place) for _, priority, place in self._delayed]
+            self._delayed = [(now, *rest) for _, *rest in self._delayed]
             heapify(self._delayed)
         self.now = now
         while self._delayed and self._delayed[0][0] <= now:
-            _, priority, place = heappop(self._delayed)
-            if priority:
-                heappush(self._ranked, (-priority, place))
+            _, priority, place, group = heappop(self._delayed)
+            if priority or group is not None:
+                self.add(place, priority, group)
             else:
                 heappush(self._late, place)
+
+    def _first_plain(self):
+        """(-priority, place) of the first job without such a group, or None."""
+        ranked = self._ranked[:1]
+        plain = [(0, place) for place in (*self._late[:1], *self._places[self._next:self._next + 1])]
+        return min(ranked + plain, default=None)
+
+    def _pop_plain(self):
+        """Take out the place that `_first_plain` has given; None if there is none."""
         if self._ranked and self._ranked[0][0] < 0:
             return heappop(self._ranked)[1]
         first = self._places[self._next] if self._next < len(self._places) else None

@@ -9,7 +9,7 @@ from core.job import COMPLETED, DEAD, LOST, MAX_ATTEMPTS, OPTION_CHECKS, PENDING
 from core.settings import in_seconds
 from core.times import format_time, parse_time
 
-RETRY, TIME, OTHER_JOBS, PAUSED = "retry", "time", "jobs", "paused"  # what a pending job may wait for
+RETRY, TIME, OTHER_JOBS, GROUP, PAUSED = "retry", "time", "jobs", "group", "paused"  # what a pending job may wait for
 
 # What keeps a pending job from starting (one of those words, None for nothing), the seconds until it is due (None: it is), and the ids of
 # the jobs that it still comes after.
@@ -74,11 +74,11 @@ def is_retry(job, settings):
     return parse_time(job.run_at) - parse_time(job.updated_at) <= backoff_delay(job, settings) + _SLACK
 
 
-def wait_of(job, settings, now, lacks=(), paused=False):
+def wait_of(job, settings, now, lacks=(), paused=False, is_full=False):
     """The Wait of a job at `now` (seconds since the epoch); NO_WAIT for one that is not pending.
 
-    `lacks` are the ids that `core.order.lacking` gives, and `paused` says that workers take no new jobs. Of several reasons one is told:
-    other jobs before its time, and that before the pause."""
+    `lacks` are the ids that `core.order.lacking` gives, `is_full` says that as many jobs of its group run as may, and `paused` that workers
+    take no new jobs. Of several reasons one is told: other jobs before its time, that before its group, and that before the pause."""
     if job.state != PENDING:
         return NO_WAIT
     left = ready_at(job, settings, now) - now
@@ -87,7 +87,7 @@ def wait_of(job, settings, now, lacks=(), paused=False):
         return Wait(OTHER_JOBS, due_in, tuple(lacks))
     if due_in is not None:
         return Wait(RETRY if is_retry(job, settings) else TIME, due_in, ())
-    return Wait(PAUSED if paused else None, None, ())
+    return Wait(GROUP if is_full else PAUSED if paused else None, None, ())
 
 
 def claimed(job, worker, now):

@@ -9,6 +9,7 @@ from core.system import ESCAPE
 from core.times import LENGTHS, parse_duration
 
 MIN_TIMEOUT, MAX_TIMEOUT = 0.001, 31536000  # seconds
+MAX_LIMIT = 1000  # jobs of a group at once: an attempt token has room for a slot of three digits
 
 Setting = namedtuple("Setting", "name type default low high unit meaning")
 
@@ -34,12 +35,15 @@ SETTINGS = (
             "what it says is in the worker's log, and it is ended after 60 s; null: none"),
     Setting("trust_home", bool, False, None, None, "", "workers start also where the file system of the home keeps no modes, so that "
             "everyone on the machine could run commands as you"),
+    Setting("limits", dict, {}, None, None, "", "how many jobs of a group run at once, over all worker processes: {\"gpu\": 1}; a group "
+            "that is not named has no limit"),
 )
 Settings = namedtuple("Settings", ("max_retries", "backoff_base", "backoff_max", "retry_in_place", "poll_interval", "timeout", "kill_grace",
                                    "save_output", "max_output", "unique_ids", "fsync", "runner", "on_finish",
-                                   "trust_home"))  # the names of SETTINGS, in this order; mypy wants them written out
+                                   "trust_home", "limits"))  # the names of SETTINGS, in this order; mypy wants them written out
 DEFAULTS = Settings(*[setting.default for setting in SETTINGS])
-_TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list: "a list of texts like [\"srun\"]"}
+_TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list: "a list of texts like [\"srun\"]",
+               dict: "an object of whole numbers like {\"gpu\": 1}"}
 
 
 def setting_named(key):
@@ -62,6 +66,8 @@ def check_value(value, kind, low, high):
     """What is wrong with a value, as a phrase ("must be …"), or None if it has the type and lies in the range (`high` included)."""
     if type(value) is not kind and not (kind is float and type(value) is int):
         return "must be %s" % _TYPE_NAMES[kind]
+    if kind is dict and not all(name and type(number) is int and 0 <= number <= MAX_LIMIT for name, number in value.items()):
+        return "must be %s, each from 0 to %d" % (_TYPE_NAMES[dict], MAX_LIMIT)
     if low is not None and not low <= value <= high:
         return "must be between %s and %s" % (low, high)
     if kind is list and (value[:1] == [""] or not all(type(word) is str and "\0" not in word for word in value)):

@@ -28,8 +28,8 @@ PATIENCE = 10.0  # seconds to wait for what others must end by themselves: proce
 class Attempt:
     """An attempt of a claimed job: `start`, then `wait` in the worker's thread; `end` and `check` from any other one."""
 
-    def __init__(self, home, job, environ, launch, settings, say=None):
-        """`say(message)` logs what the owner has to know; the same message may come again and again."""
+    def __init__(self, home, job, environ, launch, settings, say=None, number=0):
+        """`say(message)` logs what the owner has to know; the same message may come again and again. `number` is that of the worker."""
         self.job = job
         self.pid = 0
         self.digest = job.digest
@@ -52,6 +52,9 @@ class Attempt:
         self._own[b"QUEUECTL_JOB_ID"] = job.id.encode("utf-8")
         self._own[b"QUEUECTL_ATTEMPT"] = b"%d" % job.attempts
         self._own[b"QUEUECTL_WORKER"] = job.worker.encode("ascii")
+        self._own[b"QUEUECTL_SLOT"] = b"%d" % (number if job.slot is None else job.slot)
+        if job.group is not None:
+            self._own[b"QUEUECTL_GROUP"] = job.group.encode("utf-8", "surrogatepass")
         self._launch = launch
         self._running = False
         self.outcome_decided = False  # its command has ended; only what it left may still run

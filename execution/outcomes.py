@@ -27,6 +27,7 @@ from itertools import count as count_up
 
 from core.home import wake_workers
 from core.job import COMPLETED, DEAD
+from core.slots import without_slot
 from execution.waiting import TICK
 from execution.worker_files import attempt_token
 from storage.claims import Finished
@@ -59,11 +60,15 @@ class Outcomes:
         self._batch = Batch(count)
         self._is_watched = False  # whether the main thread comes in time for what is in the batch
         self._serials = count_up(1)
-        self._tokens = set()  # of the attempts that this process has claimed, or is about to
+        self._tokens = set()  # of the attempts that this process has claimed, or is about to; without their slots
 
     def holds(self, token):
         """Whether an attempt token is of a job that this process has claimed, or is about to."""
-        return token in self._tokens
+        return without_slot(token) in self._tokens
+
+    def is_taken_away(self, job):
+        """Whether a claimed job is not ours any more."""
+        return bool(self._faults.guarded("look at %s" % job.id, self._claims.taken_away, [job], otherwise=()))
 
     # -- for the workers
 
@@ -140,8 +145,9 @@ class Outcomes:
             self._wake()
 
     def _postpone(self, result, moment):
-        """The job that is to run next while this result waits to be recorded; None if the result must be recorded now."""
-        if not _is_success(result) or self._stop.is_set():
+        """The job that is to run next while this result waits to be recorded; None if the result must be recorded now: others wait for a
+        slot."""
+        if not _is_success(result) or self._stop.is_set() or result.job.slot is not None:
             return None
         following = self._batch.postpone(result, moment)
         if following is None:
@@ -199,13 +205,16 @@ class Outcomes:
         afters = self._faults.guarded(task, change, about=about)
         if afters is not None:
             self._tell(results, afters)
+        if self._claims.made_room:
+            self._claims.made_room = False
+            wake_workers(self._home)
         return afters
 
     def _tell(self, results, afters):
         """Tell of results that were recorded, but for those of jobs that were never started."""
         ends = []
         for result, after in zip(results, afters):
-            self._tokens.discard(result.job.worker)
+            self._tokens.discard(without_slot(result.job.worker))
             if after is None:
                 self.ignored += 1
             elif result.started:

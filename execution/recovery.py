@@ -12,13 +12,13 @@ import time
 from contextlib import suppress
 
 from core.errors import QueueError, fault_text
-from core.home import run_folder
+from core.home import run_folder, wake_workers
 from core.job import COMPLETED, LOST, PENDING, Outcome
 from core.system import OPEN_FILES_MOVE, is_there, try_lock
 from execution.attempt import PATIENCE
 from execution.process_tree import LostTree, Sight, is_denied
-from execution.worker_files import (WorkerProcess, all_workers, live_workers, open_if_there, read_worker_file, remove_worker_file,
-                                    split_attempt_token, worker_path, worker_paths, write_slot)
+from execution.worker_files import (WorkerProcess, all_workers, live_workers, noted_slots, open_if_there, read_worker_file,
+                                    remove_worker_file, split_attempt_token, worker_path, worker_paths, write_slot)
 from helpers import log
 from storage.output import last_lines, log_path
 
@@ -57,11 +57,19 @@ class Recovery:
             if self._faults.guarded("return the jobs of a dead worker", dead.step, self._claims, self._outcomes.count_end,
                                     self._faults.tell):
                 self._dead_workers.remove(dead)
+                wake_workers(self._home)  # its jobs may run again, and those that waited for a slot of its
 
     def running_digests(self):
         """The digests of the jobs that run now: in a live process, or in what a dead one left. Raises QueueError."""
+        return frozenset(slot["job"] for process in self._of_workers(all_workers) for slot in process.running if slot)
+
+    def noted_slots(self):
+        """The attempts with a slot that run, as `worker_files.noted_slots` gives them. Raises QueueError."""
+        return self._of_workers(noted_slots)
+
+    def _of_workers(self, look):
         try:
-            return frozenset(slot["job"] for process in all_workers(self._folder) for slot in process.running if slot)
+            return look(self._folder)
         except OSError as error:
             raise QueueError("cannot see what other workers run: %s" % fault_text(error)) from None
 

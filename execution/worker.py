@@ -78,7 +78,7 @@ class Worker:
     def _run(self, job):
         """Run an attempt of a claimed job and record how it ended. Gives back what `Outcomes.finished` does."""
         shared = self._shared
-        attempt = Attempt(shared.home, job, shared.environ, shared.launch, shared.store.settings, shared.faults.tell)
+        attempt = Attempt(shared.home, job, shared.environ, shared.launch, shared.store.settings, shared.faults.tell, self._number)
         self.attempt = attempt
         started = time.monotonic()
         outcome, strays = self._run_attempt(attempt)
@@ -107,6 +107,8 @@ class Worker:
         shared = self._shared
         try:
             shared.file.note(self._number, attempt)  # before it starts: it may end this process at once
+            if attempt.job.slot is not None and shared.outcomes.is_taken_away(attempt.job):
+                return None, []  # before it was noted: another one may have got its slot
             saves, spare = shared.store.settings.save_output, None
             if saves:
                 spare, self._spare = self._spare, None

@@ -18,7 +18,8 @@ import time
 from collections import namedtuple
 
 from core.errors import StorageFault, storage_error
-from core.system import OPEN_FILES_MOVE, boot_id, make_folder, open_as_allowed, open_private, pread, pwrite, remove_file, try_lock, wake
+from core.slots import group_digest, slot_of, without_slot
+from core.system import OPEN_FILES_MOVE, boot_id, make_folder, open_private, pread, pwrite, remove_file, try_lock, wake
 from core.times import format_time
 from execution.process_tree import start_of
 
@@ -48,14 +49,15 @@ def given_process_token(environ, folder):
 
 
 def attempt_token(process_token, serial):
-    """The token of an attempt: that of the process which claims it, and a number which this process uses once."""
+    """The token of an attempt: that of the process which claims it, and a number which this process uses once. A claim adds the slot, if
+    the job gets one (`core.job.with_slot`)."""
     return "%s-%d" % (process_token, serial)
 
 
 def split_attempt_token(token):
-    """The two parts of an attempt token: (process token, serial). The first is "" without a token (None), the second None if a hand has
-    written something else into the job file."""
-    process_token, _, serial = (token or "").rpartition("-")
+    """The two parts of an attempt token, besides its slot: (process token, serial). The first is "" without a token (None), the second None
+    if a hand has written something else into the job file."""
+    process_token, _, serial = without_slot(token or "").rpartition("-")
     return process_token, int(serial) if serial.isdecimal() and len(serial) < 20 else None
 
 
@@ -115,8 +117,9 @@ class WorkerFile:
             text = "{%s}" % listed
         else:
             start = start_of(attempt.pid) if attempt.pid else 0
-            text = '{"worker": "%s", "group": %d, "start": %d, "seen": %d, "job": "%s", %s}' % (
-                attempt.job.worker, attempt.pid, start, start, attempt.digest, listed)
+            slot = '"limited": "%s", ' % group_digest(attempt.job.group or "") if attempt.job.slot is not None else ""
+            text = '{"worker": "%s", "group": %d, "start": %d, "seen": %d, "job": "%s", %s%s}' % (
+                attempt.job.worker, attempt.pid, start, start, attempt.digest, slot, listed)
         write_slot(self._descriptor, number, text)
 
     def request(self):
@@ -214,11 +217,10 @@ def worker_paths(folder):
     return [os.path.join(folder, name) for name in sorted(names) if name.startswith("worker-") and name.endswith(".json")]
 
 
-def open_if_there(path, to_look=False):
-    """A descriptor of a worker file, one that cannot be written too `to_look`; None if it is gone, or if it is a folder, a link or a FIFO.
-    Raises OSError."""
+def open_if_there(path):
+    """A descriptor of a worker file; None if it is gone, or if it is a folder, a link or a FIFO. Raises OSError."""
     try:
-        descriptor = open_as_allowed(path, to_look)[0]
+        descriptor = open_private(path, os.O_RDWR)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.EISDIR, errno.ELOOP, errno.ENXIO):
             return None
@@ -244,10 +246,17 @@ def live_workers(folder):
     return _read_all(folder, lambda descriptor: not try_lock(descriptor))
 
 
+def noted_slots(folder):
+    """The attempts with a slot that run, in a live process or in what a dead one left, as {attempt token: digest of its group}. Raises
+    OSError."""
+    return {slot["worker"]: str(slot.get("limited")) for process in all_workers(folder) for slot in process.running
+            if slot and slot_of(slot["worker"]) is not None}
+
+
 def _read_all(folder, is_wanted):
     found = []
     for path in worker_paths(folder):
-        descriptor = open_if_there(path, to_look=True)
+        descriptor = open_if_there(path)
         if descriptor is not None:
             try:
                 if is_wanted(descriptor):

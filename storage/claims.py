@@ -3,6 +3,9 @@
 What it promises: a job that was added ends as completed or dead, whatever is killed. A claimed job holds the token of its attempt, and its
 end is recorded by that token alone: if the token is gone, the job was taken away (cancelled, cleared, or set back by an editor), and the
 outcome counts for nothing. An index in memory (`core.order`) says which job is next; the file decides whether it may run.
+
+At most so many jobs of a group run at once as its limit says, in all worker processes together. For a claim is made under the lock, and
+the index knows all jobs then that are `processing` by the file, with the slots that stand in their tokens.
 """
 from __future__ import annotations
 
@@ -12,16 +15,18 @@ from functools import partial
 from itertools import islice
 
 from core.errors import CorruptFile, StorageFault
-from core.job import CANCELLED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, Outcome, job_from_checked
-from core.order import JobIndex
+from core.job import CANCELLED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, Outcome
 from core.rules import after_attempt, claimed, given_back, given_up, ready_at
+from core.slots import with_slot
 from core.system import sync
 from storage.dead_letters import DeadLetters
+from storage.file_index import FileIndex
 from storage.layout import column, job_from_lines
 from storage.store import OpenFiles
 from storage.tally import Tally
 
 _BURIED_AT_ONCE = 200  # jobs; others wait for the lock meanwhile
+_LOOK_AGAIN = 0.2  # seconds between two looks at what other processes run, while an attempt is being ended that has a slot
 
 # The end of an attempt: its job; its Outcome, or None if the job goes back and the attempt is not counted; when it ended, in seconds since
 # the epoch; its last lines, which dlq.json holds if the job dies; how many seconds it took (0: not known); whether it was started at all.
@@ -31,14 +36,18 @@ Finished = namedtuple("Finished", "job outcome now output seconds started", defa
 class Claims:
     """What one worker process claims and records in a Store. All its threads share it.
 
-    `busy()` gives the digests of the jobs that run now, in any process. `buried(jobs)` is called for jobs that have died because a job that
-    they come after is dead or gone.
+    `busy()` gives the digests of the jobs that run now, in any process, and `noted()` the tokens of the attempts with a slot that run, each
+    with the digest of its group. `buried(jobs)` is called for jobs that have died because a job that they come after is dead or gone. With
+    `groups` (names) it claims jobs of these groups alone.
     """
 
-    def __init__(self, store, busy=frozenset, buried=lambda jobs: None):
+    def __init__(self, store, busy=frozenset, buried=lambda jobs: None, noted=dict, groups=None):
         self.busy = busy
+        self.noted = noted
         self.buried = buried
+        self.groups = groups
         self.scans = 0  # how often the whole file was looked at: at the start, and when someone else wrote it
+        self.made_room = False  # a job of a full group has ended, so that other processes may go on; for the owner to see and to reset
         self.store = store
         self._file = store.jobs_json
         self._dead_letters = DeadLetters(store)
@@ -90,6 +99,7 @@ class Claims:
         self._unsynced = True
         if self._index is not None:
             self._index.changed(place, job.state, job.updated_at)
+            self._index.note_running(place, job)
             if job.state == PENDING:  # as line 1 has it: an editor may have changed what a worker holds
                 self._index.expect(place, self._job_at(place))
 
@@ -105,7 +115,8 @@ class Claims:
         someone else wrote stays as it is while none of its jobs may run.
         """
         def changes(file):
-            wanted = not self.store.paused() and file.has_pending(lambda job: ready_at(job, self.store.settings, now) <= now)
+            wanted = not self.store.paused() and file.has_pending(
+                lambda job: (self.groups is None or job.group in self.groups) and ready_at(job, self.store.settings, now) <= now)
             if not wanted:
                 self._leave_alone()
             return wanted
@@ -131,7 +142,7 @@ class Claims:
         left alone."""
         def look():
             self._busy = self.busy()
-            index, view = FileIndex(self.store, now), self._file.view(locked)
+            index, view = FileIndex(self.store, now, self.groups), self._file.view(locked)
             if locked:
                 index.fill(view)
             return index, view
@@ -146,19 +157,28 @@ class Claims:
         self.scans += 1
         return True
 
+    def _has_index(self):
+        """Whether there is an index, in which the limits of now hold."""
+        if self._index is not None and not self._index.follow_limits():
+            self._index = None
+        return self._index is not None
+
     def _claim(self, token, now, preferred):
-        if self._index is None or self.store.paused():
+        if not self._has_index() or self.store.paused():
             return None
+        if self._index.groups.is_unsure:
+            self._index.groups.learn_noted(self.noted())
         job = None
         if preferred is not None:
             place, line2 = self.store.locate(preferred)
             job = self._try_claim(place, token, now) if line2 is not None else None
         return self._claim_next(token, now) if job is None else job
 
-    def _claim_next(self, token, now):
-        """Claim the job that comes next by the index; None if none may run now."""
+    def _claim_next(self, token, now, grouped=True):
+        """Claim the job that comes next by the index; None if none may run now. Without `grouped`, None also if that job has a group with a
+        limit."""
         while True:
-            place = self._index.pop(now)
+            place = self._index.pop(now, grouped)
             if place is None:
                 return None
             job = self._try_claim(place, token, now)
@@ -166,17 +186,23 @@ class Claims:
                 return job
 
     def _try_claim(self, place, token, now):
-        """Mark the job at a place as running; None if it is not pending there, or may not run yet."""
+        """Mark the job at a place as running; None if it is not pending there, or may not run now."""
         lines = self._file.lines(place)
         if lines is None or column(lines[1], "state") != PENDING:
             return None
         job = job_from_lines(lines, place)
-        if job.after and not self._index.may_run(place):
+        if (job.after or job.after_any) and not self._index.may_run(place):
             return None
+        group = self._index.group_of(job)
         due = self._due(job, now)
         if due > now:
-            self._index.add_delayed(due, place, job.priority)
+            self._index.add_delayed(due, place, job.priority, group)
             return None
+        if group is not None:
+            if not self._index.groups.has_room(group):  # it is one that its worker has waited for, and stands in the index besides
+                return None
+            slot = self._index.groups.slot(group)
+            token = token if slot is None else with_slot(token, slot)
         job = claimed(job, token, now)
         self._put(place, job)
         self._claimed_in[token] = self._file.generation
@@ -192,8 +218,14 @@ class Claims:
         return due
 
     def next_due(self):
-        """When the first of the jobs that wait is due, in seconds since the epoch; None if none waits, or that is not known."""
-        return self._index.next_due() if self._index is not None else None
+        """When the first of the jobs that wait is due, in seconds since the epoch; None if none waits, or that is not known. While attempts
+        are being ended that may hold a slot, others are looked at soon."""
+        index = self._index
+        if index is None:
+            return None
+        due = index.next_due()
+        again = index.now + _LOOK_AGAIN if index.groups.is_unsure and index.groups.size else None
+        return again if due is None else due if again is None else min(due, again)
 
     # -- jobs that come after a dead one
 
@@ -267,16 +299,18 @@ class Claims:
             return None
         if after.state == DEAD:
             bury([(after, finished.output)])
+        self.made_room = self.made_room or (self._index is not None and self._index.is_in_full_group(job))
         self._put(place, after)
         self._claimed_in.pop(job.worker, None)
         return after if place == job.place else after._replace(place=place)
 
     def _claim_some(self, tokens, now):
-        """The jobs that come next, one for each of these tokens if there are so many."""
+        """The jobs that come next, one for each of these tokens if there are so many; up to the first that has a group with a limit, since
+        it might not start at once, and would hold a slot meanwhile."""
         following = []
         try:
-            for token in tokens if self._index is not None and not self._index.unknown and not self.store.paused() else ():
-                job = self._claim_next(token, now)
+            for token in tokens if self._has_index() and not self._index.unknown and not self.store.paused() else ():
+                job = self._claim_next(token, now, grouped=False)
                 if job is None:
                     break
                 following.append(job)
@@ -329,60 +363,3 @@ class Claims:
     def abandoned(self, runs):
         """The jobs in state processing that no one runs. `runs(worker)` tells for a worker's token."""
         return [job for job in self.store.jobs((PROCESSING,)) if not (job.worker and runs(job.worker))]
-
-
-class FileIndex(JobIndex):
-    """The index of jobs.json: it learns of pending jobs from the file. All methods but `fill` are called within a change."""
-
-    def __init__(self, store, now):
-        super().__init__(store.jobs_json.version)
-        self.now = now
-        self._store = store
-        self._file = store.jobs_json
-
-    def fill(self, view):
-        """Learn of all pending jobs from a View, and close that."""
-        with view:
-            self._expect_all(view.pending())
-            if self.unknown:
-                self.learn(view.find_ids(self.unknown))
-
-    def _expect_all(self, pending):
-        """Learn of pending records, as `pending_records` gives them."""
-        for place, record in pending:
-            if record is None:
-                self.add(place)
-            else:
-                self.expect(place, job_from_checked(record))
-
-    def expect(self, place, job):
-        """Learn of a pending job."""
-        due = ready_at(job, self._store.settings, self.now)
-        if job.after:
-            self.add_dependent(place, job.after, job.created_at, job.priority, due)
-        elif due > self.now:
-            self.add_delayed(due, place, job.priority)
-        else:
-            self.add(place, job.priority)
-
-    def catch_up(self):
-        """Learn what has changed in the file since the last time. False if that is not noted, and the whole file must be looked at."""
-        file = self._file
-        places = file.changes_since(self.version)
-        if places is None:
-            return False
-        for job_id, job in file.ids_since(self.version, self.named):  # in whatever state: another process may have taken it
-            self.appeared(job_id, job)
-        for place in places:
-            line2 = file.line2(place)
-            state = column(line2, "state") if line2 is not None else None
-            if self.named and state is not None:
-                self.changed(place, state, column(line2, "updated_at"))
-            if state == PENDING:
-                self.expect(place, job_from_lines(file.lines(place), place))
-        self._expect_all(file.pending_since(self.version))
-        if self.unknown:
-            with file.view(locked=True) as view:
-                self.learn(view.find_ids(self.unknown))
-        self.version = file.version
-        return True

@@ -130,15 +130,22 @@ _LETTER_AT = 1 + STATE_AT
 _LETTERS = bytes(ord(state[2]) for state in STATES)
 _LATER = bytes.maketrans(_LETTERS, bytes(ord(('%s"    ' % state)[7]) for state in STATES))
 _QUOTE = ord('"')
-_SPECIAL = (b', "priority": ', b', "after": ')  # a quote inside a text is escaped, so these are keys
+_SPECIAL = (b', "priority": ', b', "after": ', b', "after_any": ')  # a quote inside a text is escaped, so these are keys
+GROUP = b', "group": '
 
 
-def pending_records(descriptor, end, start=2, again=None):
-    """The pending records as (place, object), the object None for one that may run at any time and in its turn, which need not be parsed.
-    One that was caught in the middle of a change is what `again(place)` gives."""
+def of_group(group):
+    """The bytes by which a line 1 may be known whose job is of a group."""
+    return GROUP + encode_json(group).encode("utf-8", "surrogatepass")
+
+
+def pending_records(descriptor, end, start=2, again=None, groups=()):
+    """The pending records as (place, object), the object None for one that may run at any time and in its turn, and is in none of these
+    groups (names), which need not be parsed. One that was caught in the middle of a change is what `again(place)` gives."""
     at = COLUMN_AT["run_at"] + 1
+    keys = _SPECIAL + tuple(map(of_group, groups))
     for offset, block in blocks(descriptor, end, start):
-        special = any(key in block for key in _SPECIAL)
+        special = any(key in block for key in keys)
         for middle in _middles(block):
             if block[middle + _LETTER_AT] != _LETTERS[0]:
                 continue

@@ -12,8 +12,7 @@ import errno
 import os
 
 from core.errors import storage_error
-from core.system import has_exact_times, open_as_allowed, pread, set_mtime
-from storage.file_lock import Look
+from core.system import has_exact_times, open_private, pread, set_mtime
 from storage.layout import WIDTH, find_ids, pending_records, read_lines
 from storage.notes import MISSING, Notes, Replaced, file_key
 from storage.view import View
@@ -28,7 +27,6 @@ class NotedFile:
         self._lock = lock
         self._descriptor = None  # stays open between operations; its inode cannot be used again meanwhile
         self._inode = 0
-        self._is_read_only = False  # it is open to be read alone
         self._seen = MISSING  # the file's key when it was opened, or last changed by us
         # How far back the mark of a change sets the file's time, in nanoseconds; 0 where times are exact and none is needed, -1 where it
         # cannot be set, None before it was tried.
@@ -45,14 +43,13 @@ class NotedFile:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _open_current(self, to_look=False):
-        """Open the file that the path names now, unless it still is open; its key. One that cannot be written will do `to_look`."""
+    def _open_current(self):
+        """Open the file that the path names now, unless it still is open; its key."""
         try:
             key = file_key(os.stat(self.path))
-            if self._descriptor is None or self._inode != key[0] or (self._is_read_only and not to_look):
+            if self._descriptor is None or self._inode != key[0]:
                 self._close()
-                self._descriptor, writable = open_as_allowed(self.path, to_look)
-                self._is_read_only = not writable
+                self._descriptor = open_private(self.path, os.O_RDWR)
                 key = file_key(os.fstat(self._descriptor))
                 self._inode = key[0]
             self._seen = key
@@ -100,6 +97,11 @@ class NotedFile:
         return self.notes.last_created
 
     @property
+    def pending(self):
+        """How many jobs are pending, by the notes."""
+        return self.notes.counts[0]
+
+    @property
     def has_changes(self):
         """Whether `put` was asked for changes that are not made yet."""
         return bool(self._changed)
@@ -119,9 +121,9 @@ class NotedFile:
         """The places that were changed last, ascending; as many as are known, and none in another layout than ours."""
         return self.notes.last_places() if self.is_in_our_layout else []
 
-    def pending_since(self, version):
+    def pending_since(self, version, groups=()):
         """The pending records that were added since `version`, as `pending_records` gives them."""
-        return pending_records(self._descriptor, self.notes.end, _behind(version)) if self.notes.end > version[2] else ()
+        return pending_records(self._descriptor, self.notes.end, _behind(version), groups=groups) if self.notes.end > version[2] else ()
 
     def ids_since(self, version, wanted):
         """The records that were added since `version` and have one of the `wanted` ids, as `find_ids` takes and gives them."""
@@ -144,7 +146,7 @@ class NotedFile:
     def view(self, locked=False, since=None):
         """A View of the file as it is now, or of what was added `since` a version; the caller closes it. `locked` says that it is done with
         before the lock is released."""
-        lock, objects = None if locked else Look(self._lock), self._foreign.objects() if self._foreign is not None else None
+        lock, objects = None if locked else self._lock, self._foreign.objects() if self._foreign is not None else None
         if objects is not None or self._descriptor is None:
             return View(lock, self.path, None, 0, objects or [])
         start = 2 if since is None else _behind(since)

@@ -37,13 +37,13 @@ def log_path(home, job, attempt):
 
 
 def _logs_by_stem(home, jobs):
-    """stem: the Logs that are there, for each of these jobs that has any, by one look at the folder. Raises OSError."""
+    """stem: the Logs that are there, for each of these jobs that has any, by one look at the folder."""
     folder = logs_folder(home)
     found = {}
     stems = {_log_stem(job.id, job.digest) for job in jobs}
     try:
         names = os.listdir(folder) if stems else ()
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:
         return found
     for name in names:
         match = _LOG_NAME.fullmatch(name) if name.partition(".")[0] in stems else None
@@ -55,18 +55,14 @@ def _logs_by_stem(home, jobs):
 
 
 def logs_of(home, job):
-    """The Logs of a job that are there, in the order in which its attempts ran. Raises OSError."""
+    """The Logs of a job that are there, in the order in which its attempts ran."""
     logs = [log for of_one in _logs_by_stem(home, [job]).values() for log in of_one]
     return sorted(logs, key=lambda log: (log.life is None, log.life or 0, log.attempt))
 
 
 def set_aside_logs(home, jobs):
     """Let the output of these jobs, which are about to be brought back, be that of a former life."""
-    try:
-        found = _logs_by_stem(home, jobs)
-    except OSError:
-        return  # a job comes back although its output cannot be seen
-    for stem, logs in found.items():
+    for stem, logs in _logs_by_stem(home, jobs).items():
         life = max([log.life or 0 for log in logs]) + 1
         for log in logs:
             if log.life is None:
@@ -78,7 +74,7 @@ def set_aside_logs(home, jobs):
 
 
 def remove_logs(home, jobs):
-    """Remove the output of these jobs. Raises OSError."""
+    """Remove the output of these jobs."""
     for logs in _logs_by_stem(home, jobs).values():
         for log in logs:
             remove_file(log.path)

@@ -12,16 +12,16 @@ It decides nothing about jobs: commands change them through `JobManager`, worker
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 from core.errors import ALL, NOTHING, PART, JobNotFound, QueueError, StorageFault, hint, not_confirmed, storage_error
-from core.home import JOBS, dead_letters_path, jobs_path, lock_path, paused_path
+from core.home import JOBS, dead_letters_path, jobs_path, lock_path, paused_groups_path, paused_path
 from core.job import PENDING, PROCESSING, STATES, job_from_checked, job_from_record
-from core.system import sync
+from core.system import open_private, sync
 from core.times import parse_time
 from storage.file_lock import FileLock
 from storage.job_file import JobFile, Replaced
 from storage.layout import column, encode_line2, job_from_lines
+from storage.notes import file_key
 
 
 def no_job(job_id):
@@ -63,7 +63,7 @@ class OpenFiles:
 
     def __enter__(self):
         while True:
-            self._lock.enter(to_look=self._changes is None)
+            self._lock.__enter__()
             strange = None
             try:
                 strange = next((file for file in self._files if not file.begin(self._changes)), None)
@@ -108,6 +108,7 @@ class Store:
         self.jobs_json = JobFile(jobs_path(home), self.lock, 0, job_from_record, notice)
         self.dlq_json = JobFile(dead_letters_path(home), self.lock, 1, job_from_record, notice, allow_duplicate_keys=True)
         self._paused = paused_path(home)
+        self._paused_groups: tuple = (None, ())  # the key of the file that names them, when it was read, and the names
 
     def _tell_of_waiting(self):
         self.notice("waiting for %s: another queuectl process has held it for some seconds" % self.lock.path)
@@ -298,6 +299,28 @@ class Store:
         """Whether workers are to take no new jobs."""
         return os.access(self._paused, os.F_OK)
 
+    def paused_groups(self):
+        """The names of the groups of which workers are to take no new jobs; the same tuple as long as no one changes them. Raises
+        StorageFault."""
+        path = paused_groups_path(self.home)
+        if not os.access(path, os.F_OK):
+            return ()
+        try:
+            with os.fdopen(open_private(path, os.O_RDONLY), "rb") as file:
+                key = file_key(os.fstat(file.fileno()))
+                if self._paused_groups[0] != key:
+                    names = file.read().decode("utf-8", "replace").split("\n")
+                    self._paused_groups = key, tuple(dict.fromkeys(filter(None, names)))
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise storage_error("read", path, error) from None
+        return self._paused_groups[1]
+
+    def limits(self):
+        """{group: how many of its jobs may run at once}, for the groups with a limit; 0 for those that are paused."""
+        return dict(self.settings.limits, **dict.fromkeys(self.paused_groups(), 0))
+
     # -- mending
 
     def examine(self, name):
@@ -307,8 +330,7 @@ class Store:
         with OpenFiles(self.lock, file):
             damage, view = file.damage, file.view()
             if damage is None and not file.counts_agree():
-                with suppress(OSError):  # on a read-only file system
-                    file.forget_notes()
+                file.forget_notes()
                 damage = "%s was changed unseen; the next command looks at all of it" % file.path
         with view:
             return sum(1 for _ in view.records()), damage

@@ -77,9 +77,9 @@ class View:
                     for record in self._parsed if record["id"] in ids]
         return find_ids(self._descriptor, self._end, {encode_id(job_id): job_id for job_id in ids})
 
-    def pending(self):
+    def pending(self, groups=()):
         """The pending records, as `pending_records` gives them. The file must be in our layout."""
-        return pending_records(self._descriptor, self._end, again=self._read_again)
+        return pending_records(self._descriptor, self._end, again=self._read_again, groups=groups)
 
     def special_pending(self):
         """The pending records that may not run at once and in their turn, as objects, in any layout."""

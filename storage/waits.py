@@ -9,7 +9,7 @@ from itertools import islice
 
 from core.job import PENDING
 from core.order import lacking
-from core.rules import wait_of
+from core.rules import NO_WAIT, wait_of
 
 _FIRST = 200  # jobs that are looked at before the first is told
 
@@ -21,6 +21,8 @@ class Waits:
         self._store = store
         self._now = now
         self._paused = store.paused()
+        self._paused_groups = store.paused_groups()
+        self._full = None  # the groups that are full, once a job of a group was looked at
         self._namesakes = {}  # id: the jobs that have it, for each id that was looked up
         self._knows_all = False  # whether that was done for each id that a pending job names
 
@@ -32,24 +34,37 @@ class Waits:
         """These jobs as they come, as pairs (Job, Wait)."""
         jobs = iter(jobs)
         first = list(islice(jobs, _FIRST))
-        self._look_up({job_id for job in first if job.state == PENDING for job_id in job.after})
+        self._look_up({job_id for job in first if job.state == PENDING for job_id in job.predecessors})
         for job in first:
             yield job, self._of(job)
         for job in jobs:
-            if job.state == PENDING and not self._namesakes.keys() >= set(job.after):
-                self._look_up({*job.after, *self._all_named()})
+            if job.state == PENDING and not self._namesakes.keys() >= set(job.predecessors):
+                self._look_up({*job.predecessors, *self._all_named()})
             yield job, self._of(job)
 
     def _of(self, job):
-        lacks = lacking(job, self._namesakes) if job.state == PENDING and job.after else ()
-        return wait_of(job, self._store.settings, self._now, lacks, self._paused)
+        if job.state != PENDING:
+            return NO_WAIT
+        lacks = lacking(job, self._namesakes) if job.predecessors else ()
+        paused = self._paused or job.group in self._paused_groups
+        return wait_of(job, self._store.settings, self._now, lacks, paused, self._is_full(job.group))
+
+    def _is_full(self, group):
+        """Whether as many jobs of a group run as may."""
+        limits = self._store.settings.limits
+        if group not in limits:
+            return False
+        if self._full is None:
+            running = [job.group for job in self._store.running()]
+            self._full = {name for name, limit in limits.items() if running.count(name) >= limit}
+        return group in self._full
 
     def _all_named(self):
         """All ids that pending jobs come after; none the second time."""
         if self._knows_all:
             return ()
         self._knows_all = True
-        return {job_id for job in self._store.jobs((PENDING,), b', "after": ') for job_id in job.after}
+        return {job_id for job in self._store.jobs((PENDING,), b', "after') for job_id in job.predecessors}
 
     def _look_up(self, ids):
         unknown = ids - self._namesakes.keys()

@@ -214,6 +214,48 @@ class LackingTest(unittest.TestCase):
         self.assertEqual(lacking(a_job(), {}), [])
 
 
+class GroupOrderTest(unittest.TestCase):
+
+    def setUp(self):
+        self.index = JobIndex((1, 2, 3), ("gpu",))
+        self.index.groups.limit({"gpu": 1})
+
+    def test_job_of_a_group_with_room_comes_in_its_turn_and_of_a_full_one_not_at_all(self):
+        for place, priority, group in ((10, 0, "gpu"), (20, 0, None), (30, 5, None), (40, 5, "gpu"), (50, -1, "gpu"), (60, -1, None)):
+            self.index.add(place, priority, group)
+        self.assertEqual([self.index.pop(NOW), self.index.pop(NOW)], [30, 40])
+        self.index.groups.runs(40, "gpu", "w-1s0")
+        self.assertEqual(self.index.pop(NOW), 20)
+        self.index.groups.left(40)
+        self.assertEqual([self.index.pop(NOW) for _ in range(2)], [10, 50])
+        self.index.groups.runs(50, "gpu", "w-2s0")
+        self.assertEqual([self.index.pop(NOW) for _ in range(2)], [60, None])
+
+    def test_without_groups_nothing_is_given_that_comes_after_a_job_of_a_group(self):
+        self.index.add(10)
+        self.index.add(20, 0, "gpu")
+        self.index.add(30)
+        self.assertEqual([self.index.pop(NOW, grouped=False) for _ in range(3)], [10, None, None])
+        self.assertEqual([self.index.pop(NOW) for _ in range(3)], [20, 30, None])
+
+    def test_job_of_a_group_that_waits_for_a_time_or_for_others_comes_back_into_its_group(self):
+        self.index.groups.limit({"gpu": 0})
+        self.index.add_delayed(NOW + 5, 10, 0, "gpu")
+        self.index.add_dependent(20, ["a"], "", group="gpu")
+        self.index.learn([("a", named(5, COMPLETED))])
+        self.index.pop(NOW - 3600)
+        self.assertEqual((all_of(self.index, NOW + 5), self.index.groups.size), ([], 2))
+        self.index.groups.limit({"gpu": 1})
+        self.assertEqual(all_of(self.index, NOW + 5), [10, 20])
+
+    def test_half_a_million_that_wait_for_a_full_group_cost_no_look(self):
+        self.index.groups.runs(1, "gpu", "w-1s0")
+        for place in range(2, 2000):
+            self.index.add(place, 0, "gpu")
+        self.index.add(5000)
+        self.assertEqual((self.index.pop(NOW), self.index.pop(NOW), self.index.groups.size), (5000, None, 1998))
+
+
 class DependencyTest(unittest.TestCase):
 
     def setUp(self):
@@ -323,6 +365,43 @@ class DependencyTest(unittest.TestCase):
                 self.setUp()
                 self.block(50, "a", since="5", states=states)
                 self.assertEqual((self.run_all(), list(self.index.doomed)), (expected, [50] * (not expected)))
+
+    def test_what_keeps_a_job_waiting(self):
+        for states, needed, any_of in (([], True, False), ([COMPLETED], False, False), ([DEAD], True, False), ([PENDING], True, True),
+                                       ([COMPLETED, DEAD], True, False), ([COMPLETED, PROCESSING], True, True), ([DEAD, PENDING], True, True)):
+            with self.subTest(states):
+                jobs = [named(place, state) for place, state in enumerate(states)]
+                self.assertEqual((order.keeps_waiting(jobs, True), order.keeps_waiting(jobs, False)), (needed, any_of))
+
+    def test_job_that_comes_after_others_however_they_end_is_given_once_all_have_ended(self):
+        for ends, given in (((COMPLETED, COMPLETED), True), ((DEAD, DEAD), True), ((DEAD, COMPLETED), True), ((DEAD, PENDING), False)):
+            with self.subTest(ends):
+                self.setUp()
+                self.block(50, states=[("a", 10, PROCESSING), ("a", 20, PROCESSING)], after_any=["a"])
+                self.change(10, ends[0])
+                self.assertEqual(all_of(self.index, NOW), [])
+                self.change(20, ends[1])
+                self.assertEqual((self.run_all(), list(self.index.doomed)), ([50] * given, []))
+
+    def test_job_whose_others_are_gone_or_dead_already_is_given_at_once(self):
+        self.block(50, states=[("a", 10, DEAD)], after_any=["a", "gone"])
+        self.assertEqual((self.run_all(), self.index.doomed, self.index.named), ([50], {}, {}))
+
+    def test_job_that_comes_after_some_and_after_the_end_of_others_waits_for_both(self):
+        self.block(50, "a", states=[("a", 10, PROCESSING), ("b", 20, PROCESSING)], after_any=["b", "a"])
+        self.change(20, DEAD)
+        self.assertEqual(all_of(self.index, NOW), [])
+        self.change(10, COMPLETED)
+        self.assertEqual(self.run_all(), [50])
+        self.block(60, "a", states=[("a", 10, DEAD), ("b", 20, PROCESSING)], after_any=["b", "a"])
+        self.assertEqual((list(self.index.doomed), self.index.died_of(60)), ([60], ("a", "dead", 10)))
+
+    def test_job_that_is_brought_back_is_waited_for_again_however_it_ends(self):
+        self.block(50, states=[("a", 10, DEAD)], after_any=["a"])
+        self.change(10, PENDING)
+        self.assertFalse(self.index.may_run(50))
+        self.change(10, DEAD)
+        self.assertTrue(self.index.may_run(50))
 
     def test_job_that_runs_again_is_waited_for_again(self):
         self.block(50, "a", "b", states=[("a", 10, COMPLETED), ("b", 20, PROCESSING)])

@@ -18,14 +18,10 @@ class Between:
         self.turns = 0
 
     def __enter__(self):
-        self.enter()
-
-    def enter(self, to_look=False):
-        """Take it, or as much of it as can be had."""
         if self._turn in (None, self.turns):
             self._action()
         self.turns += 1
-        self._lock.enter(to_look)
+        return self._lock.__enter__()
 
     def __exit__(self, *exception):
         return self._lock.__exit__(*exception)
@@ -149,9 +145,9 @@ class MeanwhileTest(ManagerTest):
         parsed, held = [], []
 
         class Held(Between):
-            def enter(self, to_look=False):
+            def __enter__(self):
                 self._action()
-                held.append(self._lock.enter(to_look))
+                held.append(self._lock.__enter__())
 
             def __exit__(self, *exception):
                 held.pop()

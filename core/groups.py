@@ -1,0 +1,124 @@
+"""The groups of a worker process that have a limit: which of their jobs wait, which run, and which group has room. No I/O in here.
+
+A job counts as running as long as the file says so, whoever claimed it, and beyond that as long as a worker file notes its attempt: a job
+that was cancelled, or that an editor has set back, is still being ended. A group's own jobs keep their order; while it is full they wait
+here, in the way of nobody.
+"""
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+
+from core.slots import free_slot, group_digest, slot_of
+
+
+class Groups:
+    """The jobs of these groups (names), by their places.
+
+    `size` is how many places wait. `is_unsure` says that an attempt may run of which the file does not tell: `learn_noted` finds out.
+    """
+
+    def __init__(self, names=()):
+        self.size = 0
+        self.is_unsure = bool(names)
+        self._digests = {group_digest(name): name for name in names}
+        self._limits = dict.fromkeys(names, 0)
+        self._waiting = {name: [] for name in names}  # heaps of (-priority, place)
+        self._running = {name: {} for name in names}  # of each group {place: attempt token}
+        self._leaving = {name: [] for name in names}  # the tokens of attempts that are being ended
+        self._group_of = {}  # {place of a running job: its group}
+        self._heads = []  # a heap of (-priority, place, group), with the first job of each group that has room; others are stale
+
+    def __bool__(self):
+        return bool(self._waiting)
+
+    def __contains__(self, group):
+        return group in self._waiting
+
+    def limit(self, limits):
+        """Let other limits hold, from {group: limit} of all groups; a group without one has room for any number."""
+        self._limits = {name: limits.get(name) for name in self._limits}
+        self._show_all()
+
+    # -- what runs
+
+    def has_room(self, group):
+        """Whether one more job of a group may run."""
+        limit = self._limits[group]
+        return limit is None or len(self._running[group]) + len(self._leaving[group]) < limit
+
+    def slot(self, group):
+        """The slot that the next job of a group gets, which has room; None if it has no limit any more."""
+        limit, tokens = self._limits[group], [*self._running[group].values(), *self._leaving[group]]
+        return None if limit is None else free_slot(limit, [slot_of(token) for token in tokens])
+
+    def runs(self, place, group, token):
+        """Take in that the job at a place runs under a token."""
+        known = self._group_of.get(place)
+        if known is not None and (known != group or self._running[known][place] != token):
+            self.left(place, ended=False)  # it has ended, and run again meanwhile
+        self._group_of[place] = group
+        self._running[group][place] = token
+
+    def left(self, place, ended=True):
+        """Take in that the job at a place does not run by the file. `ended` says that its worker has recorded its end; else the attempt
+        may still run."""
+        group = self._group_of.pop(place, None)
+        if group is None:
+            return
+        was_full = not self.has_room(group)
+        del self._running[group][place]
+        self.is_unsure = self.is_unsure or not ended
+        if was_full:
+            self._show(group)
+
+    def learn_noted(self, noted):
+        """Take in which attempts worker files note, as {attempt token: digest of its group}: those that the file does not say to run in
+        that group are being ended."""
+        leaving = {name: [] for name in self._waiting}
+        for token, digest in noted.items():
+            group = self._digests.get(digest)
+            if group is not None and token not in self._running[group].values():
+                leaving[group].append(token)
+        self._leaving = leaving
+        self.is_unsure = any(leaving.values())
+        self._show_all()
+
+    # -- what waits
+
+    def add(self, group, place, priority=0):
+        """Add a job that may run as soon as its group has room."""
+        waiting, item = self._waiting[group], (-priority, place)
+        heappush(waiting, item)
+        self.size += 1
+        if waiting[0] == item:
+            heappush(self._heads, (*item, group))
+
+    def first(self):
+        """(-priority, place) of the job that comes first among those whose group has room, or None."""
+        heads = self._heads
+        while heads:
+            *item, group = heads[0]
+            waiting = self._waiting[group]
+            if waiting and waiting[0] == tuple(item) and self.has_room(group):
+                return waiting[0]
+            heappop(heads)
+        return None
+
+    def pop(self):
+        """Take out the place of the job that `first` has just given."""
+        group = heappop(self._heads)[-1]
+        waiting = self._waiting[group]
+        _, place = heappop(waiting)
+        self.size -= 1
+        self._show(group)
+        return place
+
+    def _show(self, group):
+        """Let `first` know of a group that has got room, or another first job."""
+        waiting = self._waiting[group]
+        if waiting and self.has_room(group):
+            heappush(self._heads, (*waiting[0], group))
+
+    def _show_all(self):
+        self._heads = [(*waiting[0], group) for group, waiting in self._waiting.items() if waiting]
+        heapify(self._heads)
