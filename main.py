@@ -37,10 +37,11 @@ def _spelled(given=None, home=None):
 
 
 def _run(argv):
-    name_program(_spelled)
+    name_program(lambda: _spelled(arguments.home_before(argv)[0]))
     command, args = arguments.parse(argv)
-    if command == "--help":
-        print(arguments.overview(args))
+    if command in ("", "--help"):
+        from cli import overview
+        print(overview.overview(args) if command else overview.first_steps())
         return 0
     if command == "--version":
         print("queuectl %s" % VERSION)

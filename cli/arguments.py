@@ -21,7 +21,7 @@ COMMANDS = {
     "worker stop": ("let all workers finish their job and end", "worker stop", options.add_worker_stop, "working.cmd_worker_stop"),
     "worker list": ("show the worker processes", "worker list", options.add_table, "working.cmd_worker_list"),
     "pause": ("let workers take no new jobs", "pause", options.add_nothing, "control.cmd_pause"),
-    "resume": ("let them take jobs again", "resume", options.add_nothing, "control.cmd_resume"),
+    "resume": ("let workers take jobs again", "resume", options.add_nothing, "control.cmd_resume"),
     "status": ("count the jobs in each state, and the workers", "status --watch", options.add_status, "status.cmd_status"),
     "list": ("show jobs", "list --state pending,dead", options.add_list, "listing.cmd_list"),
     "show": ("print all of a job, as JSON", "show job1", options.add_show, "listing.cmd_show"),
@@ -40,10 +40,12 @@ COMMANDS = {
     "config set": ("change a setting", "config set max_retries 5", options.add_config_set, "control.cmd_config"),
     "completion": ("print a shell's completion script", "completion bash", options.add_completion, "control.cmd_completion"),
 }
-GROUPS = (("Add jobs", "enqueue"), ("Run them", "worker start"), ("Look", "status"), ("Deal with failures", "dlq list"),
-          ("Tidy up", "clean"), ("Settings", "config"))
 ALIASES = {"add": "enqueue", "log": "logs"}
 
+# What other programs call these commands. `stop` is `worker stop`, or `cancel` with a job.
+SYNONYMS = {"submit": "enqueue", "push": "enqueue", "run": "enqueue", "kill": "cancel", "start": "worker start", "ls": "list", "ps": "list",
+            "inspect": "show", "tail": "logs --follow", "follow": "logs --follow", "watch": "status --watch", "metrics": "stats",
+            "restart": "retry", "rerun": "retry", "requeue": "retry"}
 
 _MAY_BE_EMPTY = ("runner", "id", "words_so_far")  # none; told by the rule of jobs; the shell's words
 
@@ -84,28 +86,14 @@ class _Help(RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=30, width=min(width, 110) - 2)
 
 
-def overview(group=""):
-    """The help of the whole program, or of one group of commands (`worker`, `dlq`, `config`)."""
-    if group:
-        return "\n".join("  %-13s %-46s queuectl %s" % (name, meaning, example) for name, (meaning, example, _, _) in COMMANDS.items()
-                         if name.startswith(group + " "))
-    lines = ["QueueCTL: a job queue in plain files.", "", "usage: queuectl [--home DIR] COMMAND …", ""]
-    titles = {first: title for title, first in GROUPS}
-    for name, (meaning, example, _, _) in COMMANDS.items():
-        if name in titles:
-            lines += [titles[name] + ":"]
-        lines.append("  %-13s %-46s queuectl %s" % (name, meaning, example))
-    lines += ["", "'queuectl COMMAND --help' tells more. The queue is in --home DIR, else $QUEUECTL_HOME, else beside the program."]
-    return "\n".join(lines)
-
-
 def parse(argv):
     """The command, as `module.function`, and its arguments. Raises UsageError; SystemExit after the help of a command was printed.
 
-    Instead of a command it may be "--help" or "--version"; the arguments are then the group of commands that help is wanted for, or "".
+    Instead of a command it may be "--help" or "--version", or "" if none is given; the arguments are then the group of commands that help
+    is wanted for, or "".
     """
     home, name, rest, words = _split(argv)
-    if name.startswith("-"):
+    if not name or name.startswith("-"):
         return name, "".join(rest)
     parser = build_parser(name)
     if words is not None and name != "enqueue":
@@ -126,34 +114,55 @@ def build_parser(name):
     return parser
 
 
+def home_before(argv):
+    """(the --home before the command or None, the arguments without it). Raises UsageError."""
+    home = None
+    while argv and argv[0].partition("=")[0] == "--home":
+        _, equals, value = argv[0].partition("=")
+        if not equals and len(argv) < 2:
+            raise UsageError("--home needs a folder")
+        home, argv = (value, argv[1:]) if equals else (argv[1], argv[2:])
+    return home, argv
+
+
 def _split(argv):
     """(the --home before the command or None, the name of the command, the other arguments, the words behind -- or None)."""
     words = None
     if "--" in argv:
         place = argv.index("--")
         argv, words = argv[:place], argv[place + 1:]
-    home = None
-    while argv and argv[0].startswith("-"):
-        option, equals, value = argv[0].partition("=")
-        if option != "--home":
-            if option in ("-h", "--help", "--version"):
-                return None, "--help" if option == "-h" else option, [], None
-            raise UsageError("there is no option %s before the command; %s shows what there is" % (option, hint("--help")))
-        if not equals and len(argv) < 2:
-            raise UsageError("--home needs a folder")
-        home, argv = (value, argv[1:]) if equals else (argv[1], argv[2:])
+    home, argv = home_before(argv)
     if not argv:
-        return home, "--help", [], None
-    name, rest = ALIASES.get(argv[0], argv[0]), argv[1:]
+        return home, "", [], None
+    if argv[0].startswith("-"):
+        for option, short in (("--help", "-h"), ("--version", "-V")):
+            if argv[0] in (option, short):
+                return home, option, [], None
+        raise UsageError("there is no option %s before the command; %s shows what there is" % (argv[0].partition("=")[0], hint("--help")))
+    if argv[0] == "help":
+        argv = [word for word in argv[1:] if not word.startswith("-")] + ["--help"]
+        if len(argv) == 1:
+            return home, "--help", [], None
+    argv = _in_our_words(argv, words)
+    name, rest = argv[0], argv[1:]
     if rest and "%s %s" % (name, rest[0]) in COMMANDS:
         name, rest = "%s %s" % (name, rest[0]), rest[1:]
     if name not in COMMANDS:
-        if name == "help":
-            return home, "--help", [], None
         if rest[:1] in (["-h"], ["--help"]) and any(other.startswith(name + " ") for other in COMMANDS):
             return home, "--help", [name], None
         _explain_unknown(name, rest)
     return home, name, rest, words
+
+
+def _in_our_words(argv, words):
+    """A command and its arguments, with our name in place of another program's name for it."""
+    name, rest = ALIASES.get(argv[0], argv[0]), argv[1:]
+    if name == "stop":
+        name = "cancel" if rest and not rest[0].startswith("-") else "worker stop"
+    if name == "run" and not words and (not rest or rest[0].startswith("-") and rest[0] not in ("-", "-h", "--help", "-f", "--file")):
+        raise UsageError("what is to be run? %s runs what is in the queue; %s adds a job"
+                         % (hint("worker start"), hint("enqueue -- COMMAND")))
+    return SYNONYMS.get(name, name).split(" ") + rest
 
 
 def _explain_unknown(name, rest):

@@ -19,24 +19,23 @@ _SCRIPTS = (".py", ".pyw", ".pyz", ".pyzw")  # what Python is called with; other
 def spelled(given, home, program):
     """The program as it was called, for the shell of this system, with `--home` where the next call would find another queue without it.
 
-    `given` is the home as it was given on the command line, or None; `home` its path, or None if no command was understood; `program` is
-    the path of main.py.
+    `given` is the home as it was given on the command line, or None; `home` its path, or None if that was not looked for; `program` is the
+    path of main.py.
     """
-    words = _program_words(program)
-    if home is not None:
-        words += _home_words(given, home, program)
-    return quote_words(words)
+    return quote_words(_program_words(program) + _home_words(given, home, program))
 
 
 def _home_words(given, home, program):
     inside = bool(os.environ.get("QUEUECTL_JOB_ID"))  # of a job: whoever reads its output has no such variables
-    try:
-        found = find_home(None, {} if inside else os.environ, program)
-    except QueueError:
-        found = None
-    if found == home or not (given or inside):
+    if not given and not inside:
         return []
-    return ["--home", given if given and not inside else home]
+    try:
+        home = home or find_home(given, os.environ, program)
+        if find_home(None, {} if inside else os.environ, program) == home:
+            return []
+    except QueueError:  # a user's folder that is not known
+        home = home or given
+    return ["--home", home if inside else given]
 
 
 def _program_words(program):
@@ -60,9 +59,18 @@ def _program_words(program):
 
 
 def _shortest(python):
-    """An interpreter's name alone, if the shell finds the same one by it."""
+    """An interpreter's name alone, if the shell finds the same one by it, or a script that starts it, as pyenv has them."""
     name = os.path.basename(python)
-    return name if os.path.dirname(python) == "" or _found_as(name, python) else python
+    return name if os.path.dirname(python) == "" or _found_as(name, python) or _is_script(name) else python
+
+
+def _is_script(name):
+    from shutil import which
+    try:
+        with open(which(name) or "", "rb") as file:
+            return file.read(2) == b"#!"
+    except OSError:
+        return False
 
 
 def _found_as(name, path):

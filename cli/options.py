@@ -153,11 +153,12 @@ def add_status(parser):
 
 
 def add_edit(parser):
-    parser.add_argument("id", metavar="ID")
+    parser.add_argument("id", metavar="ID", help="the job; of several with that id the newest")
 
 
 def add_completion(parser):
-    parser.add_argument("shell", nargs="?", choices=("bash", "zsh", "fish"), metavar="bash|zsh|fish")
+    parser.add_argument("shell", nargs="?", choices=("bash", "zsh", "fish"), metavar="bash|zsh|fish",
+                        help="the shell that the script is for")
     parser.add_argument("--words", dest="words_so_far", nargs=REMAINDER, metavar="WORD", help=SUPPRESS)
 
 
@@ -166,7 +167,7 @@ def add_json(parser):
 
 
 def add_show(parser):
-    parser.add_argument("id", metavar="ID")
+    parser.add_argument("id", metavar="ID", help="the job; of several with that id the newest")
     parser.add_argument("--json", action="store_true", help=SUPPRESS)
 
 
@@ -175,7 +176,8 @@ def add_worker_start(parser):
     parser.add_argument("--drain", action="store_true", help="end when nothing is left to run; exit code 1 if a job died meanwhile")
     parser.add_argument("--quiet", "-q", action="store_true", help="print nothing but a summary at the end, and that only if a job died")
     parser.add_argument("--detach", "-d", action="store_true", help="run in the background, with its log in run/worker.log")
-    parser.add_argument("--runner", type=_runner, metavar="WORDS", help="what jobs are run with that do not say so: 'srun -n1'")
+    parser.add_argument("--runner", type=_runner, metavar="WORDS",
+                        help="words before the command of each job that names none itself: 'srun -n1'")
 
 
 def add_worker_stop(parser):
@@ -200,7 +202,7 @@ def add_wait(parser):
 
 
 def add_cancel(parser):
-    parser.add_argument("ids", nargs="+", metavar="ID")
+    parser.add_argument("ids", nargs="+", metavar="ID", help="a job that waits or runs")
 
 
 def add_nothing(parser):
@@ -208,7 +210,7 @@ def add_nothing(parser):
 
 
 def add_dead_ids(parser):
-    parser.add_argument("ids", nargs="*", metavar="ID")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="a dead job")
     parser.add_argument("--all", "-a", action="store_true", help="every dead job")
 
 
@@ -222,13 +224,13 @@ def _older_than(parser):
 
 
 def add_clean(parser):
-    parser.add_argument("ids", nargs="*", metavar="ID")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="only these jobs")
     parser.add_argument("--state", choices=("completed", "dead"), default="completed", help="default: completed")
     _older_than(parser)
 
 
 def add_reset(parser):
-    parser.add_argument("--yes", action="store_true", help="yes, all of it")
+    parser.add_argument("--yes", action="store_true", help="say that you mean it: all jobs and all output are removed")
 
 
 def add_doctor(parser):
@@ -241,12 +243,12 @@ def add_config(parser):
 
 
 def add_config_get(parser):
-    parser.add_argument("key", nargs="?", metavar="KEY")
+    parser.add_argument("key", nargs="?", metavar="KEY", help="the name of a setting; default: all")
     parser.set_defaults(action="get")
     add_json(parser)
 
 
 def add_config_set(parser):
-    parser.add_argument("key", metavar="KEY")
-    parser.add_argument("value", metavar="VALUE")
+    parser.add_argument("key", metavar="KEY", help="the name of a setting")
+    parser.add_argument("value", metavar="VALUE", help="its value, as JSON or plain; null: none")
     parser.set_defaults(action="set")

@@ -116,7 +116,7 @@ def decode_json_at(text, position):
         try:
             encode_json(value).encode("utf-8")
         except UnicodeEncodeError as error:
-            raise JsonError("\\u%04x stands for no character without the other half of its surrogate pair"
+            raise JsonError("\\u%04x alone is no character: its bytes would not be UTF-8"
                             % ord(error.object[error.start]), text, _place_of(text, position, None)) from None
     return value, end
 

@@ -301,7 +301,7 @@ class Supervisor:
             request = self._stop_request()
             if (self._signals or request) and not self._stop.is_set():
                 if self._running():
-                    self._account.say("stopping: the running jobs may end (again, a second later: they are ended)")
+                    self._account.say("stopping: the running jobs may end; whoever asks a second time ends them")
                 self._crew.dismiss()
             if self._signals.again or request == "now":
                 self._stop.at_once = True

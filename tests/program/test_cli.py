@@ -247,7 +247,7 @@ class TestEnqueueErrors(CliTest):
             (["enqueue", '{"id": "a\\nb", "command": "x"}'], '"id"', "control"),
             (["enqueue", '{"id": "a\\u001bb", "command": "x"}'], '"id"', "control"),
             (["enqueue", '{"id": "x", "command": "echo \\u0000"}'], '"command"', "NUL"),
-            (["enqueue", '{"id": "x", "command": "\\ud800"}'], "surrogate"),
+            (["enqueue", '{"id": "x", "command": "\\ud800"}'], "not be UTF-8"),
             (["enqueue", '{"id": "x", "command": "y", "n": 1e400}'], "too large"),
             (["enqueue", '{"id": "x", "command": "y", "cwd": 5}'], '"cwd"'),
             (["enqueue", '[{"id": "x", "command": "y"}, {"id": "z"}]'], '"command"'),
@@ -873,19 +873,44 @@ class TestProgram(CliTest):
 
     def test_help_names_every_command_and_each_has_its_own(self):
         overview = self.succeed("--help")
-        self.assertEqual(self.succeed(), overview)
         self.assertEqual(self.succeed("-h"), overview)
+        self.assertEqual(self.succeed("help"), overview)
         for name, (meaning, *_) in arguments.COMMANDS.items():
             self.assertRegex(overview, r"(?m)^  %s +%s" % (name, re.escape(meaning)))
             with self.subTest(command=name):
                 text = self.succeed(*name.split(), "--help")
                 self.assertTrue(text.startswith("usage: " + typed(name)), text)
                 self.assertIn("example:\n  " + typed(name), text)
+                self.assertEqual(self.succeed("help", *name.split()), text)
         self.assertIn("usage: %s" % typed("enqueue"), self.succeed("add", "-h"))
         self.assertEqual(self.files(), {})
 
     def test_version(self):
         self.assertRegex(self.succeed("--version"), r"^queuectl \d+\.\d+\.\d+(\.dev\d+)?\n$")
+        self.assertEqual(self.succeed("-V"), self.succeed("--version"))
+
+    def test_alone_it_tells_in_ten_lines_how_to_begin_with_commands_that_its_parsers_take(self):
+        said = self.succeed()
+        self.assertEqual(len(said.splitlines()), 11)
+        commands = re.findall(r"(?m)^  [a-z ]+ %s(.*)$" % re.escape(typed("")), said)
+        self.assertEqual(len(commands), 6)
+        for command in commands:
+            arguments.parse(command.split())
+
+    def test_the_words_of_other_programs_mean_the_same_here(self):
+        self.add({"id": "a", "command": "echo said"}, {"id": "b", "command": "true"})
+        for words, wanted in ((["ls", "-q"], "a\nb\n"), (["ps", "-q"], "a\nb\n"), (["stop", "b"], "Job 'b' cancelled.\n"),
+                              (["restart", "b"], "Job 'b' is back in the queue.\n"), (["kill", "b"], "Job 'b' cancelled.\n"),
+                              (["stop"], "No worker is running.\n"), (["stop", "--now"], "No worker is running.\n"),
+                              (["submit", "--id", "c", "--", "true"], "Job 'c' added to the queue.\n"),
+                              (["push", "--id", "d", "--", "true"], "Job 'd' added to the queue.\n"),
+                              (["run", "--id", "e", "--", "true"], "Job 'e' added to the queue.\n"),
+                              (["rerun", "b"], "Job 'b' is back in the queue.\n")):
+            with self.subTest(words):
+                self.assertEqual(self.succeed(*words), wanted)
+        self.assertIn("completed", self.run_program("start", "--drain").stderr)
+        self.assertEqual((self.succeed("tail", "a"), self.succeed("follow", "-n1", "a")), ("said\n", "said\n"))
+        self.refuse_each(((["run"], typed("worker start"), typed("enqueue -- COMMAND")), (["run", "--count", "3"], typed("worker start"))), code=2)
 
     def test_a_word_that_is_no_command_is_refused_with_the_nearest_one_that_is(self):
         self.refuse_each((

@@ -47,6 +47,7 @@ def plain(text):
     """Output with what differs from run to run made equal: times, pids, the home."""
     text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", "TIME", text)
     text = re.sub(r"(process|pid) \d+", r"\1 PID", text)
+    text = re.sub(r"(jobs in) [\d.]+ s", r"\1 TIME", re.sub(r"sh: .*not found", "NOT FOUND", text))
     return re.sub(r"(home +)[^\s]+?(\.? |\n)", r"\1HOME\2", text)
 
 

@@ -75,10 +75,17 @@ def set_everywhere(name, value):
     return undo
 
 
+def first_bytes(path):
+    """The first two bytes of a file."""
+    with open(path, "rb") as file:
+        return file.read(2)
+
+
 def typed(command, environ=os.environ):
     """A command as the program names it in its messages, when it was run as `run_program` runs it."""
     name = os.path.basename(sys.executable)
-    python = name if shutil.which(name, path=environ.get("PATH")) == sys.executable else sys.executable
+    found = shutil.which(name, path=environ.get("PATH"))
+    python = name if found == sys.executable or found and first_bytes(found) == b"#!" else sys.executable
     return "%s %s" % (system.quote_words([python, MAIN]), command)
 
 

@@ -64,10 +64,10 @@ class StrictJsonTest(unittest.TestCase):
                 ("a float of 400 digits", "[" + "9" * 400 + ".5]", 1, 2, "too large"),
                 ("5,000 digits", "[1,\n " + many + "]", 2, 2, "more than"),
                 ("-5,000 digits", "[-" + many + "]", 1, 2, "more than"),
-                ("the first half of a surrogate pair", "[1,\n \"x\\ud83d\"]", 2, 4, "\\ud83d stands for no character without the other half of its surrogate pair"),
-                ("the second half", "{\"a\": \"\\uDE00\"}", 1, 8, "without the other half of its surrogate pair"),
-                ("half a pair in a key", "{\"\\ud800\": 1}", 1, 3, "without the other half of its surrogate pair"),
-                ("two first halves", "[\"\\ud83d\\ud83d\"]", 1, 3, "without the other half of its surrogate pair"),
+                ("the first half of a surrogate pair", "[1,\n \"x\\ud83d\"]", 2, 4, "\\ud83d alone is no character: its bytes would not be UTF-8"),
+                ("the second half", "{\"a\": \"\\uDE00\"}", 1, 8, "alone is no character: its bytes would not be UTF-8"),
+                ("half a pair in a key", "{\"\\ud800\": 1}", 1, 3, "alone is no character: its bytes would not be UTF-8"),
+                ("two first halves", "[\"\\ud83d\\ud83d\"]", 1, 3, "alone is no character: its bytes would not be UTF-8"),
         ):
             with self.subTest(name):
                 self.assert_refused(text, line, column, what)

@@ -242,7 +242,7 @@ class AnyLayoutTest(unittest.TestCase):
                 ("Infinity", "[\n{\"id\": \"a\", \"command\": \"x\", \"n\": Infinity}]", 2, 34, "Infinity"),
                 ("1e400", "[\n{\"id\": \"a\", \"command\": \"x\", \"n\": 1e400}]", 2, 34, "too large"),
                 ("5,000 digits", "[\n{\"id\": \"a\", \"command\": \"x\", \"n\": " + "9" * 5000 + "}]", 2, 34, "digits"),
-                ("half a surrogate pair", "[\n{\"id\": \"a\", \"command\": \"\\ud800\"}]", 2, 25, "surrogate"),
+                ("half a surrogate pair", "[\n{\"id\": \"a\", \"command\": \"\\ud800\"}]", 2, 25, "not be UTF-8"),
                 ("too deep", "[\n" + "[" * 100000, 2, 1, "nested"),
                 ("bad UTF-8", b"[\n{\"id\": \"a\", \"command\": \"\xff\"}]", 2, 25, "UTF-8"),
                 ("UTF-16", "[]".encode("utf-16"), 1, 1, "UTF-8"),
