@@ -22,6 +22,12 @@ NEEDS_PTY = unittest.skipIf(os.name == "nt", "Windows has no pty")
 ESCAPE = re.compile(r"\033\[[0-9;?]*[A-Za-z]")
 
 
+class Cell(str):
+    """A character on a screen, and the SGR numbers that it is shown with."""
+
+    style = ""
+
+
 class Screen:
     """What stands on a terminal after it got some bytes: a small part of a VT100, and an error for the rest."""
 
@@ -30,6 +36,7 @@ class Screen:
         self.rows, self.row, self.column = [{}], 0, 0
         self.saved, self.cursor, self.other = None, True, False
         self.scrolled = 0
+        self.style = ""
 
     def feed(self, text):
         """Take what a program wrote."""
@@ -58,7 +65,8 @@ class Screen:
             if self.column + width > self.columns:
                 self.column = 0
                 self._down()
-            self.rows[self.row][self.column] = char
+            cell = self.rows[self.row][self.column] = Cell(char)
+            cell.style = self.style
             self.column += width
 
     def _down(self):
@@ -85,7 +93,9 @@ class Screen:
             self.rows, self.row, self.column = [{}], 0, 0
         elif code == "?1049l":
             (self.rows, self.row, self.column), self.other = self.saved, False
-        elif not code.endswith("m"):
+        elif code.endswith("m"):
+            self.style = "" if code in ("m", "0m") else ";".join(filter(None, (self.style, code[:-1])))
+        else:
             raise ValueError("the screen does not know ESC[" + code)
 
 
