@@ -17,7 +17,6 @@ from core.job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, first_run_
 from core.strict_json import encode_json
 from core.system import open_private, remove_file, sync_folder, write_file
 from core.times import END_OF_TIME, format_time, parse_time
-from storage.job_file import Replaced
 from storage.layout import encode_line1, encode_line2
 from storage.store import no_job, refuse_missing
 
@@ -186,45 +185,35 @@ class JobManager:
         """The dead letter queue, in the order in which its jobs died (see `DeadLetters.jobs`)."""
         return self._dead_letters.jobs()
 
-    def retry(self, choice, now, set_aside=None):
-        """Bring dead jobs back to pending, their attempts 0; gives back their ids. A cancelled one must be named. `set_aside(jobs)` is
-        called for their output, before any of them can run. Raises JobNotFound for an id without a dead job."""
-        from core.rules import retried
-        from storage.dead_letters import row_without_burial
-        dead_letters = self._dead_letters
-
-        def bring_back(jobs, entries):
-            if set_aside is not None:
-                set_aside(jobs)
-            lonely = [job for job in jobs if not job.place]  # only dlq.json still has them
-            for job in jobs:
-                if job.place:
-                    self._store.put(job.place, retried(job, now))
-            if lonely:
-                self._jobs_json.append([row_without_burial(retried(job, now)) for job in lonely])
-            # On the disk before its entry goes, or a power cut may leave a job in neither file.
-            if not self._store.sync_jobs(self._jobs_json.keep(), always=bool(lonely)):
-                raise Replaced
-            try:
-                dead_letters.drop(jobs, entries)
-            except Replaced:
-                pass  # someone has just saved dlq.json: what it says of jobs that are back does not count
-            return [job.id for job in jobs]
-
-        ids = dead_letters.change_chosen(choice, bring_back, lambda job: choice.ids is not None or job.reason != CANCELLED)
+    def retry(self, choice, now):
+        """Bring dead jobs back to pending, their attempts 0; gives back their ids. A cancelled one must be named. Their output becomes that
+        of a former life. Raises JobNotFound for an id without a dead job."""
+        from storage.bringing_back import BringingBack
+        bringing_back = BringingBack(self._store, self._dead_letters, now)
+        ids = self._dead_letters.change_chosen(choice, bringing_back.plan, bringing_back.act, bringing_back.prepare,
+                                               lambda job: choice.ids is not None or job.reason != CANCELLED)
         wake_workers(self._store.home)
         return ids
 
     def purge(self, choice, free=None):
         """Remove dead jobs for good, from both files; gives them back. `free(jobs)` is called where the disk is too full to rewrite a file:
         it removes what else there is of them. Raises JobNotFound for an id without a dead job."""
-        return self._dead_letters.change_chosen(choice, lambda jobs, entries: self._remove(jobs, entries, free))
+        def plan(jobs, entries):
+            return jobs, places_of(jobs, entries), {job.place for job in jobs} - {0}
+
+        def act(planned):
+            jobs, in_dlq_json, in_jobs_json = planned
+            return self._remove(jobs, in_dlq_json, in_jobs_json, free)
+
+        from storage.dead_letters import places_of
+        return self._dead_letters.change_chosen(choice, plan, act)
 
     def clean(self, state, choice, free=None):
         """Remove jobs in one state (completed or dead), but no completed one that another one comes after; gives them back. `free` is as
         for `purge`. Raises JobNotFound for an id without such a job, JobRefused for one that another one comes after."""
         if state == DEAD:
             return self.purge(choice, free)
+        from storage.dead_letters import places_of
         from storage.selection import Selection, change_selected, last_touched_before, needed_jobs
 
         def choose(ended, dependent):
@@ -239,15 +228,18 @@ class JobManager:
 
         selections = (Selection(self._jobs_json, (state,), choice.ids),
                       Selection(self._jobs_json, (PENDING, PROCESSING, DEAD), containing=b', "after": '))
-        return change_selected(self._store, selections, choose,
-                               lambda jobs: self._remove(jobs, self._dead_letters.entries_of(jobs), free))
+        def act(jobs):
+            entries = places_of(jobs, self._dead_letters.entries_of(jobs))
+            return self._remove(jobs, entries, {job.place for job in jobs}, free)
 
-    def _remove(self, jobs, entries, free):
-        """Remove the entries of these jobs from dlq.json (`entries` has them, and others), then the jobs from their places in jobs.json (0:
-        nowhere). On a full disk `free(jobs)`, if not None, makes room."""
+        return change_selected(self._store, selections, choose, act)
+
+    def _remove(self, jobs, entries, places, free):
+        """Remove the records at `entries` from dlq.json, then those at `places` from jobs.json: these are all that there is of these jobs.
+        On a full disk `free(jobs)`, if not None, makes room."""
         make_room = None if free is None else partial(free, jobs)
-        self._dead_letters.drop(jobs, entries, make_room)
-        self._store.remove(self._jobs_json, {job.place for job in jobs} - {0}, make_room)
+        self._dead_letters.drop(entries, make_room)
+        self._store.remove(self._jobs_json, places, make_room)
         return jobs
 
     def reset(self):

@@ -6,7 +6,7 @@ import time
 
 from cli.context import notice, refuse_in_job
 from cli.terminal import counted
-from core.errors import EXIT_FAILED, CorruptFile, QueueError, UsageError, typed
+from core.errors import EXIT_FAILED, CorruptFile, QueueError, StorageFault, UsageError, typed
 from core.home import logs_folder
 from core.settings import DEFAULTS
 from core.times import format_time
@@ -26,8 +26,7 @@ def _choice(args):
 
 def cmd_retry(args, queue):
     """Bring dead jobs back into the queue."""
-    from storage.output import set_aside_logs
-    ids = queue.jobs.retry(_choice(args), time.time(), lambda jobs: set_aside_logs(queue.home, jobs))
+    ids = queue.jobs.retry(_choice(args), time.time())
     if len(ids) == 1:
         print("Job '%s' is back in the queue." % printable(ids[0]))
     else:
@@ -66,7 +65,11 @@ def cmd_reset(args, queue):
     refuse_in_job(queue, "reset", "it needs all workers to have ended; call it from outside of a job")
     queue.workers.refuse_if_running("reset")
     queue.jobs.reset()
-    queue.jobs.resume()
+    try:
+        queue.jobs.resume()
+    except StorageFault as fault:
+        fault.effect = "the jobs are removed, but the queue may still be paused"
+        raise
     from shutil import rmtree
     rmtree(logs_folder(queue.home), ignore_errors=True)
     print("Removed all jobs.")

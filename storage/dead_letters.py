@@ -92,25 +92,35 @@ class DeadLetters:
                     if _key(record) not in last:
                         yield job_from_checked(record)
 
-    def change_chosen(self, choice, act, wanted=lambda job: True):
-        """Do `act(jobs, entries)` in a change, for the dead jobs that are chosen and wanted, and the entries of dlq.json with their ids. A
-        job that dlq.json alone has is at place 0. Gives back the result; [] if no job is chosen. Raises JobNotFound."""
+    def change_chosen(self, choice, plan, act, prepare=lambda planned: None, wanted=lambda job: True):
+        """Do `act(plan(jobs, entries))` in a change, for the dead jobs that are chosen and wanted, and the entries of dlq.json with their
+        ids. A job that dlq.json alone has is at place 0. Gives back the result; [] if no job is chosen. Raises JobNotFound.
+
+        `plan` is asked, and `prepare(planned)` called, without the lock: what takes long for many jobs belongs there. `plan` is asked again
+        if the jobs are others by then."""
         def choose(dead, entries):
             jobs = [job for job in _buried(dead.jobs, entries.jobs) if last_touched_before(job, choice.before)]
             refuse_missing(choice.ids, jobs, no_dead_job)
-            return list(filter(wanted, jobs))
+            jobs = list(filter(wanted, jobs))
+            return (jobs, plan(jobs, entries.jobs)) if jobs else None
 
-        dead, entries = Selection(self._store.jobs_json, (DEAD,), choice.ids), Selection(self._file, ids=choice.ids)
-        return change_selected(self._store, (dead, entries), choose, lambda jobs: act(self._still_dead(jobs, choice), entries.jobs))
+        def act_on(chosen):
+            jobs, planned = chosen
+            still = self._still_dead(jobs, choice)
+            return act(planned if still is jobs else plan(still, selections[1].jobs))
+
+        selections = Selection(self._store.jobs_json, (DEAD,), choice.ids), Selection(self._file, ids=choice.ids)
+        return change_selected(self._store, selections, choose, act_on, lambda chosen: prepare(chosen[1]))
 
     def _still_dead(self, jobs, choice):
         """Of these jobs those that are dead: not those that an entry alone is of, as a crash leaves it, while the job lives on."""
         lonely = {job.id for job in jobs if not job.place}
-        if lonely:
-            with self._store.jobs_json.view(locked=True) as view:
-                alive = {(record["id"], record["created_at"]) for _, record in view.records(ids=lonely)}
-            jobs = [job for job in jobs if job.place or job.key not in alive]
-            refuse_missing(choice.ids, jobs, no_dead_job)
+        if not lonely:
+            return jobs
+        with self._store.jobs_json.view(locked=True) as view:
+            alive = {(record["id"], record["created_at"]) for _, record in view.records(ids=lonely)}
+        jobs = [job for job in jobs if job.place or job.key not in alive]
+        refuse_missing(choice.ids, jobs, no_dead_job)
         return jobs
 
     def entries_of(self, jobs):
@@ -120,10 +130,15 @@ class DeadLetters:
                 return []
             return [job_from_checked(record, place) for place, record in view.records(ids={job.id for job in jobs})]
 
-    def drop(self, jobs, entries, make_room=None):
-        """Remove the entries of these jobs; `entries` are those that there are. `make_room` is as for `Store.remove`."""
-        keys = {job.key for job in jobs} if entries else ()
-        self._store.remove(self._file, {entry.place for entry in entries if entry.key in keys}, make_room)
+    def drop(self, places, make_room=None):
+        """Remove the entries at these places (see `places_of`). `make_room` is as for `Store.remove`."""
+        self._store.remove(self._file, places, make_room)
+
+
+def places_of(jobs, entries):
+    """The places of those of these entries that are of these jobs."""
+    keys = {job.key for job in jobs} if entries else ()
+    return {entry.place for entry in entries if entry.key in keys}
 
 
 def _key(record):

@@ -196,6 +196,11 @@ class JobFile(NotedFile):
         self._new[place] = line2
         self._changed.append(place)
 
+    def put_all(self, lines):
+        """`put` each line 2 of {place: line 2}."""
+        self._new.update(lines)
+        self._changed += lines
+
     def append(self, rows, last_created=0):
         """Add records, rows as `lay_out` takes them, in one write: all or none. Raises Replaced, StorageFault.
 
@@ -243,10 +248,10 @@ class JobFile(NotedFile):
         for places, old in pieces:
             start, new = places[0], bytearray(old)
             for place in places:
-                at, line2 = place - start, changes[place]
-                before.append(old[at + STATE_AT])
-                after.append(line2[STATE_AT])
-                new[at:at + WIDTH] = line2
+                new[place - start:place - start + WIDTH] = changes[place]
+            letters = [place - start + STATE_AT for place in places]
+            before += bytes(map(old.__getitem__, letters))
+            after += bytes(map(new.__getitem__, letters))
             written.append((start, old, new))
         try:
             self._announce_change()

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import json
 from collections import namedtuple
+from itertools import accumulate, count
+from operator import add
 
 from core.errors import rotten_record_error
 from core.job import COLUMN_NAMES, STATES, job_from_checked
@@ -121,6 +123,13 @@ def blocks(descriptor, end, start=2):
         yield offset, block
         offset += len(block)
         size = CHUNK
+
+
+def lines_of(offset, block):
+    """The lines of a block that `blocks` gave: (all first ones, all second ones with their commas, the places of the second ones)."""
+    lines = block.split(b"\n")
+    ends = list(accumulate(map(len, lines)))
+    return lines[:-1:2], lines[1::2], list(map(add, ends[:-1:2], count(offset + 1, 2)))
 
 
 # States are told by their third letter, since looking for whole words takes several times as long. In one that is just being changed

@@ -102,6 +102,11 @@ class NotedFile:
         return self.notes.counts[0]
 
     @property
+    def total(self):
+        """How many records there are, by what is noted."""
+        return sum(self.notes.counts)
+
+    @property
     def has_changes(self):
         """Whether `put` was asked for changes that are not made yet."""
         return bool(self._changed)

@@ -36,15 +36,20 @@ def log_path(home, job, attempt):
     return path_of_log(home, job.id, job.digest, attempt)
 
 
-def _logs_by_stem(home, jobs):
-    """stem: the Logs that are there, for each of these jobs that has any, by one look at the folder."""
+def stem_of(job):
+    """The start of a job's log names."""
+    return _log_stem(job.id, job.digest)
+
+
+def logs_by_stem(home, jobs):
+    """stem: the Logs that are there, for each of these jobs that has any, by one look at the folder. Raises OSError."""
     folder = logs_folder(home)
-    found = {}
-    stems = {_log_stem(job.id, job.digest) for job in jobs}
+    found: dict = {}
     try:
-        names = os.listdir(folder) if stems else ()
-    except OSError:
+        names = os.listdir(folder) if jobs else ()
+    except (FileNotFoundError, NotADirectoryError):
         return found
+    stems = {stem_of(job) for job in jobs} if names else ()
     for name in names:
         match = _LOG_NAME.fullmatch(name) if name.partition(".")[0] in stems else None
         if match:
@@ -55,14 +60,14 @@ def _logs_by_stem(home, jobs):
 
 
 def logs_of(home, job):
-    """The Logs of a job that are there, in the order in which its attempts ran."""
-    logs = [log for of_one in _logs_by_stem(home, [job]).values() for log in of_one]
+    """The Logs of a job that are there, in the order in which its attempts ran. Raises OSError."""
+    logs = [log for of_one in logs_by_stem(home, [job]).values() for log in of_one]
     return sorted(logs, key=lambda log: (log.life is None, log.life or 0, log.attempt))
 
 
-def set_aside_logs(home, jobs):
-    """Let the output of these jobs, which are about to be brought back, be that of a former life."""
-    for stem, logs in _logs_by_stem(home, jobs).items():
+def set_aside_logs(home, by_stem):
+    """Let this output (as `logs_by_stem` gives it), of jobs that are about to be brought back, be that of a former life."""
+    for stem, logs in by_stem.items():
         life = max([log.life or 0 for log in logs]) + 1
         for log in logs:
             if log.life is None:
@@ -74,8 +79,8 @@ def set_aside_logs(home, jobs):
 
 
 def remove_logs(home, jobs):
-    """Remove the output of these jobs."""
-    for logs in _logs_by_stem(home, jobs).values():
+    """Remove the output of these jobs. Raises OSError."""
+    for logs in logs_by_stem(home, jobs).values():
         for log in logs:
             remove_file(log.path)
 

@@ -76,34 +76,38 @@ class Selection:
         self.version += self._found.get(place) != before
 
 
-def change_selected(store, selections, choose, act):
-    """Do `act(jobs)` in a change of both files, for the jobs that `choose(*selections)` gives under the lock. Gives back the result; [] if
-    no job is chosen. Raises what `choose` raises.
+def change_selected(store, selections, choose, act, prepare=lambda chosen: None):
+    """Do `act(chosen)` in a change of both files, for what `choose(*selections)` gives under the lock. Gives back the result; [] if nothing
+    is chosen. Raises what `choose` raises.
 
     The selections are made without the lock and brought up to date under it. If so much goes on that this fails twice, they are made under
-    the lock. `choose` is asked without the lock, too: a command that has nothing to do changes nothing.
+    the lock. `choose` is asked without the lock, too, and under it only if anything has changed: a command that has nothing to do changes
+    nothing, and what it works out keeps nobody waiting. `prepare(chosen)` is called without the lock.
     """
     for whole in (False, False, True):
         for selection in selections:
             selection.look(store.lock)
-        done = _change_chosen(store, selections, choose, act, whole)
+        done = _change_chosen(store, selections, choose, act, prepare, whole)
         if done is not None:
             break
     store.confirm(store.jobs_json, store.dlq_json)
     return done
 
 
-def _change_chosen(store, selections, choose, act, whole):
+def _change_chosen(store, selections, choose, act, prepare, whole):
     """As `change_selected`; None if a selection cannot be brought up to date."""
-    jobs, versions = choose(*selections), [selection.version for selection in selections]
+    chosen, versions = choose(*selections), [selection.version for selection in selections]
 
     def change():
         if not all(selection.catch_up(whole) for selection in selections):
             return None
-        now = jobs if versions == [selection.version for selection in selections] else choose(*selections)
+        now = chosen if versions == [selection.version for selection in selections] else choose(*selections)
         return act(now) if now else []
 
-    return store.change(change, store.jobs_json, store.dlq_json) if jobs else []
+    if not chosen:
+        return []
+    prepare(chosen)
+    return store.change(change, store.jobs_json, store.dlq_json)
 
 
 def last_touched_before(job, moment):

@@ -160,6 +160,9 @@ class Store:
         """Rewrite a file without the records at these places; not at all if there are none. On a full disk once more after `make_room()`.
         Only all records can be removed in place: of some, a kill in the middle would leave others twice or not at all."""
         def rewrite():
+            if len(places) == file.total and file.counts_agree():  # none is left, which is found out more quickly than by a look at each
+                file.rewrite(())
+                return
             with file.view(locked=True) as view:
                 file.rewrite(row for _, row in view.rows(places))
 
@@ -234,7 +237,7 @@ class Store:
     def refresh_all(self, jobs):
         """Jobs as they are now, None for each that is gone; quick while nobody rewrites the file, and then one look at it for all."""
         with OpenFiles(self.lock, self.jobs_json):
-            found = {job.key: self._at_its_place(job) for job in jobs}
+            found = {job.key: self.at_its_place(job) for job in jobs}
             moved = {job.id for job in jobs if found[job.key] is None}
             if moved:
                 with self.jobs_json.view(locked=True) as view:
@@ -243,7 +246,8 @@ class Store:
                         found[now.key] = now
         return [found[job.key] for job in jobs]
 
-    def _at_its_place(self, job):
+    def at_its_place(self, job):
+        """A job as it is now where it was last seen; None if it is not there. With the lock held and jobs.json open."""
         lines = self.jobs_json.lines(job.place)
         now = job_from_lines(lines, job.place) if lines is not None else None
         return now if now is not None and now.key == job.key else None

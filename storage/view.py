@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import compress
 
 from core.errors import rotten_record_error, storage_error
 from core.job import PENDING, STATES, encode_id
 from core.system import pread
-from storage.layout import (AFTER_ID, ID_AT, WIDTH, Namesake, bare, blocks, count_block, encode_line1, find_ids, parse_record,
+from storage.layout import (AFTER_ID, ID_AT, WIDTH, Namesake, bare, blocks, count_block, encode_line1, find_ids, lines_of, parse_record,
                             pending_records, read_lines)
 
 
@@ -62,12 +63,10 @@ class View:
         """All records as (place, row), the row as `lay_out` takes it, without parsing them, but for those at the places `without`. The
         file must be in our layout. Behind the last one the view is closed: Windows replaces no open file."""
         for offset, block in blocks(self._descriptor, self._end):
-            lines = block.split(b"\n")
-            for number in range(0, len(lines) - 1, 2):
-                place = offset + len(lines[number]) + 1
-                if place not in without:
-                    yield place, (bare(lines[number]), lines[number + 1][:WIDTH])
-                offset = place + len(lines[number + 1]) + 1
+            firsts, seconds, places = lines_of(offset, block)
+            rows = zip(places, firsts, seconds)
+            for place, line1, line2 in compress(rows, [place not in without for place in places]) if without else rows:
+                yield place, (bare(line1), line2[:WIDTH])
         self.__exit__()
 
     def find_ids(self, ids):

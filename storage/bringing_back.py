@@ -1,0 +1,75 @@
+"""How dead jobs come back (`retry`): worked out without the lock, and done under it in one change.
+
+jobs.json says first that a job is pending; then its entry in dlq.json goes (see `dead_letters`). Its output is set aside before, while the
+job is still dead: an attempt that runs writes to the names that the former ones had.
+"""
+from __future__ import annotations
+
+from collections import namedtuple
+
+from core.job import DEAD
+from core.rules import retried
+from storage.dead_letters import places_of, row_without_burial
+from storage.layout import encode_line2
+from storage.notes import Replaced
+from storage.output import logs_by_stem, set_aside_logs, stem_of
+from storage.store import OpenFiles
+
+_SET_ASIDE_AT_ONCE = 500  # jobs; others wait for the lock meanwhile
+
+# What is to be done: the jobs; what each line 2 is to be, by its place; those that dlq.json alone has; the places of their entries.
+Plan = namedtuple("Plan", "jobs changes lonely entries")
+
+
+class BringingBack:
+    """The parts of one `retry` of a Store, for `DeadLetters.change_chosen`; `now` is in seconds since the epoch."""
+
+    def __init__(self, store, dead_letters, now):
+        self._store = store
+        self._dead_letters = dead_letters
+        self._now = now
+        self._prepared = None  # the Plan whose jobs have their output set aside
+
+    def plan(self, jobs, entries):
+        """What is to be done for these dead jobs, of which these entries of dlq.json are."""
+        changes = {job.place: encode_line2(retried(job, self._now).progress()) for job in jobs if job.place}
+        return Plan(jobs, changes, [job for job in jobs if not job.place], places_of(jobs, entries))
+
+    def prepare(self, plan):
+        """Set the output of these jobs aside, some at a time, so that nobody waits long for the lock."""
+        jobs_json = self._store.jobs_json
+        logs = self._logs(plan.jobs)
+        self._prepared = plan
+        with_output = [job for job in plan.jobs if stem_of(job) in logs] if logs else []
+        for start in range(0, len(with_output), _SET_ASIDE_AT_ONCE):
+            with OpenFiles(self._store.lock, jobs_json):
+                for job in with_output[start:start + _SET_ASIDE_AT_ONCE]:
+                    now = self._store.at_its_place(job)
+                    if now is not None and now.state == DEAD:
+                        set_aside_logs(self._store.home, {stem_of(job): logs[stem_of(job)]})
+                    else:  # it was moved or brought back meanwhile: `act` looks at all jobs that still are dead then
+                        self._prepared = None
+
+    def _logs(self, jobs):
+        """The output of these jobs, as `logs_by_stem` gives it: none where it cannot be seen, and they come back all the same."""
+        try:
+            return logs_by_stem(self._store.home, jobs)
+        except OSError:
+            return {}
+
+    def act(self, plan):
+        """Bring the jobs back; their ids. Within a change."""
+        jobs_json = self._store.jobs_json
+        if plan is not self._prepared:
+            set_aside_logs(self._store.home, self._logs(plan.jobs))
+        jobs_json.put_all(plan.changes)
+        if plan.lonely:
+            jobs_json.append([row_without_burial(retried(job, self._now)) for job in plan.lonely])
+        # On the disk before its entry goes, or a power cut may leave a job in neither file.
+        if not self._store.sync_jobs(jobs_json.keep(), always=bool(plan.lonely)):
+            raise Replaced
+        try:
+            self._dead_letters.drop(plan.entries)
+        except Replaced:
+            pass  # someone has just saved dlq.json: what it says of jobs that are back does not count
+        return [job.id for job in plan.jobs]
