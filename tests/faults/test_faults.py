@@ -12,17 +12,16 @@ import os
 import signal
 import sys
 import time
-import traceback
 import unittest
 
 import main
 from cli import doctor
-from core import errors
 from core.job import COMPLETED, DEAD, FAILED, PENDING, PROCESSING, Outcome
 from execution.recovery import DeadWorker
 from execution.worker_files import WorkerProcess
 from storage.claims import Finished
-from tests.support.home import DEADLINE, HomeTest, replace_call, set_everywhere
+from tests.support.forked import end_of, start_forked
+from tests.support.home import HomeTest, replace_call, set_everywhere
 
 BATCH = 20000 if os.environ.get("QUEUECTL_FAULTS") == "all" else 60
 KINDS = ("ENOSPC", "EIO", "short", "kill", "torn")
@@ -114,43 +113,22 @@ class FaultTest(HomeTest):
     def faulted(self, operation, nth, kind):
         """Run `operation()` in a child with one fault: (how the child ended, how many operations it did or None, its stdout, stderr)."""
         out, err = self.path("out"), self.path("err")
-        child = os.fork()
-        if child == 0:
-            code = 99
+
+        def work():
+            faults = Faults(nth, kind)
             try:
-                sys.stdout = io.TextIOWrapper(open(out, "wb", buffering=0), encoding="utf-8", write_through=True)
-                sys.stderr = io.TextIOWrapper(open(err, "wb", buffering=0), encoding="utf-8", write_through=True)
-                faults = Faults(nth, kind)
-                try:
-                    code = operation() or 0
-                except errors.QueueError as error:
-                    sys.stderr.write("refused: %s\n" % error)
-                    code = 1
+                return operation()
+            finally:
                 if faults.count < nth:
                     sys.stderr.write("unfaulted\n")
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(code)
-        deadline = time.monotonic() + DEADLINE
-        while True:
-            done, status = os.waitpid(child, os.WNOHANG)
-            if done:
-                break
-            if time.monotonic() > deadline:
-                os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-                self.fail("I5: it hangs")
-            time.sleep(0.001)
+
+        code = end_of(start_forked(work, out, err))  # I5: it does not hang
         with open(out, encoding="utf-8") as file:
             stdout = file.read()
         with open(err, encoding="utf-8") as file:
             stderr = file.read()
         self.assertNotIn("Traceback", stderr, "I4")
-        if os.WIFSIGNALED(status):
-            self.assertIn(kind, ("kill", "torn"))
-        else:
-            self.assertIn(os.WEXITSTATUS(status), (0, 1), stderr)
+        self.assertIn(code, (-signal.SIGKILL,) if code < 0 and kind in ("kill", "torn") else (0, 1), stderr)
         return stdout, stderr
 
     def sweep(self, prepare, operation, check, mend=None):
@@ -521,8 +499,7 @@ class OrderTest(HomeTest):
 
     def test_an_fsync_that_failed_is_neither_tried_again_nor_passed_over(self):
         self.manager().enqueue([{"id": "a", "command": "true"}], "/", time.time())
-        child = os.fork()
-        if child == 0:
+        def add():
             calls = []
 
             def fsync(descriptor):
@@ -530,10 +507,10 @@ class OrderTest(HomeTest):
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
 
             os.fsync = fsync
-            with open(self.path("err"), "w", encoding="utf-8") as sys.stderr, open(os.devnull, "w", encoding="utf-8") as sys.stdout:
-                code = main.main(["--home", self.home, "enqueue", "--id", "new", "--", "true"])
-            os._exit(code if len(calls) == 1 else 90 + len(calls))
-        self.assertEqual(os.WEXITSTATUS(os.waitpid(child, 0)[1]), 1)
+            code = main.main(["--home", self.home, "enqueue", "--id", "new", "--", "true"])
+            return code if len(calls) == 1 else 90 + len(calls)
+
+        self.assertEqual(end_of(start_forked(add, os.devnull, self.path("err"))), 1)
         self.assertIn(b"stored, but not confirmed on disk", self.read("err"))
 
 

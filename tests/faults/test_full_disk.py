@@ -5,17 +5,15 @@ The disk is made full for one command, in a forked child: what would make a file
 from __future__ import annotations
 
 import errno
-import io
 import os
 import signal
 import stat
-import sys
-import traceback
 import unittest
 
 import main
 from core.job import CANCELLED, COMPLETED, PENDING, PROCESSING
 from execution import worker_files
+from tests.support.forked import end_of, start_forked
 from tests.support.home import WINDOWS, replace_call
 from tests.support.workers import GATE, WorkerTest
 
@@ -74,20 +72,13 @@ class TestFullDisk(WorkerTest):
 
     def on_full_disk(self, *arguments, code=0):
         """What a command says on a full disk, which ends with this exit code."""
-        child = os.fork()
-        if child == 0:
-            ended = 99
-            try:
-                sys.stdout = sys.stderr = io.TextIOWrapper(open(self.path("said"), "wb", buffering=0), encoding="utf-8", write_through=True)
-                FullDisk()
-                ended = main.main(["--home", self.home] + list(arguments))
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(ended)
-        status = os.waitpid(child, 0)[1]
+        def work():
+            FullDisk()
+            return main.main(["--home", self.home] + list(arguments))
+
+        ended = end_of(start_forked(work, self.path("said")))
         said = self.text("said")
-        self.assertEqual((os.WIFSIGNALED(status), os.WEXITSTATUS(status)), (False, code), said)
+        self.assertEqual(ended, code, said)
         return said
 
     def end(self, *ids, code=0, command="echo word"):

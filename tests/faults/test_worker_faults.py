@@ -18,7 +18,6 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
 import unittest
 
 import worker_manager
@@ -28,7 +27,8 @@ from core.job import COMPLETED, DEAD, FAILED, Outcome
 from core.settings import DEFAULTS
 from execution import attempt as execution_attempt, launcher, log_file, supervisor, worker_files
 from storage import file_lock
-from tests.support.home import DEADLINE, QueueTest, replace_call, set_everywhere
+from tests.support.forked import end_of, start_forked
+from tests.support.home import QueueTest, replace_call, set_everywhere
 from tests.support.workers import is_alive
 
 try:
@@ -122,32 +122,13 @@ class LifeTest(QueueTest):
 
     def in_child(self, nth=0, name="EIO", for_good=False, drains=True):
         """Be a worker process in a child: its exit code, what it said and how many calls it made. `nth` 0: nothing fails."""
-        child = os.fork()
-        if child == 0:
-            code = 99
-            try:
-                sys.stdout = sys.stderr = open(self.path("said"), "w", encoding="utf-8", buffering=1)
-                code = self.work(nth, name, for_good, drains)
-            except (QueueError, OSError) as error:  # as `main` tells of them
-                sys.stderr.write("refused: %s\n" % error)
-                code = 1
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(code)
-        deadline = time.monotonic() + DEADLINE
-        while True:
-            done, status = os.waitpid(child, os.WNOHANG)
-            if done:
-                break
-            if time.monotonic() > deadline:
-                os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-                self.fail("it does not end; it said: " + self.text("said"))
-            self.meanwhile()
-            time.sleep(0.002)
-        self.assertFalse(os.WIFSIGNALED(status))
-        return os.WEXITSTATUS(status), self.text("said")
+        child = start_forked(lambda: self.work(nth, name, for_good, drains), self.path("said"), told=(QueueError, OSError))
+        try:
+            code = end_of(child, self.meanwhile, 0.002)
+        except AssertionError as error:
+            self.fail("%s; it said: %s" % (error, self.text("said")))
+        self.assertGreaterEqual(code, 0)
+        return code, self.text("said")
 
     def work(self, nth, name, for_good, drains):
         """A worker's life in this process: its exit code."""
