@@ -4,9 +4,10 @@ from __future__ import annotations
 import os
 import sys
 
-from core.errors import InvalidSettings, NoQueue, QueueError, hint
+from core.errors import InvalidSettings, NoQueue, QueueError, fault_text, hint
 from core.home import config_path, logs_folder, run_folder
 from core.settings import DEFAULTS, settings_from, unknown_settings
+from core.system import is_there
 from helpers import printable, read_config
 from job_manager import JobManager
 from storage.store import Store
@@ -67,8 +68,8 @@ class Home:
         return Store(self.home, settings, notice)
 
     def refuse_absence(self):
-        """Raise NoQueue if there is no such folder, unless this command may make it."""
-        if not self._may_be_new and not os.path.isdir(self.home):
+        """Raise NoQueue if there is no such folder, unless this command may make it. Raises OSError if nobody may look."""
+        if not self._may_be_new and not (is_there(self.home) and os.path.isdir(self.home)):
             raise NoQueue("there is no queue at %s; %s makes one" % (self.home, hint("enqueue")))
 
     @property
@@ -102,9 +103,22 @@ def _own_job(queue):
     return next((job for job in store.running() if job.worker == token), None)
 
 
+def visible_workers(queue):
+    """The worker processes that are alive: none, with a notice, where their files may not be looked at by this user."""
+    try:
+        return queue.workers.running()
+    except PermissionError as error:
+        notice("it cannot be seen which workers run: %s" % fault_text(error))
+        return []
+
+
 def abandoned_jobs(queue, running):
-    """Those of these running jobs whose worker process is dead, and which nobody has taken over or ended meanwhile."""
-    suspects = queue.workers.abandoned(running)
+    """Those of these running jobs whose worker process is dead, and which nobody has taken over or ended meanwhile; none where that cannot
+    be seen."""
+    try:
+        suspects = queue.workers.abandoned(running)
+    except PermissionError:
+        return []
     now = queue.store.refresh_all(suspects) if suspects else ()
     return [was for was, job in zip(suspects, now) if job is not None and job.worker == was.worker]
 

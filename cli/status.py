@@ -6,7 +6,7 @@ import sys
 import time
 from math import ceil
 
-from cli.context import abandoned_jobs
+from cli.context import abandoned_jobs, visible_workers
 from cli.terminal import bar, display_width, fit, get_width, is_terminal, length, paint_state, print_json, showable, use_color, watch
 from core.errors import hint
 from core.job import STATES
@@ -33,7 +33,7 @@ def _status(queue):
     """What `status` tells, as an object; `running_jobs` are Jobs."""
     from cli.stats import jobs_per_second
     counts = queue.store.count()
-    running = queue.workers.running()
+    running = visible_workers(queue)
     now = time.time()
     jobs = queue.store.running() if counts["processing"] else []
     abandoned = abandoned_jobs(queue, jobs)

@@ -6,7 +6,7 @@ import sys
 import time
 from collections import deque
 
-from cli.context import WHO_ENDS, abandoned_jobs, is_same_folder, notice, refuse_in_job
+from cli.context import WHO_ENDS, abandoned_jobs, is_same_folder, notice, refuse_in_job, visible_workers
 from cli.terminal import counted, display_width, fit, get_width, print_json, showable, table, when
 from core.errors import EXIT_TIMEOUT, QueueError, hint, typed
 from core.strict_json import encode_json
@@ -33,6 +33,8 @@ def cmd_worker_start(args, queue):
     if args.drain and not args.detach:
         refuse_in_job(queue, "worker start --drain", "add --detach, or name another queue by --home")
     queue.store.count()  # what is broken is better said now than by a worker that waits for its repair
+    with queue.store.lock:
+        pass  # so is what cannot be written
     remote = remote_file_system(queue.home)
     if remote:
         notice("warning: %s is on a file system of another machine (%s), where locks may not hold; run workers and commands on one machine "
@@ -186,7 +188,7 @@ def cmd_worker_stop(args, queue):
 def cmd_worker_list(args, queue):
     """Show the worker processes and what each runs."""
     jobs = queue.store.running()
-    running, workers, abandoned = queue.workers.ids_by_process(jobs), queue.workers.running(), abandoned_jobs(queue, jobs)
+    running, workers, abandoned = queue.workers.ids_by_process(jobs), visible_workers(queue), abandoned_jobs(queue, jobs)
     if args.json:
         print_json([{"pid": worker.pid, "workers": worker.count, "started_at": worker.started_at,
                       "running": running.get(worker.process_token, [])} for worker in workers])

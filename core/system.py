@@ -15,6 +15,7 @@ from functools import lru_cache
 WINDOWS = os.name == "nt"
 O_BINARY = getattr(os, "O_BINARY", 0)  # Windows would write "\r\n" for "\n" without it
 O_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
+CANNOT_WRITE = (errno.EROFS, errno.EACCES, errno.EPERM)  # what a system says of a file or folder that may only be read
 OPEN_FILES_MOVE = not WINDOWS  # whether a file that someone has open can be renamed, replaced and removed
 EDITOR = "notepad" if WINDOWS else "vi"  # for those who name none
 ESCAPE = "" if WINDOWS else "\\"  # in a command line that is split into words
@@ -40,6 +41,17 @@ def open_private(path, flags):
                 continue  # removed meanwhile
         _give_to_owner_of(os.path.dirname(path), descriptor)
         return descriptor
+
+
+def open_as_allowed(path, to_look=False):
+    """(A descriptor to read and write a file that is there, True); one to read it alone, and False, if that will do `to_look` and the file
+    cannot be written. Raises OSError."""
+    try:
+        return open_private(path, os.O_RDWR), True
+    except OSError as error:
+        if not to_look or error.errno not in CANNOT_WRITE:
+            raise
+    return open_private(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), False  # to open a FIFO for reading is to wait for a writer
 
 
 def _is_root():

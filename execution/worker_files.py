@@ -19,7 +19,7 @@ from collections import namedtuple
 
 from core.errors import StorageFault, storage_error
 from core.slots import group_digest, slot_of, without_slot
-from core.system import OPEN_FILES_MOVE, boot_id, make_folder, open_private, pread, pwrite, remove_file, try_lock, wake
+from core.system import OPEN_FILES_MOVE, boot_id, make_folder, open_as_allowed, open_private, pread, pwrite, remove_file, try_lock, wake
 from core.times import format_time
 from execution.process_tree import start_of
 
@@ -217,10 +217,11 @@ def worker_paths(folder):
     return [os.path.join(folder, name) for name in sorted(names) if name.startswith("worker-") and name.endswith(".json")]
 
 
-def open_if_there(path):
-    """A descriptor of a worker file; None if it is gone, or if it is a folder, a link or a FIFO. Raises OSError."""
+def open_if_there(path, to_look=False):
+    """A descriptor of a worker file, one that cannot be written too `to_look`; None if it is gone, or if it is a folder, a link or a FIFO.
+    Raises OSError."""
     try:
-        descriptor = open_private(path, os.O_RDWR)
+        descriptor = open_as_allowed(path, to_look)[0]
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.EISDIR, errno.ELOOP, errno.ENXIO):
             return None
@@ -256,7 +257,7 @@ def noted_slots(folder):
 def _read_all(folder, is_wanted):
     found = []
     for path in worker_paths(folder):
-        descriptor = open_if_there(path)
+        descriptor = open_if_there(path, to_look=True)
         if descriptor is not None:
             try:
                 if is_wanted(descriptor):

@@ -59,7 +59,7 @@ class JobFile(NotedFile):
         notes = self.notes
         notes.read()
         self._foreign, self._new, self._changed, self.stored = None, {}, [], NOTHING
-        key = self._open_current()
+        key = self._open_current(to_look=changes is None)
         believed = notes.are_of_this_boot or key == MISSING
         if not believed:
             notes.intent = 0
@@ -102,7 +102,7 @@ class JobFile(NotedFile):
         notes = self.notes
         inode, size, _ = key
         start, notes.intent = notes.intent, 0
-        if inode != notes.inode or size < start or size >= notes.intent_end:
+        if self._is_read_only or inode != notes.inode or size < start or size >= notes.intent_end:
             return key
         seen = pread(self._descriptor, 4, start - 1)
         undone = any((before + END[:-1]).startswith(seen) for before in (b"}", b"["))  # a part of the end, which undoing it writes

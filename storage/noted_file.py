@@ -12,7 +12,8 @@ import errno
 import os
 
 from core.errors import storage_error
-from core.system import has_exact_times, open_private, pread, set_mtime
+from core.system import has_exact_times, open_as_allowed, pread, set_mtime
+from storage.file_lock import Look
 from storage.layout import WIDTH, find_ids, pending_records, read_lines
 from storage.notes import MISSING, Notes, Replaced, file_key
 from storage.view import View
@@ -27,6 +28,7 @@ class NotedFile:
         self._lock = lock
         self._descriptor = None  # stays open between operations; its inode cannot be used again meanwhile
         self._inode = 0
+        self._is_read_only = False  # it is open to be read alone
         self._seen = MISSING  # the file's key when it was opened, or last changed by us
         # How far back the mark of a change sets the file's time, in nanoseconds; 0 where times are exact and none is needed, -1 where it
         # cannot be set, None before it was tried.
@@ -43,13 +45,14 @@ class NotedFile:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _open_current(self):
-        """Open the file that the path names now, unless it still is open; its key."""
+    def _open_current(self, to_look=False):
+        """Open the file that the path names now, unless it still is open; its key. One that cannot be written will do `to_look`."""
         try:
             key = file_key(os.stat(self.path))
-            if self._descriptor is None or self._inode != key[0]:
+            if self._descriptor is None or self._inode != key[0] or (self._is_read_only and not to_look):
                 self._close()
-                self._descriptor = open_private(self.path, os.O_RDWR)
+                self._descriptor, writable = open_as_allowed(self.path, to_look)
+                self._is_read_only = not writable
                 key = file_key(os.fstat(self._descriptor))
                 self._inode = key[0]
             self._seen = key
@@ -151,7 +154,7 @@ class NotedFile:
     def view(self, locked=False, since=None):
         """A View of the file as it is now, or of what was added `since` a version; the caller closes it. `locked` says that it is done with
         before the lock is released."""
-        lock, objects = None if locked else self._lock, self._foreign.objects() if self._foreign is not None else None
+        lock, objects = None if locked else Look(self._lock), self._foreign.objects() if self._foreign is not None else None
         if objects is not None or self._descriptor is None:
             return View(lock, self.path, None, 0, objects or [])
         start = 2 if since is None else _behind(since)

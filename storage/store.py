@@ -12,6 +12,7 @@ It decides nothing about jobs: commands change them through `JobManager`, worker
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from core.errors import ALL, NOTHING, PART, JobNotFound, QueueError, StorageFault, hint, not_confirmed, storage_error
 from core.home import JOBS, dead_letters_path, jobs_path, lock_path, paused_groups_path, paused_path
@@ -63,7 +64,7 @@ class OpenFiles:
 
     def __enter__(self):
         while True:
-            self._lock.__enter__()
+            self._lock.enter(to_look=self._changes is None)
             strange = None
             try:
                 strange = next((file for file in self._files if not file.begin(self._changes)), None)
@@ -334,7 +335,8 @@ class Store:
         with OpenFiles(self.lock, file):
             damage, view = file.damage, file.view()
             if damage is None and not file.counts_agree():
-                file.forget_notes()
+                with suppress(OSError):  # on a read-only file system
+                    file.forget_notes()
                 damage = "%s was changed unseen; the next command looks at all of it" % file.path
         with view:
             return sum(1 for _ in view.records()), damage
