@@ -1,0 +1,77 @@
+"""How a job stands, in one short text for people, and all that `show` and `list` tell of it for scripts. No I/O in here."""
+from __future__ import annotations
+
+from math import ceil
+
+from core.job import COMPLETED, DEAD, DEPENDENCY, PENDING, PROCESSING, TIMEOUT
+from core.rules import OTHER_JOBS, PAUSED, RETRY, own_or_setting, time_limit
+from core.rules import TIME as LATER
+from core.times import parse_time
+
+_NAMED = 2  # ids of other jobs that are named
+
+
+def details(job, wait, settings):
+    """All of a job as `show` and `list --json` print it: what its file holds, then what follows from it."""
+    return dict(job.to_dict(), duration=job.duration, waits_for=wait.waits_for, due_in=wait.due_in,
+                max_retries=own_or_setting(job, "max_retries", settings))
+
+
+def standing(job, wait, settings, now, abandoned=False):
+    """What one wants to know of a job at `now`: why it does not run yet, how long it runs, how it ended. `abandoned` says that its worker is
+    dead."""
+    if job.state == PENDING:
+        return _waiting(job, wait, settings)
+    if job.state == PROCESSING:
+        if abandoned:
+            return "its worker died"
+        since = max(0.0, now - parse_time(job.started_at or job.updated_at)) if job.started_at or job.updated_at else 0.0
+        return "running for %s%s" % (span(since), " (%s)" % _attempt(job, settings, job.attempts) if job.attempts > 1 else "")
+    tried = " (%d attempts)" % job.attempts if job.attempts > 1 else ""
+    if job.state == COMPLETED:
+        return "" if job.duration is None else "took %s%s" % (span(job.duration), tried)
+    return ending(job, settings) + tried
+
+
+def _waiting(job, wait, settings):
+    attempt = _attempt(job, settings, job.attempts + 1)
+    if wait.waits_for == OTHER_JOBS:
+        return "after %s" % _few(wait.after)
+    if wait.waits_for == LATER:
+        return "in %s" % span(ceil(wait.due_in))
+    if wait.waits_for == RETRY:
+        return "retry in %s (%s)" % (span(ceil(wait.due_in)), attempt)
+    tried = " (%s)" % attempt if job.attempts else ""
+    return ("ready" if wait.waits_for is None else "paused" if wait.waits_for == PAUSED else wait.waits_for) + tried
+
+
+def _attempt(job, settings, number):
+    return "attempt %d of %d" % (number, max(number, own_or_setting(job, "max_retries", settings) + 1))
+
+
+def _few(ids):
+    left = len(ids) - _NAMED
+    return ", ".join(ids[:_NAMED]) + (" and %d more" % left if left > 0 else "")
+
+
+def ending(job, settings):
+    """How the last attempt of a job that has failed ended, in a few words; "" if there is nothing to say."""
+    if job.reason == TIMEOUT:
+        limit = job.options.get("timed_out_after") or time_limit(job, settings)
+        return "timed out" + (" after %s" % span(limit) if limit and type(limit) in (int, float) else "")
+    if job.state == DEAD and job.reason == DEPENDENCY and not job.options.get("died_of") and job.after:
+        return "died because of %s" % " or ".join([_few(job.after)])
+    return job.ending
+
+
+def span(seconds):
+    """A length of time in two units at the most: `0.5s`, `14s`, `2m10s`, `57m`, `11h58m`, `3d4h`."""
+    if seconds < 10:
+        return ("%.1f" % seconds).replace(".0", "") + "s"
+    if seconds < 60:
+        return "%ds" % seconds
+    for (unit, size), (smaller, part), most in _UNITS:
+        if seconds < most or most is None:
+            break
+    whole, rest = int(seconds // size), int(seconds % size // part)
+    return "%d%s" % (whole, unit) + ("%d%s" % (rest, smaller) if rest and whole < 10 else "")
