@@ -2,41 +2,71 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+from itertools import islice
 
-from cli.context import notice
-from cli.terminal import bars, knows_unicode, print_json, print_json_array, table, use_color, when
-from core.job import COMPLETED, DEAD
+from cli.context import abandoned_jobs, notice
+from cli.standing import details, standing
+from cli.terminal import bars, is_terminal, knows_unicode, print_json, print_json_array, table, use_color, when
+from core.job import COMPLETED, DEAD, STATES
+from core.rules import NO_WAIT, is_called, states_meant
 from core.strict_json import encode_json
 from helpers import printable, printable_json
-
+from storage.waits import Waits
 
 
 def cmd_list(args, queue):
     """Show the jobs, or those that were asked for."""
-    jobs = queue.store.jobs(args.state)
+    now = time.time()
+    jobs = queue.store.jobs(states_meant(args.state))
     if args.search is not None:
         jobs = (job for job in jobs if args.search in job.command or args.search in job.id)
     if args.sort is not None:
-        jobs = sorted(jobs, key=lambda job: (getattr(job, args.sort) is not None, getattr(job, args.sort)), reverse=args.reverse)
+        jobs = sorted(jobs, key=_SORT_KEYS.get(args.sort, lambda job: _in_order(getattr(job, args.sort))), reverse=args.reverse)
     elif args.reverse:
         jobs = reversed(list(jobs))
-    if args.limit is not None:
-        from itertools import islice
-        jobs = islice(jobs, args.limit)
+    _print_jobs(args, queue, islice(_with_waits(args, queue, jobs, now), args.limit), now)
+    return 0
+
+
+def _with_waits(args, queue, jobs, now):
+    """Those of these jobs that --state means, as pairs (Job, Wait). Where nobody asks for Waits, none is worked out."""
+    on_screen = is_terminal(sys.stdout) and not args.quiet
+    if args.json or args.jsonl or on_screen or not set(STATES).issuperset(args.state):
+        return ((job, wait) for job, wait in Waits(queue.store, now).each(jobs) if is_called(job, wait, args.state))
+    return ((job, NO_WAIT) for job in jobs)
+
+
+def _in_order(value):
+    return value is not None, value
+
+
+_SORT_KEYS = {"priority": lambda job: -job.priority}
+
+
+def _print_jobs(args, queue, pairs, now):
+    """Print jobs, as pairs (Job, Wait), in the form that is wanted."""
+    settings = queue.store.settings
     if args.json:
-        print_json_array(job.to_dict() for job in jobs)
+        print_json_array(details(job, wait, settings) for job, wait in pairs)
     elif args.jsonl:
-        for job in jobs:
-            print(printable_json(encode_json(job.to_dict()), not knows_unicode()))
+        for job, wait in pairs:
+            print(printable_json(encode_json(details(job, wait, settings)), not knows_unicode()))
     elif args.quiet:
-        for job in jobs:
+        for job, _ in pairs:
             print(printable(job.id))
+    elif is_terminal(sys.stdout):
+        lost = {job.key for job in abandoned_jobs(queue, queue.store.running())}
+        unmanned = not queue.workers.running()
+        table(("ID", "STATE", "DETAIL", "UPDATED", "COMMAND"),
+              ((job.id, job.state, standing(job, wait, settings, now, job.key in lost, unmanned), when(job.updated_at, args.utc),
+                job.command) for job, wait in pairs),
+              use_color(os.environ, args.color), kept="DETAIL")
     else:
         table(("ID", "STATE", "ATTEMPTS", "UPDATED", "COMMAND"),
-              ((job.id, job.state, str(job.attempts), when(job.updated_at, args.utc), job.command) for job in jobs),
+              ((job.id, job.state, str(job.attempts), when(job.updated_at, args.utc), job.command) for job, _ in pairs),
               use_color(os.environ, args.color))
-    return 0
 
 
 def cmd_show(args, queue):
@@ -44,7 +74,7 @@ def cmd_show(args, queue):
     found = queue.store.find(args.id)
     if len(found) > 1:
         notice("%d jobs have the id %r; this is the newest" % (len(found), args.id))
-    print_json(dict(found[-1].to_dict(), duration=found[-1].duration))
+    print_json(details(found[-1], Waits(queue.store, time.time()).of(found[-1]), queue.store.settings))
     return 0
 
 

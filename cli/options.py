@@ -25,11 +25,13 @@ NO_LIMIT = "none"  # a time limit that lifts the one of the settings
 
 
 def _states(text):
-    """`pending,dead` as a tuple of states. Raises ArgumentTypeError."""
+    """`pending,dead` as a tuple of words of STATE_WORDS. Raises ArgumentTypeError."""
+    from core.rules import STATE_WORDS
     chosen = tuple(word.strip() for word in text.split(","))
     for word in chosen:
-        if word not in STATES:
-            raise ArgumentTypeError("there is no state %r%s (the states are %s)" % (word, did_you_mean(word, STATES), ", ".join(STATES)))
+        if word not in STATE_WORDS:
+            raise ArgumentTypeError("there is no state %r%s (the states are %s; also %s)" % (
+                word, did_you_mean(word, STATE_WORDS), ", ".join(STATES), ", ".join(STATE_WORDS[len(STATES):])))
     return chosen
 
 
@@ -124,10 +126,13 @@ def add_enqueue(parser):
 
 def add_list(parser):
     parser.add_argument("--state", "-s", type=_states, default=STATES,
-                        metavar="S[,S]", help="only jobs in these states: pending, processing, completed, dead")
+                        metavar="S[,S]", help="only jobs in these states: pending, processing, completed, dead; or ready, retrying, "
+                        "scheduled, blocked, running, queued, done, cancelled")
     parser.add_argument("--limit", "-n", type=_positive, metavar="N", help="at most N jobs")
-    parser.add_argument("--sort", choices=("id", "state", "attempts", "created_at", "started_at", "updated_at", "command"),
-                        metavar="FIELD", help="id, state, attempts, created_at, started_at, updated_at or command; else as they were added")
+    parser.add_argument("--sort", choices=("id", "state", "attempts", "priority", "run_at", "created_at", "started_at", "updated_at",
+                                             "command"), metavar="FIELD",
+                        help="id, state, attempts, priority (the highest first), run_at, created_at, started_at, updated_at or command; "
+                        "else as they were added")
     parser.add_argument("--reverse", "-r", action="store_true", help="the last one first")
     parser.add_argument("--search", metavar="TEXT", help="only jobs with TEXT in their id or command")
     parser.add_argument("--quiet", "-q", action="store_true", help="print the ids alone")

@@ -4,9 +4,9 @@ from __future__ import annotations
 from math import ceil
 
 from core.job import COMPLETED, DEAD, DEPENDENCY, PENDING, PROCESSING, TIMEOUT
-from core.rules import OTHER_JOBS, PAUSED, RETRY, own_or_setting, time_limit
+from core.rules import GROUP, OTHER_JOBS, RETRY, own_or_setting, time_limit
 from core.rules import TIME as LATER
-from core.times import parse_time
+from core.times import format_duration, parse_time
 
 _NAMED = 2  # ids of other jobs that are named
 
@@ -17,11 +17,11 @@ def details(job, wait, settings):
                 max_retries=own_or_setting(job, "max_retries", settings))
 
 
-def standing(job, wait, settings, now, abandoned=False):
-    """What one wants to know of a job at `now`: why it does not run yet, how long it runs, how it ended. `abandoned` says that its worker is
-    dead."""
+def standing(job, wait, settings, now, abandoned=False, unmanned=False):
+    """What one wants to know of a job at `now`: why it does not run yet, how long it runs, how it ended. `abandoned` says that its worker
+    is dead, `unmanned` that no worker runs."""
     if job.state == PENDING:
-        return _waiting(job, wait, settings)
+        return _waiting(job, wait, settings, unmanned)
     if job.state == PROCESSING:
         if abandoned:
             return "its worker died"
@@ -33,7 +33,7 @@ def standing(job, wait, settings, now, abandoned=False):
     return ending(job, settings) + tried
 
 
-def _waiting(job, wait, settings):
+def _waiting(job, wait, settings, unmanned):
     attempt = _attempt(job, settings, job.attempts + 1)
     if wait.waits_for == OTHER_JOBS:
         return "after %s" % _few(wait.after)
@@ -42,7 +42,9 @@ def _waiting(job, wait, settings):
     if wait.waits_for == RETRY:
         return "retry in %s (%s)" % (span(ceil(wait.due_in)), attempt)
     tried = " (%s)" % attempt if job.attempts else ""
-    return ("ready" if wait.waits_for is None else "paused" if wait.waits_for == PAUSED else wait.waits_for) + tried
+    if wait.waits_for == GROUP:
+        return "group %s is full%s" % (job.group, tried)
+    return (wait.waits_for or ("no worker runs" if unmanned else "ready")) + tried
 
 
 def _attempt(job, settings, number):
@@ -60,18 +62,10 @@ def ending(job, settings):
         limit = job.options.get("timed_out_after") or time_limit(job, settings)
         return "timed out" + (" after %s" % span(limit) if limit and type(limit) in (int, float) else "")
     if job.state == DEAD and job.reason == DEPENDENCY and not job.options.get("died_of") and job.after:
-        return "died because of %s" % " or ".join([_few(job.after)])
+        return "died because of %s" % _few(job.after)
     return job.ending
 
 
 def span(seconds):
-    """A length of time in two units at the most: `0.5s`, `14s`, `2m10s`, `57m`, `11h58m`, `3d4h`."""
-    if seconds < 10:
-        return ("%.1f" % seconds).replace(".0", "") + "s"
-    if seconds < 60:
-        return "%ds" % seconds
-    for (unit, size), (smaller, part), most in _UNITS:
-        if seconds < most or most is None:
-            break
-    whole, rest = int(seconds // size), int(seconds % size // part)
-    return "%d%s" % (whole, unit) + ("%d%s" % (rest, smaller) if rest and whole < 10 else "")
+    """A length of time for a column: `0.5s`, `14s`, `2m10s`, `11h58m`, `3d4h`."""
+    return "%gs" % round(seconds, 1 if seconds >= 0.1 else 2) if seconds < 10 else format_duration(seconds).replace(" ", "")

@@ -15,6 +15,7 @@ from core.times import parse_time
 from helpers import printable, printable_json
 
 _COLORS = {"pending": "33", "processing": "36", "completed": "32", "dead": "31"}
+_LAST = 8  # columns that the last cell of a row has at least, and one that is cut to leave it these
 _MEASURED_ROWS = 200  # rows looked at before the first is shown; the widths are theirs
 
 
@@ -110,9 +111,10 @@ def bar(part, whole, width=20):
     return full * filled + empty * (width - filled)
 
 
-def table(headers, rows, color=False):
-    """Print rows of texts under headers, in the width of the window; its last column is cut, and a column STATE is coloured. In a pipe,
-    print tabs between the columns, no headers, and shorten nothing."""
+def table(headers, rows, color=False, kept=None):
+    """Print rows of texts under headers, in the width of the window; a column STATE is coloured. Where there is no room for all, columns
+    are left out from the right, but the first, the last and the one named `kept` are cut. In a pipe, print tabs between the columns, no
+    headers, and shorten nothing."""
     state = headers.index("STATE") if color and "STATE" in headers else -1
     if not is_terminal(sys.stdout):
         for row in rows:
@@ -130,15 +132,26 @@ def table(headers, rows, color=False):
     widths = [max(display_width(row[place]) for row in [headers] + measured) for place in range(len(headers))]
     widths[0] = min(widths[0], max(8, window // 3))
     shown = list(range(len(headers)))
-    while len(shown) > 2 and sum(widths[place] + 2 for place in shown[:-1]) + 8 > window:
-        del shown[-2]  # a narrow window has no room for all
+    spare = [place for place in shown[1:-1] if headers[place] != kept]
+
+    def missing():
+        return sum(widths[place] + 2 for place in shown[:-1]) + _LAST - window
+
+    while spare and missing() > 0:
+        shown.remove(spare.pop())
+    if kept is not None and missing() > 0:
+        place = headers.index(kept)
+        widths[place] -= missing()
+        if widths[place] < _LAST:
+            shown.remove(place)
     if len(shown) == 2:
         widths[0] = min(widths[0], max(1, window - 6))
     widths[-1] = max(1, window - sum(widths[place] + 2 for place in shown[:-1]))
+    painted = state if state in shown or kept is None else headers.index(kept)  # -1: none
     for row in chain([headers], measured, ([showable(cell) for cell in row] for row in rows)):
         cells = [fit(row[place], widths[place]) for place in shown]
-        if state in shown:
-            cells[shown.index(state)] = paint_state(cells[shown.index(state)], row[state], color)
+        if state >= 0 and painted in shown:
+            cells[shown.index(painted)] = paint_state(cells[shown.index(painted)], row[state], color)
         print("  ".join(cells).rstrip())
 
 

@@ -265,7 +265,7 @@ def _is_too_long(text):
 
 
 _LENGTHS = ("timeout", "backoff_max")  # fields that are lengths of time, stored in seconds
-_NOT_KEPT = frozenset(COLUMN_NAMES + ("created_at", "delay", "duration"))
+_NOT_KEPT = frozenset(COLUMN_NAMES + ("created_at", "delay", "duration", "waits_for", "due_in"))
 
 
 def first_run_at(record, now):

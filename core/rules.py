@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import namedtuple
 
-from core.job import COMPLETED, DEAD, LOST, MAX_ATTEMPTS, OPTION_CHECKS, PENDING, PROCESSING, check_fields
+from core.job import CANCELLED, COMPLETED, DEAD, LOST, MAX_ATTEMPTS, OPTION_CHECKS, PENDING, PROCESSING, STATES, check_fields
 from core.settings import in_seconds
 from core.times import format_time, parse_time
 
@@ -15,6 +15,12 @@ RETRY, TIME, OTHER_JOBS, GROUP, PAUSED = "retry", "time", "jobs", "group", "paus
 # the jobs that it still comes after.
 Wait = namedtuple("Wait", "waits_for due_in after")
 NO_WAIT = Wait(None, None, ())
+
+# What people call jobs in some state: the state, and what they wait for (None: anything), or the reason of their end.
+_CALLED = {"ready": (PENDING, (None, GROUP, PAUSED)), "retrying": (PENDING, (RETRY,)), "failed": (PENDING, (RETRY,)),
+           "scheduled": (PENDING, (TIME,)), "blocked": (PENDING, (OTHER_JOBS,)), "queued": (PENDING, None), "running": (PROCESSING, None),
+           "done": (COMPLETED, None), "cancelled": (DEAD, CANCELLED)}
+STATE_WORDS = STATES + tuple(_CALLED)
 
 _SLACK = 1.0  # seconds by which a clock may be adjusted without anyone calling it set back
 
@@ -88,6 +94,20 @@ def wait_of(job, settings, now, lacks=(), paused=False, is_full=False):
     if due_in is not None:
         return Wait(RETRY if is_retry(job, settings) else TIME, due_in, ())
     return Wait(GROUP if is_full else PAUSED if paused else None, None, ())
+
+
+def states_meant(words):
+    """The states in which jobs are that these words of STATE_WORDS mean, in the order of STATES."""
+    return tuple(state for state in STATES if any(state == _CALLED.get(word, (word,))[0] for word in words))
+
+
+def is_called(job, wait, words):
+    """Whether one of these words of STATE_WORDS means a job with that Wait."""
+    for word in words:
+        state, which = _CALLED.get(word, (word, None))
+        if job.state == state and (which is None or (job.reason == which if state == DEAD else wait.waits_for in which)):
+            return True
+    return False
 
 
 def claimed(job, worker, now):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from core.job import PENDING
+from core.job import PENDING, PROCESSING
 from core.order import lacking
 from core.rules import NO_WAIT, wait_of
 
@@ -23,7 +23,7 @@ class Waits:
         self._paused = store.paused()
         self._paused_groups = store.paused_groups()
         self._full = None  # the groups that are full, once a job of a group was looked at
-        self._namesakes = {}  # id: the jobs that have it, for each id that was looked up
+        self._namesakes = {}  # id: the jobs that have it, at least until one that has not ended, for each id that was looked up
         self._knows_all = False  # whether that was done for each id that a pending job names
 
     def of(self, job):
@@ -71,6 +71,11 @@ class Waits:
         if not unknown:
             return
         self._namesakes.update((job_id, []) for job_id in unknown)
+        undecided = set(unknown)
         with self._store.view(self._store.jobs_json) as view:
             for job_id, job in view.find_ids(unknown):
                 self._namesakes[job_id].append(job)
+                if job.state in (PENDING, PROCESSING):  # it keeps the others waiting, however its namesakes ended
+                    undecided.discard(job_id)
+                    if not undecided:
+                        break

@@ -319,6 +319,10 @@ class TestList(CliTest):
                 ("--sort id --reverse", "d b a C"),
                 ("--sort command", "b C a d"),
                 ("--sort state", "b a C d"),
+                ("--sort run_at", "b a C d"),
+                ("--state ready,done", "b C d"),
+                ("--state queued -n 1", "C"),
+                ("--state retrying,scheduled,blocked,running,cancelled", ""),
                 ("--sort attempts --reverse --limit 2", "b a"),
                 ("--sort updated_at", "C d b a"),
                 ("--sort created_at", "b a C d"),
@@ -332,9 +336,11 @@ class TestList(CliTest):
                 self.assertEqual(self.succeed("list", "-q", *flags.split()).split(), wanted.split())
 
     def test_json_holds_every_field_of_the_chosen_jobs(self):
-        records = self.records()
-        self.assertEqual(json.loads(self.succeed("list", "--json")), records)
-        self.assertEqual(json.loads(self.succeed("list", "--json", "--state", "dead")), [records[1]])
+        records, fields = self.records(), len(self.records()[0])
+        told = json.loads(self.succeed("list", "--json"))
+        self.assertEqual([dict(list(job.items())[:fields]) for job in told], records)
+        self.assertEqual([list(job)[fields:] for job in told], [["duration", "waits_for", "due_in", "max_retries"]] * len(records))
+        self.assertEqual([job["id"] for job in json.loads(self.succeed("list", "--json", "--state", "dead"))], ["a"])
         self.assertEqual(json.loads(self.succeed("list", "--json", "--search", "nothing like it")), [])
 
     def test_an_empty_queue_lists_nothing(self):
@@ -345,7 +351,7 @@ class TestList(CliTest):
 
     def test_flags_that_make_no_sense_are_refused(self):
         self.refuse_each((
-            (["list", "--state", "running"], "running", ", ".join(STATES)),
+            (["list", "--state", "walking"], "walking", ", ".join(STATES)),
             (["list", "--state", "complete"], "did you mean 'completed'"),
             (["list", "--state", "pending,"], "''"),
             (["list", "--state"], "--state"),
@@ -377,7 +383,7 @@ class TestList(CliTest):
         self.assertEqual((process.wait(), process.stderr.read()), (0, ""))
         text = re.sub("\x1b\\[[0-9;]*m", "", seen.decode("utf-8")).replace("\r\n", "\n")
         lines = text.splitlines()
-        self.assertEqual(lines[0].split(), ["ID", "STATE", "ATTEMPTS", "UPDATED", "COMMAND"])
+        self.assertEqual(lines[0].split(), ["ID", "STATE", "DETAIL", "UPDATED", "COMMAND"])
         self.assertEqual(len(lines), 7)
         for line in lines:
             self.assertLessEqual(len(line), 100)

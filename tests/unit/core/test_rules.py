@@ -4,8 +4,8 @@ from __future__ import annotations
 import unittest
 
 from core.job import CANCELLED, COMPLETED, DEAD, FAILED, KILLED, LOST, MAX_ATTEMPTS, PENDING, PROCESSING, UNSTARTABLE, Outcome
-from core.rules import (NO_WAIT, Wait, after_attempt, backoff_delay, claimed, given_back, given_up, is_retry, ready_at, retried, time_limit,
-                        wait_of)
+from core.rules import (NO_WAIT, Wait, after_attempt, backoff_delay, claimed, given_back, given_up, is_called, is_retry, ready_at, retried,
+                        states_meant, time_limit, wait_of)
 from core.settings import DEFAULTS
 from core.times import format_time
 from storage.layout import WIDTH, encode_line2
@@ -66,6 +66,28 @@ class WaitTest(unittest.TestCase):
     def test_retry_that_waits_longer_than_its_backoff_since_the_clock_was_set_back_waits_for_nothing(self):
         job = a_job(attempts=2, updated_at=TIME, run_at=format_time(NOW + 4))
         self.assertEqual(wait_of(job, DEFAULTS, NOW - 3600), NO_WAIT)
+
+
+class CalledTest(unittest.TestCase):
+
+    def test_words_of_people_mean_states_and_what_a_job_waits_for(self):
+        jobs = {"at once": ("pending", NO_WAIT), "pausing": ("pending", Wait("paused", None, ())), "failing": ("pending", Wait("retry", 2, ())),
+                "later": ("pending", Wait("time", 9, ())), "behind": ("pending", Wait("jobs", None, ("a",))), "runs": ("processing", NO_WAIT),
+                "ended": ("completed", NO_WAIT), "died": ("dead", NO_WAIT)}
+        pending = {"at once", "pausing", "failing", "later", "behind"}
+        for words, states, called in (
+                (("pending",), ("pending",), pending), (("queued",), ("pending",), pending), (("ready",), ("pending",), {"at once", "pausing"}),
+                (("retrying",), ("pending",), {"failing"}), (("failed",), ("pending",), {"failing"}), (("scheduled",), ("pending",), {"later"}),
+                (("blocked",), ("pending",), {"behind"}), (("running",), ("processing",), {"runs"}), (("done",), ("completed",), {"ended"}),
+                (("completed",), ("completed",), {"ended"}), (("dead",), ("dead",), {"died", "stopped"}), (("cancelled",), ("dead",), {"stopped"}),
+                (("dead", "ready"), ("pending", "dead"), {"died", "stopped", "at once", "pausing"}),
+                (("ready", "pending"), ("pending",), pending),
+        ):
+            with self.subTest(words):
+                self.assertEqual(states_meant(words), states)
+                found = {name for name, (state, wait) in jobs.items() if is_called(a_job(state=state), wait, words)}
+                found |= {"stopped"} if is_called(a_job(state="dead", reason=CANCELLED), NO_WAIT, words) else set()
+                self.assertEqual(found, called)
 
 
 class ReadyTest(unittest.TestCase):

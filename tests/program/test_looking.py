@@ -1,0 +1,103 @@
+"""What people look up: why a job does not run, how it ended, what it wrote."""
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+from core.job import FAILED, TIMEOUT, Outcome
+from tests.support.home import MAIN, HomeTest
+from tests.support.terminal import NEEDS_PTY, Terminal, outside
+
+
+class LookingTest(HomeTest):
+
+    def add(self, *ids, now=None, **fields):
+        """Add a job for each of these ids."""
+        now = time.time() if now is None else now
+        self.manager().enqueue([dict({"id": job_id, "command": "echo %s" % job_id}, **fields) for job_id in ids], self.home, now)
+
+    def attempt(self, outcome, now=None, took=0.5):
+        """Let the job that comes next have an attempt that ends so; None: it still runs."""
+        jobs, now = self.manager(), time.time() if now is None else now
+        job = jobs.claim("1-1", now - took)
+        return job if outcome is None else jobs.record(job, outcome, now)[0]
+
+    def see(self, *arguments, columns=80, code=0):
+        """The lines that a command shows on a terminal of that width."""
+        shown = Terminal([sys.executable, MAIN] + list(arguments), self.environ(TERM="xterm", NO_COLOR="1"), columns)
+        self.addCleanup(shown.close)
+        self.assertEqual(shown.end(), code, shown.text())
+        return outside(shown.text())
+
+
+class TestWaiting(LookingTest):
+    """list and show: what a job waits for, and how it ended."""
+
+    def fill(self):
+        """A queue with a job for each thing that is told."""
+        self.add("good", "bad", "slow")
+        self.add("again", backoff_base=1000)
+        for outcome in (Outcome(0, None), Outcome(3, FAILED), Outcome(None, TIMEOUT)):
+            jobs = self.manager(max_retries=0)
+            now = time.time()
+            jobs.record(jobs.claim("1-1", now - 2.5), outcome, now)
+        self.attempt(Outcome(1, FAILED))
+        self.add("late", delay="1h")
+        self.add("behind", after=["again", "good", "late"])
+        self.add("unwanted")
+        self.manager().cancel(["unwanted"], time.time(), lambda job: "")
+        self.add("free")
+
+    @NEEDS_PTY
+    def test_on_a_terminal_one_column_says_why_a_job_waits_or_how_it_ended(self):
+        self.fill()
+        lines = self.see("list", columns=90)
+        self.assertEqual(lines[0].split(), ["ID", "STATE", "DETAIL", "UPDATED", "COMMAND"])
+        for line, job_id, text in zip(lines[1:], ("good", "bad", "slow", "again", "late", "behind", "unwanted", "free"),
+                                      ("took 2.5s", "exit code 3", "timed out", r"retry in \d\S+ \(attempt 2 of 4\)", r"in (1h|59m\d\ds)",
+                                       "after again, late", "cancelled", "no worker runs")):
+            with self.subTest(job_id):
+                self.assertRegex(line, r"^%s +\w+ +%s  +" % (job_id, text))
+        narrow = self.see("list", columns=40)
+        self.assertEqual(narrow[0].split(), ["ID", "DETAIL", "COMMAND"])
+        self.assertRegex(narrow[4], r"^again +retry in ")
+
+    def test_scripts_get_it_as_new_keys_behind_the_others(self):
+        self.fill()
+        told = {job["id"]: job for job in map(json.loads, self.succeed("list", "--jsonl").splitlines())}
+        self.assertEqual({job_id: job["waits_for"] for job_id, job in told.items()},
+                         {"good": None, "bad": None, "slow": None, "again": "retry", "late": "time", "behind": "jobs", "unwanted": None,
+                          "free": None})
+        self.assertLess(3500, told["late"]["due_in"])
+        self.assertEqual((told["good"]["duration"], told["good"]["max_retries"], told["free"]["due_in"]), (2.5, 3, None))
+        shown = json.loads(self.succeed("show", "behind"))
+        self.assertEqual((list(shown), shown["waits_for"]), (list(told["behind"]), "jobs"))
+        self.succeed("pause")
+        self.assertEqual(json.loads(self.succeed("show", "free"))["waits_for"], "paused")
+
+    def test_words_that_people_use_for_states_choose_jobs(self):
+        self.fill()
+        for words, wanted in (("ready", "free"), ("retrying", "again"), ("failed", "again"), ("scheduled", "late"), ("blocked", "behind"),
+                              ("queued", "again late behind free"), ("done", "good"), ("cancelled", "unwanted"), ("running", ""),
+                              ("dead", "bad slow unwanted"), ("scheduled,done", "good late")):
+            with self.subTest(words):
+                self.assertEqual(self.succeed("list", "-q", "--state", words).split(), wanted.split())
+        self.assertEqual(self.succeed("list", "--state", "running", "--json"), "[]\n")
+        self.assertIn("did you mean 'retrying'", self.refuse("list", "--state", "retry", code=2))
+
+    def test_sorted_by_priority_is_the_order_in_which_jobs_run(self):
+        self.add("low", priority=-1)
+        self.add("a", "b")
+        self.add("high", priority=9)
+        self.add("late", delay="1h")
+        for words, wanted in (("priority", "high a b late low"), ("priority --reverse", "low a b late high"), ("run_at", "low a b high late"),
+                              ("run_at -r -n 1", "late")):
+            with self.subTest(words):
+                self.assertEqual(self.succeed("list", "-q", "--sort", *words.split()).split(), wanted.split())
+
+    def test_what_show_prints_can_be_added_again(self):
+        self.add("a", own=1)
+        self.succeed("enqueue", "-", stdin=self.succeed("show", "a"))
+        first, second = self.records()
+        self.assertEqual((second["own"], "due_in" in second, "waits_for" in second), (1, False, False))
