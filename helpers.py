@@ -68,6 +68,17 @@ def save_setting(path, setting, value):
     record = read_config(path)
     record[setting.name] = check_setting(setting, value)
     settings_from(record, path)
+    _write_config(path, record)
+
+
+def unset_key(path, key):
+    """Remove a key, if it is there, from config.json, keeping all others and their order. Raises InvalidSettings, OSError."""
+    record = read_config(path)
+    record.pop(key, None)
+    _write_config(path, record)
+
+
+def _write_config(path, record):
     write_file(_config_file(path), (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
 
 

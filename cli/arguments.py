@@ -35,9 +35,10 @@ COMMANDS = {
     "clean": ("remove completed jobs and their output", "clean --older-than 7d", options.add_clean, "tidying.cmd_clean"),
     "reset": ("remove everything but the settings", "reset --yes", options.add_reset, "tidying.cmd_reset"),
     "doctor": ("look over every file, and mend what is broken", "doctor --repair", options.add_doctor, "tidying.cmd_doctor"),
-    "config": ("show the settings", "config", options.add_config, "control.cmd_config"),
-    "config get": ("show one setting", "config get max_retries", options.add_config_get, "control.cmd_config"),
-    "config set": ("change a setting", "config set max_retries 5", options.add_config_set, "control.cmd_config"),
+    "config": ("show the settings, or one", "config max_retries", options.add_config, "configuring.cmd_config"),
+    "config get": ("show one setting", "config get max_retries", options.add_config, "configuring.cmd_config"),
+    "config set": ("change a setting", "config set max_retries 5", options.add_config_set, "configuring.cmd_set"),
+    "config unset": ("let the default of a setting hold", "config unset max_retries", options.add_config_unset, "configuring.cmd_unset"),
     "completion": ("print a shell's completion script", "completion bash", options.add_completion, "control.cmd_completion"),
 }
 ALIASES = {"add": "enqueue", "log": "logs"}
@@ -147,6 +148,8 @@ def _split(argv):
     name, rest = argv[0], argv[1:]
     if rest and "%s %s" % (name, rest[0]) in COMMANDS:
         name, rest = "%s %s" % (name, rest[0]), rest[1:]
+    if name == "config" and rest[:1] in (["list"], ["show"]):  # as other programs have it
+        rest = rest[1:]
     if name not in COMMANDS:
         if rest[:1] in (["-h"], ["--help"]) and any(other.startswith(name + " ") for other in COMMANDS):
             return home, "--help", [name], None

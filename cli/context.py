@@ -42,7 +42,7 @@ class Home:
         """The settings as config.json has them now. Keys that are none are kept, with a warning. Raises InvalidSettings."""
         record = read_config(self.config_path)
         for said in unknown_settings(record):
-            notice("%s: %s; it is ignored" % (self.config_path, said))
+            notice("%s: %s" % (self.config_path, said))
         return settings_from(record, self.config_path)
 
     @property

@@ -5,15 +5,14 @@ import os
 import time
 
 from cli.context import WHO_ENDS, Home, notice
-from cli.terminal import json_text, print_json, table
-from core.errors import EXIT_FAILED, JsonError, NotConfirmed, QueueError, StorageFault, UsageError, hint, typed
+from cli.terminal import json_text
+from core.errors import EXIT_FAILED, NotConfirmed, QueueError, StorageFault, UsageError, hint, typed
 from core.home import wake_workers
 from core.job import CANCELLED, PENDING, PROCESSING
 from core.rules import given_up
-from core.settings import SETTINGS, check_setting, setting_named, split_words
-from core.strict_json import decode_json, decode_utf8, encode_json
+from core.strict_json import decode_json, decode_utf8
 from core.system import EDITOR, quote_words
-from helpers import load_settings, printable, printable_json, save_setting
+from helpers import printable
 from storage.job_file import remove_quietly
 
 def cmd_edit(args, queue):
@@ -103,38 +102,4 @@ def cmd_resume(args, queue):
     queue.jobs.resume()
     wake_workers(queue.home)
     print("Resumed." if was_paused else "It was not paused.")
-    return 0
-
-
-def cmd_config(args, queue):
-    """Show or change settings."""
-    if args.action == "set":
-        return _config_set(args, queue)
-    settings = load_settings(queue.config_path)
-    if args.key is not None:
-        value = getattr(settings, setting_named(args.key).name)
-        print(printable_json(encode_json({setting_named(args.key).name: value} if args.json else value)))
-    elif args.json:
-        print_json(settings._asdict())
-    else:
-        table(("SETTING", "VALUE", "MEANING"),
-              ((setting.name, encode_json(getattr(settings, setting.name)), setting.meaning) for setting in SETTINGS))
-    return 0
-
-
-def _config_set(args, queue):
-    setting = setting_named(args.key)
-    try:
-        value = decode_json(args.value)
-    except JsonError:
-        value = args.value
-    if setting.type is str and value is not None and type(value) is not str:
-        value = args.value
-    elif setting.type is list and type(value) is str:
-        value = split_words(value)
-    value = check_setting(setting, value)
-    queue.settle_for_defaults()
-    with queue.store.lock:
-        save_setting(queue.config_path, setting, value)
-    print("%s = %s" % (setting.name, printable_json(encode_json(value))))
     return 0

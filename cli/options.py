@@ -243,17 +243,15 @@ def add_doctor(parser):
 
 
 def add_config(parser):
-    parser.set_defaults(action="get", key=None)
-    add_json(parser)
-
-
-def add_config_get(parser):
     parser.add_argument("key", nargs="?", metavar="KEY", help="the name of a setting; default: all")
-    parser.set_defaults(action="get")
+    parser.add_argument("value", nargs="?", help=SUPPRESS)
     add_json(parser)
+
+
+def add_config_unset(parser):
+    parser.add_argument("key", metavar="KEY", help="the name of a setting, or of a key of config.json that is none")
 
 
 def add_config_set(parser):
     parser.add_argument("key", metavar="KEY", help="the name of a setting")
     parser.add_argument("value", metavar="VALUE", help="its value, as JSON or plain; null: none")
-    parser.set_defaults(action="set")

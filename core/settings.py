@@ -134,5 +134,5 @@ def settings_from(record, path):
 
 def unknown_settings(record):
     """A sentence for each key of a config.json's object that is no setting; they are kept, and worth a warning."""
-    return ["there is no setting %s%s" % (encode_json(key), did_you_mean(key, Settings._fields)) for key in record
+    return ["the key %s is ignored: there is no such setting%s" % (encode_json(key), did_you_mean(key, Settings._fields)) for key in record
             if key not in Settings._fields]

@@ -7,7 +7,7 @@ from __future__ import annotations
 import time
 
 from core.errors import InvalidSettings
-from core.settings import DEFAULTS, settings_from
+from core.settings import DEFAULTS, settings_from, unknown_settings
 from helpers import config_content, decode_config
 
 _BLANK = 5.0  # seconds after which an empty or missing config.json is meant
@@ -27,6 +27,7 @@ class FollowedSettings:
         self._clock = clock
         self._taken = None  # the bytes of config.json when its settings were last taken; b"" if it was blank or missing
         self._blank_since = None
+        self.unknown = []  # a sentence for each key that is no setting, as of when the settings were last taken
 
     def look(self):
         """The settings, if config.json has changed since the last look (and at the first one); None if not. Raises InvalidSettings."""
@@ -36,8 +37,9 @@ class FollowedSettings:
         self._blank_since = None
         if content == self._taken:
             return None
-        settings = settings_from(decode_config(content, self._path), self._path)
-        self._taken = content
+        record = decode_config(content, self._path)
+        settings = settings_from(record, self._path)
+        self._taken, self.unknown = content, unknown_settings(record)
         return settings._replace(**self._own)
 
     def _look_at_blank(self):

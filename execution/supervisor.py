@@ -251,6 +251,9 @@ class Supervisor:
         if settings is not None and settings != self._store.settings:
             self._store.settings = settings
             self._account.say("settings read again")
+        if settings is not None:
+            for said in self._settings.unknown:
+                self._account.say("config.json: %s" % said)
 
     def _look_for_own_file(self):
         """Stop if the worker file is gone (someone removed it, or the home): nobody can find this process any more, and others take its

@@ -740,6 +740,22 @@ class TestConfig(CliTest):
         record = json.loads(self.read("config.json").decode())
         self.assertEqual(list(record.items()), [("theirs", [1, 2]), ("backoff_base", 1.5), ("max_retries", 0), ("retry_in_place", False)])
 
+    def test_list_and_show_are_other_words_for_all_and_a_key_alone_for_get(self):
+        self.write("config.json", '{"max_retries": 7}')
+        everything = self.succeed("config")
+        for words in (["list"], ["show"], ["get"]):
+            self.assertEqual(self.succeed("config", *words), everything)
+        self.assertEqual((self.succeed("config", "max-retries"), self.succeed("config", "list", "max_retries")), ("7\n", "7\n"))
+        self.refuse_each(((["config", "max_retries", "5"], typed("config set max_retries 5")), (["config", "retrys"], "'retrys'")), code=2)
+
+    def test_unset_lets_the_default_hold_and_removes_keys_that_are_no_settings(self):
+        self.write("config.json", '{"theirs": 1, "max_retries": "many", "maxRetries": 4}')
+        self.assertEqual(self.succeed("config", "unset", "max-retries"), "max_retries = 3, the default\n")
+        self.assertEqual(self.run_program("config", "unset", "maxRetries").stdout, '"maxRetries" is removed.\n')
+        self.assertEqual(json.loads(self.read("config.json").decode()), {"theirs": 1})
+        self.assertEqual(self.succeed("config", "unset", "timeout"), "timeout = null, the default\n")
+        self.refuse_each(((["config", "unset", "their"], "did you mean 'theirs'"),), code=2)
+
     def test_a_setting_that_was_set_is_the_one_that_counts(self):
         self.succeed("config", "set", "max_retries", "0")
         self.add({"id": "x", "command": "exit 1"})
@@ -748,9 +764,12 @@ class TestConfig(CliTest):
 
     def test_a_key_that_is_no_setting_is_kept_with_a_warning(self):
         self.write("config.json", '{"max_retrys": 5}')
-        done = self.run_program("status")
-        self.assertEqual(done.returncode, 0)
-        self.assertRegex(done.stderr, '^queuectl: .*config.json: .*"max_retrys".*\n$')
+        for words in (["status"], ["config"], ["config", "get", "max_retries"]):
+            with self.subTest(words):
+                done = self.run_program(*words)
+                self.assertEqual(done.returncode, 0)
+                self.assertRegex(done.stderr, "^queuectl: .*config.json: .*\"max_retrys\" is ignored.*did you mean 'max_retries'.*\n$")
+        self.assertIn("did you mean 'max_retries'", self.succeed("doctor"))
         self.assertEqual(self.read("config.json"), b'{"max_retrys": 5}')
 
     def test_unknown_settings_and_values_that_do_not_fit_are_refused(self):

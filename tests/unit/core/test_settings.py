@@ -113,8 +113,8 @@ class SettingsTest(HomeTest):
 
     def test_unknown_keys_are_named_and_do_no_harm(self):
         record = {"max_retries": 1, "colour": "blue", "Max_Retries": 9}
-        self.assertEqual(unknown_settings(record), ['there is no setting "colour"',
-                                                    'there is no setting "Max_Retries", did you mean \'max_retries\'?'])
+        self.assertEqual(unknown_settings(record), ['the key "colour" is ignored: there is no such setting',
+                                                    'the key "Max_Retries" is ignored: there is no such setting, did you mean \'max_retries\'?'])
         self.assertEqual(load_settings(self.config(json.dumps(record))), DEFAULTS._replace(max_retries=1))
 
     def test_setting_has_two_spellings(self):

@@ -1,0 +1,94 @@
+"""`config`: shows the settings, changes one, or removes it from config.json."""
+from __future__ import annotations
+
+import sys
+
+from cli.context import notice
+from cli.terminal import get_width, is_terminal, print_json, showable, table
+from core.errors import InvalidSettings, JsonError, UsageError, hint
+from core.settings import DEFAULTS, SETTINGS, check_setting, did_you_mean, setting_named, settings_from, split_words, unknown_settings
+from core.strict_json import decode_json, encode_json
+from core.system import quote_words
+from helpers import printable_json, read_config, save_setting, unset_key
+
+_NARROW = 30  # columns; where less are left for the meanings of the settings, each stands below its setting
+
+
+def cmd_config(args, queue):
+    """Show all settings, or one."""
+    if args.value is not None:
+        raise UsageError("to change a setting: %s" % hint("config set %s" % quote_words([args.key, args.value])))
+    record = read_config(queue.config_path)
+    for said in unknown_settings(record):
+        notice("%s: %s" % (queue.config_path, said))
+    settings = settings_from(record, queue.config_path)
+    if args.key is not None:
+        name = setting_named(args.key).name
+        print(printable_json(encode_json({name: getattr(settings, name)} if args.json else getattr(settings, name))))
+    elif args.json:
+        print_json(settings._asdict())
+    elif is_terminal(sys.stdout):
+        print("\n".join(wrapped([(setting.name, encode_json(getattr(settings, setting.name)), setting.meaning) for setting in SETTINGS],
+                                get_width())))
+    else:
+        table(("SETTING", "VALUE", "MEANING"),
+              ((setting.name, encode_json(getattr(settings, setting.name)), setting.meaning) for setting in SETTINGS))
+    return 0
+
+
+def wrapped(rows, window):
+    """Lines of at most `window` columns for rows (name, value, meaning)."""
+    from textwrap import wrap
+    rows = [(name, showable(value), meaning) for name, value, meaning in rows]
+    names = max(len(name) for name, _, _ in rows)
+    values = min(max(len(value) for _, value, _ in rows), 12)
+    start = names + values + 4
+    lines = []
+    for name, value, meaning in rows:
+        first = "%-*s  %s" % (names, name, value)
+        if window - start < _NARROW:
+            lines += [first] + ["    " + line for line in wrap(meaning, max(10, window - 4))]
+            continue
+        text = wrap(meaning, window - start)
+        if len(value) > values:
+            lines.append(first)
+        else:
+            lines.append(first.ljust(start) + text.pop(0))
+        lines += [" " * start + line for line in text]
+    return lines
+
+
+def cmd_set(args, queue):
+    """Change a setting."""
+    setting = setting_named(args.key)
+    try:
+        value = decode_json(args.value)
+    except JsonError:
+        value = args.value
+    if setting.type is str and value is not None and type(value) is not str:
+        value = args.value
+    elif setting.type is list and type(value) is str:
+        value = split_words(value)
+    value = check_setting(setting, value)
+    queue.settle_for_defaults()
+    with queue.store.lock:
+        save_setting(queue.config_path, setting, value)
+    print("%s = %s" % (setting.name, printable_json(encode_json(value))))
+    return 0
+
+
+def cmd_unset(args, queue):
+    """Remove a setting, or a key that is none, from config.json, so that the default holds."""
+    record = read_config(queue.config_path)
+    name = args.key if args.key in record else args.key.replace("-", "_")
+    if name not in record and name not in DEFAULTS._fields:
+        raise InvalidSettings("config.json has no key %s%s" % (encode_json(args.key), did_you_mean(name, list(record))))
+    if name in record:
+        queue.settle_for_defaults()
+        with queue.store.lock:
+            unset_key(queue.config_path, name)
+    if name in DEFAULTS._fields:
+        print("%s = %s, the default" % (name, encode_json(getattr(DEFAULTS, name))))
+    else:
+        print("%s is removed." % printable_json(encode_json(name)))
+    return 0
