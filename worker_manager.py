@@ -6,6 +6,7 @@ import time
 
 from core.errors import NotAllowed, fault_text, hint
 from core.home import run_folder, worker_log_path
+from core.job import PENDING
 from core.system import allow_open_files, make_folder, open_private
 from execution.launcher import start_detached
 from execution.worker_files import (WorkerFile, ask_to_stop, given_process_token, live_workers, new_process_token, split_attempt_token,
@@ -82,6 +83,12 @@ class WorkerManager:
         """Those of these running jobs whose worker process is dead."""
         alive = {worker.process_token for worker in self.running()}
         return [job for job in running if split_attempt_token(job.worker)[0] not in alive]
+
+    def waiting(self, workers, store):
+        """The jobs that these worker processes wait with until their retry, in lists by the token of the process."""
+        places = {place for worker in workers for place, _ in worker.waits}
+        jobs = {(job.place, job.digest): job for job in store.at(places) if job.state == PENDING} if places else {}
+        return {worker.process_token: [jobs[pair] for pair in worker.waits if pair in jobs] for worker in workers}
 
     def left_behind(self):
         """The paths of the files of worker processes that died."""

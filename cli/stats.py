@@ -29,9 +29,9 @@ def jobs_per_second(attempts, now):
         ends += [] if end is None else [end]
     for window in _WINDOWS:
         recent = sum(1 for end in ends if end >= now - window)
-        if recent >= _ENOUGH or recent == len(ends):
+        if recent >= _ENOUGH or now - began <= window:
             return recent / max(min(window, now - began), 0.001)
-    return 0.0
+    return len(ends) / (now - began)
 
 
 def figures(jobs, now):

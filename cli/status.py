@@ -7,20 +7,26 @@ import time
 from math import ceil
 
 from cli.context import abandoned_jobs, visible_workers
-from cli.terminal import bar, display_width, fit, get_width, is_terminal, length, paint_state, print_json, showable, use_color, watch
+from cli.terminal import bar, display_width, fit, flow, get_width, is_terminal, length, paint_state, print_json, showable, use_color, watch
 from core.errors import hint
-from core.job import STATES
-from core.times import parse_time
+from core.job import PENDING, STATES
+from core.rules import GROUP, OTHER_JOBS, PAUSED, RETRY, TIME
+from core.times import format_duration, parse_time
 
-_FEW = 200000  # pending jobs that are looked at for the time that is left; where there are more, all count as due
+_FEW = 500000  # jobs in a queue whose pending ones are looked at for what they wait for: half a second
+_FEW_SPECIAL = 20000  # and how many of these may have something to wait for, or a priority
+_SHOWN = 10  # running jobs, and jobs that a worker waits with, that have a line each
+
+# What pending jobs are called in JSON and for people, by what they wait for, as their Wait has it.
+KINDS = ((None, "ready", "ready"), (RETRY, "retrying", "between attempts"), (TIME, "scheduled", "scheduled"),
+         (OTHER_JOBS, "blocked", "after others"), (GROUP, "in_full_groups", "in full groups"),
+         (PAUSED, "in_paused_groups", "in paused groups"))
 
 
 def cmd_status(args, queue):
     """Count the jobs in each state, and the workers."""
     if args.json:
-        facts = _status(queue)
-        del facts["running_jobs"]
-        print_json(facts)
+        print_json(look(queue)[0])
     elif args.watch is not None:
         watch(lambda: _status_lines(queue, args), args.watch)
     else:
@@ -29,28 +35,51 @@ def cmd_status(args, queue):
     return 0
 
 
-def _status(queue):
-    """What `status` tells, as an object; `running_jobs` are Jobs."""
+def look(queue):
+    """What `status` tells: (an object, the running jobs, the jobs that a worker waits with until their retry)."""
     from cli.stats import jobs_per_second
-    counts = queue.store.count()
-    running = visible_workers(queue)
-    now = time.time()
-    jobs = queue.store.running() if counts["processing"] else []
-    abandoned = abandoned_jobs(queue, jobs)
-    rate = jobs_per_second(queue.store.attempts_lately(), now) if running else 0.0
-    pending = counts["pending"]
-    if rate and 0 < pending <= _FEW:
-        pending -= min(pending, queue.store.count_delayed(now))
-    left = pending + counts["processing"]
-    return dict(counts, total=sum(counts.values()), workers=sum(worker.count for worker in running),
-                worker_processes=[worker.pid for worker in running], paused=queue.store.paused(), jobs_per_minute=round(60.0 * rate, 1),
-                seconds_left=ceil(left / rate) if rate and left else None, home=queue.home,
-                abandoned=[job.id for job in abandoned], running_jobs=jobs)
+    from storage.waits import look_at_pending
+    counts, workers, now = queue.store.count(), visible_workers(queue), time.time()
+    total = sum(counts.values())
+    running = queue.store.running() if counts["processing"] else []
+    waiting = [job for of_one in queue.workers.waiting(workers, queue.store).values() for job in of_one]
+    rate = jobs_per_second(queue.store.attempts_lately(), now) if workers else 0.0
+    pending = look_at_pending(queue.store, now, _FEW_SPECIAL) if total <= _FEW else None
+    left = counts["pending"] + counts["processing"] - (pending.delayed if pending is not None else 0)
+    facts = dict(counts, total=total, workers=sum(worker.count for worker in workers), worker_processes=[worker.pid for worker in workers],
+                 paused=queue.store.paused(), jobs_per_minute=float("%.3g" % (60.0 * rate)),
+                 seconds_left=ceil(left / rate) if rate and left > 0 else None, home=queue.home,
+                 abandoned=[job.id for job in abandoned_jobs(queue, running)], **kinds(pending), waiting=[job.id for job in waiting])
+    return facts, running, waiting
+
+
+def kinds(pending):
+    """How many pending jobs there are of each kind, by a Pending; None for each if they were not looked at."""
+    return {key: None if pending is None else pending.counts.get(word, 0) for word, key, _ in KINDS}
+
+
+def kinds_text(facts):
+    """The kinds of pending jobs in words, with their numbers; "" if all are ready."""
+    if facts["ready"] is None:
+        return "what they wait for is not looked at: there are too many" if facts["pending"] else ""
+    if facts["ready"] == facts["pending"]:
+        return ""
+    return ", ".join("%d %s" % (facts[key], said) for _, key, said in KINDS if facts[key])
+
+
+def speed_text(facts):
+    """How fast jobs end, in words; "" if none have ended since work began."""
+    rate = facts["jobs_per_minute"]
+    if not rate:
+        return ""
+    number, unit = (rate, "a minute") if rate >= 1 else (round(60 * rate), "an hour")
+    fast = "%s job%s %s" % ("%.0f" % number if number >= 10 else "%g" % number, "" if number == 1 else "s", unit)
+    return fast + (", %s left at this rate" % format_duration(facts["seconds_left"]) if facts["seconds_left"] else "")
 
 
 def _status_lines(queue, args):
     """What `status` prints."""
-    facts = _status(queue)
+    facts, running, waiting = look(queue)
     color, window = use_color(os.environ, args.color), get_width() if is_terminal(sys.stdout) else 0
     width = len(str(facts["total"]))
     lines = []
@@ -59,23 +88,30 @@ def _status_lines(queue, args):
         room = min(20, window - len(start) - 2)
         bars_shown = "  " + bar(facts[name], facts["total"], room) if room > 0 and name != "total" else ""
         lines.append(paint_state(_cut(start + bars_shown, window), name, color))
+        if name == PENDING and kinds_text(facts):
+            lines += flow(kinds_text(facts).split(", "), window or 10000, ", ", " " * 12)
     told = ["%-10s  %*d%s" % ("workers", width, facts["workers"], "  (pid %s)" % ", ".join(map(str, facts["worker_processes"]))
                               if facts["workers"] else "")]
-    for job in facts["running_jobs"][:10]:
-        since = length(max(0.0, time.time() - parse_time(job.started_at or job.updated_at)))
-        if job.id in facts["abandoned"]:
-            told.append("abandoned   %s, its worker is dead; the next worker to start runs it again: %s" % (job.id, job.command))
-        else:
-            told.append("running     %s, for %s: %s" % (job.id, since, job.command))
-    if len(facts["running_jobs"]) > 10:
-        told.append("            and %d more" % (len(facts["running_jobs"]) - 10))
-    if facts["jobs_per_minute"]:
-        left = ", %s left at this rate" % length(facts["seconds_left"]) if facts["seconds_left"] else ""
-        told.append("speed       %g jobs a minute%s" % (facts["jobs_per_minute"], left))
+    told += _each("running", [_of_running(job, facts) for job in running])
+    told += _each("waiting", ["%s, retry in %s: %s" % (job.id, format_duration(max(0.0, parse_time(job.run_at) - time.time())), job.command)
+                              for job in waiting])
+    told += ["speed       " + speed_text(facts)] if speed_text(facts) else []
     if facts["paused"]:
         told.append("paused      yes; %s lets workers take jobs again" % hint("resume"))
     told.append("home        %s" % queue.home)
     return lines + [_cut(showable(line), window) for line in told]
+
+
+def _of_running(job, facts):
+    if job.id in facts["abandoned"]:
+        return "abandoned   %s, its worker is dead; the next worker to start runs it again: %s" % (job.id, job.command)
+    return "%s, for %s: %s" % (job.id, length(max(0.0, time.time() - parse_time(job.started_at or job.updated_at))), job.command)
+
+
+def _each(title, texts):
+    """A line for each of these texts, up to _SHOWN of them."""
+    lines = [text if text.startswith("abandoned   ") else "%-10s  %s" % (title, text) for text in texts[:_SHOWN]]
+    return lines + ["            and %d more" % (len(texts) - _SHOWN)] * (len(texts) > _SHOWN)
 
 
 def _cut(line, window):

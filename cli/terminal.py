@@ -83,6 +83,19 @@ def fit(text, width):
     return text + " " * (width - display_width(text))
 
 
+def flow(parts, width, between="  ", indent=""):
+    """Texts one behind another in lines of at most `width` columns; one that is wider has a line of its own, and is cut."""
+    lines: list = []
+    for part in parts:
+        if lines and display_width(lines[-1] + between + part + between.rstrip()) <= width:
+            lines[-1] += between + part
+            continue
+        if lines:
+            lines[-1] += between.rstrip()
+        lines.append(indent + part)
+    return [line if display_width(line) <= width else fit(line, width) for line in lines]
+
+
 def age(moment, now):
     """How long ago a time (as text) was, in the largest unit: `12s ago`; "-" for None."""
     if not moment:

@@ -7,10 +7,11 @@ import time
 from collections import deque
 
 from cli.context import WHO_ENDS, abandoned_jobs, is_same_folder, notice, refuse_in_job, visible_workers
-from cli.terminal import counted, display_width, fit, get_width, print_json, showable, table, when
+from cli.terminal import counted, display_width, fit, get_width, is_terminal, length, print_json, showable, table, when
 from core.errors import EXIT_TIMEOUT, QueueError, hint, typed
 from core.strict_json import encode_json
 from core.system import quote_words
+from core.times import parse_time
 from helpers import printable
 
 _LOOKED_AT = 5000  # pending jobs that are looked at each second for those that are not due; where there are more, all count as due
@@ -86,10 +87,12 @@ class _Screen:
 
     def show(self, account, running):
         """Show how far the queue is."""
+        from storage.waits import look_at_pending
         counts, now = self._store.count(), time.monotonic()
         pending, done = counts["pending"], account.completed + account.dead
         if 0 < pending <= _LOOKED_AT:
-            pending -= min(pending, self._store.count_delayed(time.time()))
+            looked = look_at_pending(self._store, time.time(), _LOOKED_AT)
+            pending -= min(pending, looked.delayed if looked is not None else 0)
         self._ends.append((now, done))
         then, before = self._ends[0]
         rate = (done - before) / (now - then) if now > then else 0.0
@@ -185,13 +188,23 @@ def cmd_worker_stop(args, queue):
     return 0
 
 
+def _what_it_does(running, waiting):
+    """The last cells of a worker process: what it runs and, in a pipe in a cell of its own, the jobs whose retry it waits for."""
+    if not is_terminal(sys.stdout):
+        return " ".join(running) or "-", " ".join(job.id for job in waiting) or "-"
+    retries = ["%s (retry in %s)" % (job.id, length(max(0.0, parse_time(job.run_at) - time.time()))) for job in waiting]
+    return " ".join(running + retries) or "-",
+
+
 def cmd_worker_list(args, queue):
     """Show the worker processes and what each runs."""
     jobs = queue.store.running()
     running, workers, abandoned = queue.workers.ids_by_process(jobs), visible_workers(queue), abandoned_jobs(queue, jobs)
+    waiting = queue.workers.waiting(workers, queue.store)
     if args.json:
         print_json([{"pid": worker.pid, "workers": worker.count, "started_at": worker.started_at,
-                      "running": running.get(worker.process_token, [])} for worker in workers])
+                     "running": running.get(worker.process_token, []),
+                     "waiting": [job.id for job in waiting.get(worker.process_token, ())]} for worker in workers])
         return 0
     if not workers:
         notice("no worker is running; %s starts one" % hint("worker start"))
@@ -199,6 +212,6 @@ def cmd_worker_list(args, queue):
         notice("the worker of %s is dead; %s what is left of it and runs it again"
                % (", ".join(repr(job.id) for job in abandoned[:5]) + " and others" * (len(abandoned) > 5), WHO_ENDS[bool(workers)]))
     table(("PID", "WORKERS", "STARTED", "RUNNING"),
-          ((str(worker.pid), str(worker.count), when(worker.started_at, args.utc), " ".join(running.get(worker.process_token, ["-"])))
-           for worker in workers))
+          ((str(worker.pid), str(worker.count), when(worker.started_at, args.utc))
+           + _what_it_does(running.get(worker.process_token, []), waiting.get(worker.process_token, ())) for worker in workers))
     return 0

@@ -42,6 +42,9 @@ def parse_time(text):
     return min(since // timedelta(microseconds=1) / 1e6, END_OF_TIME)
 
 
+parse_again = lru_cache(maxsize=16384)(parse_time)  # for who looks at the same jobs each second
+
+
 # The units of a length of time, in the order in which they may follow each other, with all their names.
 _UNITS = ((604800, "w", "week"), (86400, "d", "day"), (3600, "h", "hr", "hour"), (60, "m", "min", "minute"), (1, "s", "sec", "second"))
 LENGTHS = "90, 10s, 5m, 1h30m, 7d or 1w"

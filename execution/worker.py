@@ -30,7 +30,7 @@ class Worker:
         self.attempt = None  # the Attempt that it runs, if any
         self._number = number
         self._shared = shared
-        self._is_wrongly_noted = False  # as one that runs something, although it does not
+        self._is_wrongly_noted = False  # as one that runs something, or waits for a retry, although it does not
         self._spare = None  # the empty log of the last attempt, for the next one
 
     def work(self):
@@ -99,7 +99,7 @@ class Worker:
         if outcome is None:
             shared.stop.wait(TICK)
         if following is None and not shared.outcomes.unrecorded:  # else the attempt stays noted, so that the next process counts it
-            self._note_nothing()
+            self._note_nothing(retry)
         return following, retry
 
     def _run_attempt(self, attempt):
@@ -163,13 +163,13 @@ class Worker:
         if spare is not None:
             self._shared.faults.guarded("remove an empty log", spare.discard)
 
-    def _note_nothing(self):
-        """Note that this worker runs nothing. If that fails it is tried again before the worker idles: nobody takes up a job that is noted
-        as running."""
+    def _note_nothing(self, retry=None):
+        """Note that this worker runs nothing, or waits for the retry of a job. If that fails, and behind such a wait, it is noted
+        again before the worker idles: nobody takes up a job that is noted as running."""
         def note():
             self._is_wrongly_noted = True
-            self._shared.file.note(self._number)
-            self._is_wrongly_noted = False
+            self._shared.file.note(self._number, waits=retry)
+            self._is_wrongly_noted = retry is not None
 
         self._note(note)
 

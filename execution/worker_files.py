@@ -27,12 +27,14 @@ _SLOT_SIZE = 256  # bytes for what one thread runs; they divide a page, so that 
 _LISTED = 64  # the last attempts of a thread, listed if they completed; the few count that are not recorded yet
 _NO_REQUEST = b"none".ljust(15) + b"\n"
 
-WorkerProcess = namedtuple("WorkerProcess", "process_token pid count started_at running path proof done", defaults=(None, frozenset()))
+WorkerProcess = namedtuple("WorkerProcess", "process_token pid count started_at running path proof done waits",
+                           defaults=(None, frozenset(), ()))
 WorkerProcess.__doc__ = """What a worker file tells of its process.
 
 `running` is what each thread runs, as `WorkerFile.note` wrote it, or None. `done` are the serials of attempts that completed. `proof` is
 whether the file was written under this boot of the system and is no copy: then the processes in it are those meant, and an attempt that
-it does not note was never started. It is None for a file of a version that did not say so.
+it does not note was never started. It is None for a file of a version that did not say so. `waits` are the jobs whose retry a thread waits
+for, as pairs (place, digest).
 """
 
 
@@ -109,12 +111,12 @@ class WorkerFile:
         newest = max(serial, last)
         self._done[number] = newest, (bits << newest - last | 1 << newest - serial) & ((1 << _LISTED) - 1)
 
-    def note(self, number, attempt=None):
-        """Note which attempt thread `number` (from 0) runs, and which completed in it, for whoever has to clean up behind this process.
-        The process group is 0 while it is not known. Raises OSError."""
+    def note(self, number, attempt=None, waits=None):
+        """Note which attempt thread `number` (from 0) runs, and which completed in it, for whoever has to clean up behind this process; and
+        for people the job whose retry it `waits` for. The process group is 0 while it is not known. Raises OSError."""
         listed = '"done": [%d, %d]' % self._done[number]
         if attempt is None:
-            text = "{%s}" % listed
+            text = "{%s}" % listed if waits is None else '{"waits": [%d, "%s"], %s}' % (waits.place, waits.digest, listed)
         else:
             start = start_of(attempt.pid) if attempt.pid else 0
             slot = '"limited": "%s", ' % group_digest(attempt.job.group or "") if attempt.job.slot is not None else ""
@@ -182,8 +184,8 @@ def read_worker_file(descriptor, path):
         running = [slot if _is_slot(slot) else None for slot in record["running"]]
         count = min(int(record["count"]), len(record["running"]))  # there is a slot for each thread
         proof = None if "boot" not in record else (record["boot"], record.get("file")) == (boot_id(), _identity(descriptor))
-        done = _read_done(record["running"])
-        return WorkerProcess(process_token, int(record["pid"]), count, str(record["started_at"]), running, path, proof, done)
+        done, waits = _read_done(record["running"]), _read_waits(record["running"])
+        return WorkerProcess(process_token, int(record["pid"]), count, str(record["started_at"]), running, path, proof, done, waits)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return WorkerProcess(process_token, 0, 0, "", [], path)
 
@@ -198,6 +200,12 @@ def _read_done(slots):
     """The serials of the attempts that these slots list as completed: [the last serial, a bit for each one from that back]."""
     pairs = [slot["done"] for slot in slots if type(slot) is dict and type(slot.get("done")) is list]
     return frozenset(last - back for last, bits in pairs for back in range(_LISTED) if bits >> back & 1)
+
+
+def _read_waits(slots):
+    """The jobs whose retry these slots say that their threads wait for, as pairs (place, digest)."""
+    found = [slot["waits"] for slot in slots if type(slot) is dict and type(slot.get("waits")) is list]
+    return tuple((pair[0], pair[1]) for pair in found if list(map(type, pair)) == [int, str])
 
 
 def _is_slot(slot):

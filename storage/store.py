@@ -18,7 +18,7 @@ from core.errors import ALL, NOTHING, PART, JobNotFound, QueueError, StorageFaul
 from core.home import JOBS, dead_letters_path, jobs_path, lock_path, paused_groups_path, paused_path
 from core.job import PENDING, PROCESSING, STATES, job_from_checked, job_from_record
 from core.system import open_private, sync
-from core.times import parse_time
+from core.times import parse_again
 from storage.file_lock import FileLock
 from storage.job_file import JobFile, Replaced
 from storage.layout import column, encode_line2, job_from_lines
@@ -247,6 +247,12 @@ class Store:
                         found[now.key] = now
         return [found[job.key] for job in jobs]
 
+    def at(self, places):
+        """The jobs at these places, as far as there are any."""
+        with OpenFiles(self.lock, self.jobs_json):
+            lines = [(place, self.jobs_json.lines(place)) for place in sorted(places)] if self.jobs_json.is_in_our_layout else ()
+            return [job_from_lines(both, place) for place, both in lines if both is not None]
+
     def at_its_place(self, job):
         """A job as it is now where it was last seen; None if it is not there. With the lock held and jobs.json open."""
         lines = self.jobs_json.lines(job.place)
@@ -276,14 +282,8 @@ class Store:
         for line2 in lines:
             state, start = (column(line2, "state"), column(line2, "started_at")) if line2 is not None else (None, None)
             if start is not None and state != PENDING:
-                found.append((parse_time(start), None if state == PROCESSING else parse_time(column(line2, "updated_at"))))
+                found.append((parse_again(start), None if state == PROCESSING else parse_again(column(line2, "updated_at"))))
         return found
-
-    def count_delayed(self, now):
-        """How many pending jobs are not due yet. All pending jobs are looked at."""
-        from core.rules import ready_at  # here, since each `enqueue` would pay for its start
-        with self.view(self.jobs_json) as view:
-            return sum(1 for record in view.special_pending() if ready_at(job_from_checked(record), self.settings, now) > now)
 
     def changed_since(self, fingerprint):
         """(whether jobs.json has changed since it had that fingerprint, the fingerprint of now). Begin with None."""

@@ -80,6 +80,11 @@ class View:
         """The pending records, as `pending_records` gives them. The file must be in our layout."""
         return pending_records(self._descriptor, self._end, again=self._read_again, groups=groups)
 
+    def all_pending(self, groups):
+        """The pending records as (place, object), the object None for one that may run at once and in its turn, and is in none of these
+        groups; in any layout, where the place of each is 0 in another one than ours."""
+        return self.pending(groups) if self._parsed is None else self.records((PENDING,))
+
     def special_pending(self):
         """The pending records that may not run at once and in their turn, as objects, in any layout."""
         if self._parsed is not None:

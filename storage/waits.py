@@ -5,13 +5,43 @@ jobs are told without a look at all the others. It changes nothing.
 """
 from __future__ import annotations
 
+from collections import Counter, namedtuple
 from itertools import islice
 
-from core.job import PENDING, PROCESSING
+from core.job import PENDING, PROCESSING, job_from_checked
 from core.order import lacking
-from core.rules import NO_WAIT, wait_of
+from core.rules import NO_WAIT, PAUSED, wait_of
 
 _FIRST = 200  # jobs that are looked at before the first is told
+
+# What the pending jobs of a queue wait for. `counts` has their number by the word of their Wait, None for those that may run; `delayed` is
+# how many are not due; `found` are those that wait, as pairs (Job, Wait); `following` are the first that may run, in their order, as pairs
+# (place, Job or None where it was not read).
+Pending = namedtuple("Pending", "counts delayed found following")
+
+
+def look_at_pending(store, now, most, following=0):
+    """What the pending jobs of a Store wait for, as a Pending with so many `following` ones; None if more than `most` have something to
+    wait for, or a priority: each of those is read. A pause of the queue is nothing to wait for here, since all wait for it."""
+    special, plain, total = [], [], 0
+    nothing = (None, PAUSED) if store.paused() else (None,)
+    with store.view(store.jobs_json) as view:
+        for place, record in view.all_pending(store.limits()) if view.count()[PENDING] else ():
+            total += 1
+            if record is None:
+                if len(plain) < following:
+                    plain.append((0, place, None))
+            elif len(special) < most:
+                special.append(job_from_checked(record, place))
+            else:
+                return None
+    pairs = list(Waits(store, now).each(special))
+    found = [pair for pair in pairs if pair[1].waits_for not in nothing]
+    ready = [(-job.priority, job.place, job) for job, wait in pairs if wait.waits_for in nothing]
+    counts = Counter(wait.waits_for for _, wait in found)
+    counts[None] = total - len(found)
+    first = sorted(plain + ready, key=lambda each: each[:2])[:following]
+    return Pending(counts, sum(wait.due_in is not None for _, wait in found), found, [each[1:] for each in first])
 
 
 class Waits:

@@ -82,6 +82,10 @@ class TestSpeed(unittest.TestCase):
     def test_jobs_of_more_than_a_minute_have_a_speed_too(self):
         self.check(1 / 90, [(90 * n + 90, 90 * n) for n in range(10)])
 
+    def test_one_end_within_a_minute_is_no_speed_of_one_a_minute_where_work_began_earlier(self):
+        self.check(1 / 80, [(80, 10), (10, None)])
+        self.check(3 / 10800, [(10800 - 3600 * n, 7200 - 3600 * n) for n in range(3)])
+
     def test_what_runs_now_is_work_that_has_begun(self):
         self.check(2 / 20, [(20, 10), (10, 5), (5, None)])
 

@@ -7,7 +7,7 @@ from unittest.mock import patch
 from core.rules import NO_WAIT, Wait
 from storage import waits
 from storage.view import View
-from storage.waits import Waits
+from storage.waits import Waits, look_at_pending
 from tests.support.manager import FAILURE, NOW, ManagerTest
 
 
@@ -50,3 +50,47 @@ class WaitsTest(ManagerTest):
             found = self.waits()
         self.assertEqual(found["n19"], Wait("jobs", None, ("n18", "c")))
         self.assertEqual(len(looks), 1)
+
+
+class PendingTest(ManagerTest):
+
+    def look(self, now=NOW, most=100, following=0):
+        """What the pending jobs wait for: the counts, how many are not due, the ids of those that wait and of those that follow."""
+        pending = look_at_pending(self.jobs.store, now, most, following)
+        places = {job.place: job.id for job in self.jobs.store.jobs()}
+        return (pending.counts, pending.delayed, [job.id for job, _ in pending.found],
+                [job.id if job is not None else places[place] for place, job in pending.following])
+
+    def fill(self):
+        """Jobs of each kind: one has completed, one is between two attempts."""
+        self.add("a", "b", "c", "d")
+        self.add("tomorrow", delay="1d")
+        self.add("free", after=["a"])
+        self.add("blocked", after=["b"])
+        self.add("first", priority=5)
+        claimed = {job.id: job for job in (self.claim(), self.claim(), self.claim())}
+        self.finish(claimed["a"])
+        self.finish(claimed["b"], FAILURE)
+        self.finish(claimed["first"], None)
+
+    def test_each_kind_is_counted_and_the_first_that_may_run_are_in_their_order(self):
+        self.fill()
+        counts = {None: 4, "time": 1, "jobs": 1, "retry": 1}
+        self.assertEqual(self.look(following=9), (counts, 2, ["b", "tomorrow", "blocked"], ["first", "c", "d", "free"]))
+        self.assertEqual(self.look(following=2)[3], ["first", "c"])
+        self.jobs.pause()
+        self.assertEqual(self.look()[0], counts)
+
+    def test_in_another_layout_it_is_the_same(self):
+        self.fill()
+        wanted = self.look(following=9)
+        self.write("jobs.json", json.dumps(self.records("jobs.json"), indent=1))
+        self.assertEqual(self.look(following=9)[:3], wanted[:3])
+
+    def test_too_many_to_be_read_are_not_looked_at(self):
+        self.fill()
+        self.assertIsNone(look_at_pending(self.jobs.store, NOW, 3))
+        self.assertIsNotNone(look_at_pending(self.jobs.store, NOW, 7))
+
+    def test_an_empty_queue_has_nothing_that_waits(self):
+        self.assertEqual(self.look(following=3), ({None: 0}, 0, [], []))

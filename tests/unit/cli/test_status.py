@@ -1,0 +1,45 @@
+"""What `status` says of pending jobs and of the speed."""
+from __future__ import annotations
+
+import unittest
+
+from cli.status import KINDS, kinds_text, speed_text
+from cli.terminal import display_width, flow
+
+
+class StatusTextTest(unittest.TestCase):
+
+    def test_pending_jobs_are_broken_down_where_not_all_are_ready(self):
+        for pending, numbers, text in (
+                (38, (31, 1, 5, 1, 0, 0), "31 ready, 1 between attempts, 5 scheduled, 1 after others"),
+                (5, (0, 0, 5, 0, 0, 0), "5 scheduled"),
+                (5, (0, 0, 0, 0, 2, 3), "2 in full groups, 3 in paused groups"),
+                (5, (5, 0, 0, 0, 0, 0), ""),
+                (0, (0, 0, 0, 0, 0, 0), ""),
+                (0, (None,) * 6, ""),
+                (9, (None,) * 6, "what they wait for is not looked at: there are too many"),
+        ):
+            with self.subTest(pending=pending, numbers=numbers):
+                facts = dict(zip([key for _, key, _ in KINDS], numbers), pending=pending)
+                self.assertEqual(kinds_text(facts), text)
+
+    def test_the_speed_is_told_in_a_unit_that_suits_it(self):
+        for rate, left, text in (
+                (0.0, None, ""),
+                (1.0, None, "1 job a minute"),
+                (0.75, 160, "45 jobs an hour, 2m 40s left at this rate"),
+                (1 / 60, None, "1 job an hour"),
+                (1.5, 40, "1.5 jobs a minute, 40s left at this rate"),
+                (120.6, 3, "121 jobs a minute, 3s left at this rate"),
+        ):
+            with self.subTest(rate=rate):
+                self.assertEqual(speed_text({"jobs_per_minute": rate, "seconds_left": left}), text)
+
+    def test_texts_flow_into_lines_that_fit(self):
+        parts = ["31 ready", "1 between attempts", "5 scheduled"]
+        for width, lines in ((80, ["  31 ready, 1 between attempts, 5 scheduled"]), (32, ["  31 ready, 1 between attempts,", "  5 scheduled"]),
+                             (30, ["  31 ready,", "  1 between attempts,", "  5 scheduled"])):
+            with self.subTest(width=width):
+                self.assertEqual(flow(parts, width, ", ", "  "), lines)
+        self.assertEqual(max(map(display_width, flow(["x" * 50, "y"], 20))), 20)
+        self.assertEqual(flow([], 20), [])
