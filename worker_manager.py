@@ -37,6 +37,7 @@ class WorkerManager:
         from storage.claims import Claims
         own = {} if runner is None else {"runner": runner}
         store.settings = store.settings._replace(**own)
+        store.lock.makes_home = False  # one that is moved away while the workers run is not made anew
         settings, account = FollowedSettings(self._config_path, own), Account(quiet, screen)
         with StopSignals() as signals:  # before anyone can find this process to send one
             file = WorkerFile(self._folder, count, given_process_token(environ, self._folder))

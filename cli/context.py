@@ -65,7 +65,9 @@ class Home:
 
     def _open(self, settings):
         self._refuse_links()
-        return Store(self.home, settings, notice)
+        store = Store(self.home, settings, notice)
+        store.lock.makes_home = self._may_be_new
+        return store
 
     def refuse_absence(self):
         """Raise NoQueue if there is no such folder, unless this command may make it. Raises OSError if nobody may look."""

@@ -68,15 +68,15 @@ def _give_to_owner_of(folder, descriptor):
         return  # a file system that knows no owners, or lets root give nothing away
 
 
-def make_folder(path):
-    """Make a folder, and those above it, unless it is there: for its owner alone (0700; `open_private` says who that is). It must not be a
-    symbolic link; those above it may be links. Raises OSError."""
+def make_folder(path, and_above=True):
+    """Make a folder, `and_above` it those that are missing, unless it is there: for its owner alone (0700; `open_private` says who that
+    is). It must not be a symbolic link; those above it may be links. Raises OSError."""
     if os.path.islink(path):
         raise OSError(errno.ELOOP, "it is a link, and must be a folder of its own", path)
     if os.path.isdir(path):
         return
     above = os.path.dirname(path)
-    if above not in ("", path) and not os.path.isdir(above):
+    if and_above and above not in ("", path) and not os.path.isdir(above):
         make_folder(above)
     try:
         os.mkdir(path, 0o700)
@@ -261,6 +261,15 @@ def is_there(path):
     except (FileNotFoundError, NotADirectoryError):
         return False
     return True
+
+
+def folder_identity(path):
+    """What tells a folder from another one that takes its path; None if there is none. Raises OSError."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def remove_file(path):

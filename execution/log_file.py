@@ -66,7 +66,7 @@ class LogFile:
         try:
             return open_private(self.path, flags)
         except FileNotFoundError:
-            make_folder(os.path.dirname(self.path))
+            make_folder(os.path.dirname(self.path), and_above=False)
         except FileExistsError:
             remove_file(self.path)
         return open_private(self.path, flags)

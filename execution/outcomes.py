@@ -30,11 +30,13 @@ from core.job import COMPLETED, DEAD
 from core.slots import without_slot
 from execution.waiting import TICK
 from execution.worker_files import attempt_token
+from helpers import log
 from storage.claims import Finished
 
 _MOST_AHEAD = 32  # jobs that are claimed at once
 _AHEAD = 0.03  # seconds that they should take, if each takes as long as the last one did
 _STOP_PATIENCE = 5  # times that a result is tried to be recorded again after a stop, a second between two
+_NAMED = 10  # results that are named in one message
 STALE = 0.05  # seconds after which an end must be recorded, and a claimed job must have been started
 
 
@@ -47,7 +49,7 @@ class Outcomes:
     """
 
     def __init__(self, home, claims, process_token, count, stop, faults, account, announcer, wake):
-        self.unrecorded = 0  # results that could not be recorded before the process had to end
+        self.unrecorded = []  # the Finished that could not be recorded before the process had to end
         self.ignored = 0  # results that counted for nothing, since the job was taken away
         self._home = home
         self._claims = claims
@@ -119,6 +121,18 @@ class Outcomes:
         """Record all that is left, once no worker runs."""
         self._record(self._batch.take(), 0)
 
+    def tell_unrecorded(self):
+        """Say what is known of the results that could not be recorded: how each attempt ended here, and who looks after its job."""
+        known = ["%s (%s)" % (result.job.id, _how_it_was(result.outcome)) for result in self.unrecorded if result.started]
+        others = len(self.unrecorded) - len(known)
+        named = ", ".join(known[:_NAMED] + ["…"] * (len(known) > _NAMED))
+        if known:
+            log("%d result%s could not be recorded: %s; the next worker to start takes up what still counts as running, and may run it "
+                "again" % (len(known), "" if len(known) == 1 else "s", named))
+        if others:
+            log("%d job%s that had not started could not be given back; the next worker to start does that"
+                % (others, "" if others == 1 else "s"))
+
     def count_end(self, job):
         """Count a job that may have ended, and run on_finish for it if it has."""
         self._account.count(job)
@@ -178,8 +192,8 @@ class Outcomes:
             if afters is not None:
                 return afters[-1]
             patience -= self._stop.is_set()
-            if patience < 0:
-                self.unrecorded += len(results)
+            if patience < 0 or self._stop.homeless:
+                self.unrecorded += results
                 break
             self._stop.wait(TICK) if not self._stop.is_set() else time.sleep(TICK)
         return None
@@ -192,6 +206,9 @@ class Outcomes:
     def _finish_and_claim(self, results, wanted, task, about):
         """Record results, claim `wanted` jobs for the batch unless another worker just has claimed enough, and tell of the results. Gives
         back what each job has become, or None if a fault was in the way."""
+        if self._stop.homeless:
+            return None
+
         def change():
             with self._batch.filling:
                 tokens, claimed = [self._new_token() for _ in range(0 if self._batch.is_full() else wanted)], []
@@ -222,6 +239,13 @@ class Outcomes:
             if result.started:
                 ends.append((result.job, after, result.seconds))
         self._account.ended(ends)
+
+
+def _how_it_was(outcome):
+    """How an attempt ended, for a message; None stands for one that was stopped."""
+    if outcome is None:
+        return "ended by a stop"
+    return "completed" if outcome.reason is None else outcome.reason if outcome.exit_code is None else "exit code %d" % outcome.exit_code
 
 
 def _is_success(result):

@@ -15,7 +15,7 @@ from core.errors import QueueError, fault_text
 from core.home import wake_workers
 from core.job import CANCELLED, PENDING, PROCESSING
 from core.rules import is_retry, ready_at
-from core.system import is_there
+from core.system import folder_identity, is_there
 from execution.attempt import PATIENCE, STOPPED, job_environ
 from execution.launcher import Launcher
 from execution.on_finish import Announcer
@@ -107,6 +107,7 @@ class Supervisor:
 
     def __init__(self, home, claims, settings, environ, file, signals, account, count, drain):
         self._home = home
+        self._identity = folder_identity(home)
         self._claims = claims
         self._store = claims.store
         self._settings = settings
@@ -155,7 +156,7 @@ class Supervisor:
             raise QueueError(refused)
         if self._crew.has_bug:
             return 3
-        return 1 if self._outcomes.unrecorded or given_up or (self._drain and self._account.dead) else 0
+        return 1 if self._stop.homeless or self._outcomes.unrecorded or given_up or (self._drain and self._account.dead) else 0
 
     # -- the life of the process
 
@@ -225,15 +226,17 @@ class Supervisor:
         self._stop.close()
         self._launch.close()
         if self._outcomes.unrecorded:
-            log("%d results could not be recorded; those jobs run again" % self._outcomes.unrecorded)
+            self._outcomes.tell_unrecorded()
         elif not self._crew.has_bug:
             self._guarded("remove the file of this process", self._file.remove)
 
     # -- each second
 
     def _tick(self):
-        self._guarded("follow the settings", self._follow_settings)
         self._guarded("look for the file of this process", self._look_for_own_file)
+        if self._stop.homeless:
+            return
+        self._guarded("follow the settings", self._follow_settings)
         self._guarded("look for dead workers", self._recovery.step)
         self._guarded("reap what has lost its parent", self._launch.reap_orphans)
         for attempt in self._running():
@@ -256,14 +259,20 @@ class Supervisor:
                 self._account.say("config.json: %s" % said)
 
     def _look_for_own_file(self):
-        """Stop if the worker file is gone (someone removed it, or the home): nobody can find this process any more, and others take its
-        jobs for orphans."""
-        if not is_there(self._file.path) and not self._stop.is_set():
+        """Stop if the worker file is gone: nobody can find this process any more, and others take its jobs for orphans. If the whole home
+        was moved or removed the running jobs are ended, since nothing can be recorded any more, and another one may come in its place."""
+        if self._stop.homeless or is_there(self._file.path):
+            return
+        if folder_identity(self._home) != self._identity:
+            log("%s was moved or removed; ending: the running jobs are ended, too, since their results could not be recorded" % self._home)
+            self._stop.homeless = self._stop.at_once = True
+        elif not self._stop.is_set():
             log("%s is gone; stopping" % self._file.path)
-            self._crew.dismiss()
+        self._crew.dismiss()
 
     def _sync(self):
-        self._guarded("confirm the last outcomes on disk", self._claims.sync_outcomes)
+        if not self._stop.homeless:
+            self._guarded("confirm the last outcomes on disk", self._claims.sync_outcomes)
 
     # -- the attempts that run
 
@@ -287,6 +296,9 @@ class Supervisor:
         looked = attempts if changed else [attempt for attempt in attempts if not attempt.seen]
         gone = self._claims.taken_away([attempt.job for attempt in looked]) if looked else ()
         self._looked_at = fingerprint
+        if gone:
+            self._look_for_own_file()  # they may be gone with the home
+            gone = () if self._stop.homeless else gone
         for attempt in looked:
             attempt.seen = True
         for attempt in attempts:

@@ -92,6 +92,7 @@ class StopFlag:
 
     def __init__(self):
         self.at_once = False  # whether the running jobs are to be ended, too
+        self.homeless = False  # whether the home was moved or removed, so that nothing can be recorded any more
         self._event = threading.Event()
         self._pipe = make_pipe()
 

@@ -81,7 +81,7 @@ class WorkerFile:
         self.process_token = process_token or new_process_token()
         self.path = worker_path(folder, self.process_token)
         self._done = [(0, 0)] * count  # of each thread, as `note` writes it
-        make_folder(folder)
+        make_folder(folder, and_above=False)
         # The file for requests is there first, and has room for one: whoever sees this process can ask it to stop, on a full disk, too.
         requests = path_beside(self.path, "stop")
         self._requests = _make_file(requests, os.O_TRUNC, lambda descriptor: _NO_REQUEST)

@@ -30,6 +30,7 @@ class FileLock:
 
     def __init__(self, path, notice=None):
         self.path = path
+        self.makes_home = False  # whether the folder above run/ is made if it is not there
         self._notice = notice
         self._mutex = allocate_lock()
         self._descriptor = None
@@ -93,7 +94,7 @@ class FileLock:
     def _open(self, to_look):
         self._is_read_only = False
         try:
-            make_folder(os.path.dirname(self.path))
+            make_folder(os.path.dirname(self.path), and_above=self.makes_home)
             try:
                 self._descriptor, writable = open_as_allowed(self.path, to_look)
                 self._is_read_only = not writable
@@ -105,6 +106,9 @@ class FileLock:
             self._is_read_only = to_look and error.errno in CANNOT_WRITE
             if self._is_read_only:
                 return
+            home = os.path.dirname(os.path.dirname(self.path))
+            if isinstance(error, FileNotFoundError) and not os.path.isdir(home):
+                raise LockError("%s is gone: someone has moved or removed it" % home) from None
             raise LockError("cannot open the lock %s: %s; the queue's folder must be writable for you; name another one with "
                             "--home DIR, or in QUEUECTL_HOME" % (self.path, error.strerror)) from None
 

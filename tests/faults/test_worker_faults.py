@@ -138,7 +138,7 @@ class LifeTest(QueueTest):
         manager = self.manager(backoff_base=0, poll_interval=0.02, kill_grace=0.2)
         faults = Faults(nth or 1 << 60, name, for_good, self.end_soon if for_good else lambda: None)
         try:
-            return worker_manager.WorkerManager(self.home, self.path("none.json")).start(manager, 2, drains, dict(os.environ))
+            return worker_manager.WorkerManager(self.home, self.path("none.json")).start(manager, 2, drains, dict(os.environ))[0]
         finally:
             sys.stderr.write("%d calls\n" % faults.count)
 
