@@ -21,13 +21,14 @@ from execution.launcher import Launcher
 from execution.on_finish import Announcer
 from execution.outcomes import STALE, Outcomes
 from execution.recovery import Recovery
-from execution.waiting import TICK, Crew, StopFlag, Waker
+from execution.waiting import TICK, Crew, DueCall, StopFlag, Waker
 from execution.worker import Shared, Worker
 from execution.worker_files import path_beside
 from helpers import log
 
 _REMIND = 60.0  # seconds between two times that the same fault is logged
 _AGAIN = 1.0  # seconds after the first signal from which another one is a second wish
+_TOGETHER = 0.1  # seconds: what is due within them is done at once, since each wake-up costs
 _RECOVERY_TICK = 0.2  # seconds between two looks at what a dead worker left running
 
 
@@ -118,6 +119,7 @@ class Supervisor:
         self._drained = False  # it has ended by itself, not since someone wanted it
         self._looked_at = None  # the fingerprint of the job file when it was last looked at for cancelled jobs
         self._stop = StopFlag()
+        self._due_call = DueCall()
         self._faults = Faults(self._stop)
         self._guarded = self._faults.guarded
         self._waker = Waker(path_beside(file.path, "wake"))
@@ -180,14 +182,15 @@ class Supervisor:
         next_tick = next_poll = next_look = 0.0
         while self._crew.ended < self._crew.count:
             now = time.monotonic()
-            if now >= next_tick:
+            soon = now + _TOGETHER
+            if soon >= next_tick:
                 self._tick()
                 next_tick = now + (_RECOVERY_TICK if self._recovery else TICK)
             self._guarded("look for a request to stop", self._look_for_stop)
-            if now >= next_look:
+            if soon >= next_look:
                 self._guarded("look for cancelled jobs", self._look_for_taken_away)
                 next_look = now + TICK
-            if now >= next_poll:
+            if soon >= next_poll:
                 self._crew.call_one()
                 next_poll = now + self._store.settings.poll_interval
             next_flush = now + self._outcomes.flush()
@@ -344,8 +347,8 @@ class Supervisor:
 
     def _until_due(self):
         """Seconds until the next delayed job is due, if a worker is idle; more than a tick otherwise."""
-        due = self._claims.next_due() if self._crew.has_idle() else None
-        return 2 * TICK if due is None else max(0.01, due - time.time())
+        seconds = self._due_call.seconds(self._claims.next_due() if self._crew.has_idle() else None, time.time())
+        return 2 * TICK if seconds is None else seconds
 
 
 def _words_descriptor():

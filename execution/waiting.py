@@ -83,6 +83,23 @@ class Waker:
             os.close(self._descriptor)
 
 
+class DueCall:
+    """When a worker is to be called for the delayed job that is due first: at its time, and once. If none can take it then (the queue is
+    paused, the job file broken), it is looked for at each poll."""
+
+    def __init__(self):
+        self._called_for = None  # the time of a job for which a worker is being called, or was
+
+    def seconds(self, due, now):
+        """Seconds until a worker is to be called for a job that is due then (both since the epoch); None if none is to be. `due` is None
+        where no job waits."""
+        if due is None or due == self._called_for:
+            return None
+        if due <= now:
+            self._called_for = due
+        return max(0.01, due - now)
+
+
 class StopFlag:
     """Tells all threads of a worker process to take no more jobs, and ends their waits.
 

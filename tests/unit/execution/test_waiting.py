@@ -8,6 +8,24 @@ from execution import waiting
 from tests.support.home import DEADLINE
 
 
+class TestDueCall(unittest.TestCase):
+    """When a worker is called for a delayed job."""
+
+    def test_a_worker_is_called_once_for_each_time(self):
+        call = waiting.DueCall()
+        for due, now, seconds in ((None, 5.0, None), (9.0, 5.0, 4.0), (9.0, 8.5, 0.5), (9.0, 8.999, 0.01), (9.0, 9.0, 0.01), (9.0, 9.1, None),
+                                  (9.0, 60.0, None), (10.0, 60.0, 0.01), (10.0, 60.0, None), (70.0, 60.0, 10.0), (9.0, 60.0, 0.01)):
+            with self.subTest(due=due, now=now):
+                self.assertEqual(call.seconds(due, now), seconds)
+
+    def test_an_overdue_job_that_nobody_may_take_wakes_the_process_only_at_its_ticks(self):
+        call, now, wakes = waiting.DueCall(), 100.0, 0
+        while now < 110:
+            now += min(waiting.TICK, call.seconds(50.0, now) or waiting.TICK)
+            wakes += 1
+        self.assertLessEqual(wakes, 12)
+
+
 class TestCrew(unittest.TestCase):
     """Who is busy, and how idle workers are called and dismissed."""
 
