@@ -107,7 +107,7 @@ class JobManager:
             edges = {job_id: set(after) for job_id, after in dependent.items()}
             for _, record in view.records((PENDING, PROCESSING, DEAD), containing=b', "after'):
                 edges.setdefault(record["id"], set()).update(job_from_checked(record).predecessors)
-        circle = find_cycle(edges)
+        circle = find_cycle(edges, list(dependent))  # one that someone has typed into the file keeps no others out
         if circle:
             raise JobRefused("\"after\" makes jobs wait for each other in a circle: %s" % " after ".join(circle))
         dead = [job_id for job_id in sorted(needed & there.keys()) if any(job.state == DEAD for job in jobs_meant(there[job_id]))]

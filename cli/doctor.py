@@ -11,7 +11,8 @@ from collections import namedtuple
 from core.errors import InvalidJob, QueueError, hint
 from core.file_systems import remote_file_system
 from core.home import CONFIG, DEAD_LETTERS, JOBS, LOGS, RUN, config_path, look_at_modes
-from core.job import job_from_record
+from core.job import PENDING, job_from_record
+from core.order import find_cycle, told_circle
 from core.settings import settings_from, unknown_settings
 from core.strict_json import decode_json, decode_json_at
 from helpers import load_settings, read_config
@@ -85,6 +86,12 @@ def _examine_jobs(home, name, store):
         return Finding(name, False, str(error), os.path.isfile(path) and not os.path.islink(path))
     if damage:
         return Finding(name, False, damage, True)
+    edges: dict = {}
+    for job in store.jobs((PENDING,), b', "after') if name == JOBS else ():
+        edges.setdefault(job.id, set()).update(job.predecessors)
+    circle = find_cycle(edges)
+    if circle:
+        return Finding(name, False, told_circle(circle), False)
     return Finding(name, True, "is sound: %d job%s" % (number, "" if number == 1 else "s"), False)
 
 

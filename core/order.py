@@ -16,8 +16,10 @@ from __future__ import annotations
 from array import array
 from heapq import heapify, heappop, heappush
 
+from core.errors import hint
 from core.groups import Groups
 from core.job import COMPLETED, DEAD, PENDING, PROCESSING, encode_id
+from core.system import quote_words
 
 
 def jobs_meant(jobs, since=None):
@@ -46,10 +48,11 @@ def keeps_waiting(meant, needed):
     return states != {COMPLETED} if needed else not states <= {COMPLETED, DEAD}
 
 
-def find_cycle(edges):
-    """The ids of a circle of jobs that wait for each other, in order, or None. `edges` maps an id to the ids that it comes after."""
+def find_cycle(edges, starts=None):
+    """The ids of a circle of jobs that wait for each other, in order, or None: of one that the `starts` (None: all) wait for or are in.
+    `edges` maps an id to the ids that it comes after."""
     done = set()
-    for start in edges:
+    for start in edges if starts is None else starts:
         open_ids = [(start, iter(edges[start]))]
         on_path = {start}
         while open_ids:
@@ -68,6 +71,24 @@ def find_cycle(edges):
     return None
 
 
+def in_circles(edges):
+    """The ids that are in a circle or wait for one, so that their jobs never run."""
+    left, freed = dict(edges), True
+    while freed:
+        freed = [job_id for job_id, after in left.items() if left.keys().isdisjoint(after)]
+        for job_id in freed:
+            del left[job_id]
+    return left.keys()
+
+
+def told_circle(circle):
+    """A circle, as `find_cycle` gives it, as a sentence that says what mends it."""
+    named = circle if len(circle) <= _NAMED else circle[:_NAMED] + ["…"] + circle[-1:]
+    return ("jobs wait for each other in a circle, and never run: %s; %s mends that"
+            % (" after ".join(named), hint("edit %s" % quote_words(circle[:1]))))
+
+
+_NAMED = 20  # jobs of a circle that are named
 _TRIM = 65536  # places taken before the memory is given back
 _OPEN = (PENDING, PROCESSING)
 

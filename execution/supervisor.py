@@ -14,6 +14,7 @@ import time
 from core.errors import QueueError, fault_text
 from core.home import wake_workers
 from core.job import CANCELLED, PENDING, PROCESSING
+from core.order import find_cycle, in_circles, told_circle
 from core.rules import is_retry, ready_at
 from core.system import folder_identity, is_there
 from execution.attempt import PATIENCE, STOPPED, job_environ
@@ -116,6 +117,7 @@ class Supervisor:
         self._signals = signals
         self._account = account
         self._drain = drain
+        self._circle = None  # jobs that wait for each other, at the end of a drain
         self._drained = False  # it has ended by itself, not since someone wanted it
         self._looked_at = None  # the fingerprint of the job file when it was last looked at for cancelled jobs
         self._stop = StopFlag()
@@ -158,7 +160,8 @@ class Supervisor:
             raise QueueError(refused)
         if self._crew.has_bug:
             return 3
-        return 1 if self._stop.homeless or self._outcomes.unrecorded or given_up or (self._drain and self._account.dead) else 0
+        failed = self._stop.homeless or self._circle or self._outcomes.unrecorded or given_up or (self._drain and self._account.dead)
+        return 1 if failed else 0
 
     # -- the life of the process
 
@@ -329,16 +332,28 @@ class Supervisor:
                 attempt.end(STOPPED, self._store.settings.kill_grace)
 
     def _finish_if_drained(self):
-        """With drain, stop if no job runs or waits for a retry, and all others are scheduled for later, or come after such a job."""
+        """With drain, stop if no job runs or waits for a retry, and all others are scheduled for later, come after such a job, or wait for
+        each other in a circle."""
         if not self._drain or self._stop.is_set() or self._crew.busy or self._recovery:
             return
-        scheduled = []
+        scheduled, retried, edges = [], set(), {}
         for job in self._store.jobs((PENDING, PROCESSING)):
-            if job.state == PROCESSING or (job.attempts and (job.run_at is None or is_retry(job, self._store.settings))):
+            if job.predecessors:
+                edges.setdefault(job.id, set()).update(job.predecessors)
+            if job.state == PROCESSING:
                 return
-            if ready_at(job, self._store.settings, time.time()) <= time.time() and not job.after:
+            if job.attempts and (job.run_at is None or is_retry(job, self._store.settings)):
+                retried.add(job.id)
+            elif ready_at(job, self._store.settings, time.time()) <= time.time() and not job.predecessors:
                 return
             scheduled.append(job.id)
+        self._circle = find_cycle(edges)
+        stuck = in_circles(edges) if self._circle else ()
+        if retried.difference(stuck):
+            return
+        if self._circle:
+            log(told_circle(self._circle))
+        scheduled = [job_id for job_id in scheduled if job_id not in stuck]
         if scheduled:
             named = ", ".join(scheduled[:20] + ["…"] * (len(scheduled) > 20))
             self._account.say("not waiting for jobs that are scheduled, or come after one that is: %s" % named)

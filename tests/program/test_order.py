@@ -10,12 +10,12 @@ import unittest
 
 from core.errors import InvalidJob, JobRefused
 from core.job import DEAD, FAILED, Outcome, first_run_at, job_from_record
-from core.order import find_cycle
+from core.order import find_cycle, in_circles
 from core.rules import backoff_delay, ready_at, time_limit
 from core.settings import DEFAULTS
 from core.times import format_time
 from storage.selection import Choice
-from tests.support.home import ROOT, WINDOWS, HomeTest
+from tests.support.home import ROOT, WINDOWS, HomeTest, QueueTest
 
 NOW = 1800000000.0
 DONE = Outcome(0, None)
@@ -369,9 +369,51 @@ class FieldsTest(unittest.TestCase):
                                 ({"a": ["a"]}, ["a", "a"]), ({"a": ["b"], "b": ["c"], "c": ["b"]}, ["b", "c", "b"])):
             with self.subTest(edges):
                 self.assertEqual(find_cycle(edges), expected)
+        self.assertIsNone(find_cycle({"a": ["b"], "b": ["a"], "new": ["c"]}, ["new"]))
         long = {str(number): [str(number + 1)] for number in range(5000)}
         self.assertIsNone(find_cycle(long))
         self.assertEqual(len(find_cycle(dict(long, **{"5000": ["0"]}))), 5002)
+
+
+    def test_those_in_a_circle_and_behind_one_never_run(self):
+        for edges, never in (({}, ""), ({"a": ["b"], "b": ["c"]}, ""), ({"a": ["a"], "b": ["c"]}, "a"),
+                             ({"a": ["b", "x"], "b": ["a"], "c": ["x"], "d": ["c", "b"], "e": ["d"]}, "abde")):
+            with self.subTest(edges):
+                self.assertEqual("".join(sorted(in_circles(edges))), never)
+
+
+class CircleTest(QueueTest):
+    """Jobs that wait for each other, which only a hand can make."""
+
+    def type_circle(self, **more):
+        """Let b come after a, which comes after b."""
+        self.add("a", "true")
+        self.add("b", "true", after=["a"])
+        self.add("c", "touch c")
+        self.write("jobs.json", json.dumps([dict(record, **(dict(more, after=["b"]) if record["id"] == "a" else {})) for record in self.records()]))
+
+    def test_doctor_names_it_until_it_is_mended(self):
+        self.type_circle()
+        done = self.run_program("doctor")
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stdout, "jobs.json: jobs wait for each other in a circle, and never run: a after b after a; .* edit a.* mends that\n")
+        self.succeed("cancel", "a")
+        self.assertIn("jobs.json is sound", self.succeed("doctor"))
+
+    def test_a_drain_does_the_rest_names_it_and_fails(self):
+        for more in ({}, {"attempts": 1}, {"attempts": 1, "run_at": "2001-01-01T00:00:00Z"}):
+            with self.subTest(more):
+                self.queue.reset()
+                self.type_circle(**more)
+                said = self.drain(code=1)
+                self.assertIn("in a circle, and never run: a after b after a;", said)
+                self.assertNotIn("not waiting for", said)
+                self.assertEqual(self.states(), {"a": "pending", "b": "pending", "c": "completed"})
+
+    def test_others_are_added_beside_it_and_none_behind_it(self):
+        self.type_circle()
+        self.succeed("enqueue", "--id", "d", "--after", "c", "--", "true")
+        self.assertIn("a after b after a", self.refuse("enqueue", "--id", "e", "--after", "a", "--", "true", code=1))
 
 
 class ProgramTest(HomeTest):
