@@ -1,0 +1,39 @@
+"""Jobs of work as they come up in a day, each done by at most two commands, typed as a user types them."""
+from __future__ import annotations
+
+import json
+import unittest
+
+from tests.support.home import WINDOWS, QueueTest
+
+
+@unittest.skipIf(WINDOWS, "the commands are for a POSIX shell")
+class DaysWorkTest(QueueTest):
+    """A queue with settings that make tests fast, and files of the user's beside it."""
+
+    def user_file(self, name, text):
+        """Write a file of the user's; its path."""
+        self.write(name, text)
+        return self.path(name)
+
+    def waiting_ids(self):
+        """The ids that have not ended, in their order."""
+        return self.succeed("list", "--state", "pending,processing", "-q").split()
+
+
+class TestByCron(DaysWorkTest):
+    """What cron starts: it mails whatever is printed."""
+
+    def night(self, *commands):
+        """Add a file with these commands, run it, and give back what cron mails, and the exit code."""
+        jobs = [{"id": "night-%d" % number, "command": command, "max_retries": 0} for number, command in enumerate(commands, 1)]
+        self.succeed("enqueue", "-q", "--file", self.user_file("nightly.json", json.dumps(jobs)))
+        done = self.run_program("worker", "start", "--drain", "--quiet")
+        return done.stdout + done.stderr, done.returncode
+
+    def test_nightly_file_mails_a_summary_only_if_something_died(self):
+        self.assertEqual(self.night("echo fine", "echo fine"), ("", 0))
+        mail, code = self.night("echo fine", "echo no disk; exit 3")
+        self.assertEqual(code, 1)
+        for word in ("night-2", "exit code 3", "no disk"):
+            self.assertIn(word, mail)
