@@ -12,7 +12,7 @@ from cli.terminal import counted
 from core.errors import InvalidJob, JobRefused, JsonError, QueueError, UsageError, hint, typed
 from core.home import check_owner, jobs_path
 from core.job import COMPLETED, DEAD, EXAMPLE
-from core.strict_json import decode_json, decode_json_at, decode_utf8, skip_whitespace
+from core.strict_json import decode_json, decode_json_at, decode_utf8, skip_whitespace, trailing_comma_error
 from core.system import quote_words
 from core.times import format_duration, parse_time
 from helpers import printable
@@ -51,9 +51,13 @@ class JobStream:
                 self._progress.say("%d jobs read" % number)
             at = skip_whitespace(text, at)
             if array and text[at:at + 1] == ",":
-                at = skip_whitespace(text, at + 1)
+                comma, at = at, skip_whitespace(text, at + 1)
+                if text[at:at + 1] == "]":
+                    raise trailing_comma_error(text, comma)
             elif array and text[at:at + 1] != "]":
                 raise JsonError("expected ',' or ']'", text, at)
+            elif text[at:at + 1] == ",":
+                raise JsonError("a comma between jobs that are in no array: remove it", text, at)
         if array and text[at:].strip() != "]":
             raise JsonError("extra text after the closing ]" if at < len(text) else "the closing ] is missing", text,
                             min(at + 1, len(text)))

@@ -41,6 +41,20 @@ def _place_of(text, position, literal):
     return position
 
 
+def _trailing_comma(text, position):
+    """Where the comma is behind which a decoder that stopped at `position` expected a value or a key, and found the closing bracket; None
+    if that is not what was wrong. (Python 3.13 stops at the comma, the others at the bracket.)"""
+    bracket = skip_whitespace(text, position + 1) if text[position:position + 1] == "," else position
+    before = text[:bracket].rstrip(_WHITESPACE) if text[bracket:bracket + 1] in ("]", "}") else ""
+    return len(before) - 1 if before.endswith(",") else None
+
+
+def trailing_comma_error(text, comma):
+    """The JsonError for a comma behind the last item of an array or an object, the commonest fault of all. It is refused wherever JSON is
+    read: other programs read these files too, and take none."""
+    return JsonError("trailing comma: remove it", text, comma)
+
+
 MAX_DIGITS = 1000
 MAX_DEPTH = 100  # far from where any version of Python gives up, since what one reads another one must write
 
@@ -104,6 +118,9 @@ def decode_json_at(text, position):
     try:
         value, end = _decoder.raw_decode(text, position)
     except json.JSONDecodeError as error:
+        comma = _trailing_comma(text, error.pos)
+        if comma is not None:
+            raise trailing_comma_error(text, comma) from None
         raise JsonError(error.msg[:1].lower() + error.msg[1:], text, error.pos) from None
     except _Refused as error:
         raise JsonError(str(error), text, _place_of(text, position, error.literal)) from None

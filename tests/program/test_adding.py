@@ -31,6 +31,23 @@ class AddingTest(QueueTest):
         return os.listdir(self.home)
 
 
+class TestJson(AddingTest):
+    """JSON as people type it."""
+
+    def test_trailing_comma_is_refused_everywhere_with_its_place(self):
+        self.write("many.json", '[\n  {"id": "a", "command": "b"},\n]')
+        for arguments, stdin in ((["--file", self.path("many.json")], ""), (["-"], self.text("many.json")), ([self.text("many.json")], "")):
+            with self.subTest(arguments):
+                self.assertIn("line 2, column 31: trailing comma: remove it", self.refuse("enqueue", *arguments, stdin=stdin, code=2))
+        self.assertIn("line 1, column 28: trailing comma", self.refuse("enqueue", '{"id": "a", "command": "b" ,}', code=2))
+        self.assertIn("in no array", self.refuse("enqueue", "-", stdin='{"id": "a", "command": "b"},\n{"id": "c", "command": "d"}', code=2))
+        self.write("config.json", '{\n  "max_retries": 5,\n}')
+        self.assertIn("line 2, column 19: trailing comma: remove it", self.refuse("config", code=2))
+        self.write("config.json", "{}")
+        self.write("jobs.json", self.text("many.json"))
+        self.assertIn("line 2, column 31: trailing comma: remove it", self.refuse("list", code=1))
+
+
 @unittest.skipIf(WINDOWS, "TZ is not written so there")
 class TestTimes(AddingTest):
     """Times and lengths as people write them."""
