@@ -12,7 +12,7 @@ from cli.terminal import counted
 from core.errors import InvalidJob, JobRefused, JsonError, QueueError, UsageError, hint, typed
 from core.home import check_owner, jobs_path
 from core.job import COMPLETED, DEAD, EXAMPLE
-from core.strict_json import decode_json, decode_json_at, decode_utf8, skip_whitespace, trailing_comma_error
+from core.strict_json import decode_json
 from core.system import quote_words
 from core.times import format_duration, parse_time
 from helpers import printable
@@ -21,52 +21,6 @@ from helpers import printable
 def _example():
     """Both ways to write a job; cmd.exe knows the first one alone."""
     return "%s, or: %s" % (typed("enqueue --id job1 -- echo Hello"), typed("enqueue '%s'" % EXAMPLE))
-
-
-class JobStream:
-    """The jobs in a text: one JSON array, or JSON objects one after another, on as many lines as they like. It can be iterated once."""
-
-    def __init__(self, text, source, progress=None):
-        self._text = text
-        self._source = source
-        self._at = 0
-        self._progress = progress
-
-    @property
-    def is_array(self):
-        """Whether the text is an array, as a job file is."""
-        return self._text.startswith("[", skip_whitespace(self._text, 0))
-
-    def __iter__(self):
-        text, array = self._text, self.is_array
-        at = skip_whitespace(text, 0)
-        at = skip_whitespace(text, at + 1) if array else at
-        number = 0
-        while at < len(text) and not (array and text[at] == "]"):
-            self._at = at
-            record, at = decode_json_at(text, at)
-            yield record
-            number += 1
-            if self._progress is not None and not number % 20000:
-                self._progress.say("%d jobs read" % number)
-            at = skip_whitespace(text, at)
-            if array and text[at:at + 1] == ",":
-                comma, at = at, skip_whitespace(text, at + 1)
-                if text[at:at + 1] == "]":
-                    raise trailing_comma_error(text, comma)
-            elif array and text[at:at + 1] != "]":
-                raise JsonError("expected ',' or ']'", text, at)
-            elif text[at:at + 1] == ",":
-                raise JsonError("a comma between jobs that are in no array: remove it", text, at)
-        if array and text[at:].strip() != "]":
-            raise JsonError("extra text after the closing ]" if at < len(text) else "the closing ] is missing", text,
-                            min(at + 1, len(text)))
-
-    def fault(self, error):
-        """A UsageError for an error in the current record, with its place."""
-        if isinstance(error, JsonError):
-            return UsageError("%s, %s; nothing was added" % (self._source, error))
-        return UsageError("%s, %s; nothing was added" % (self._source, JsonError(str(error), self._text, self._at)))
 
 
 def cmd_enqueue(args, queue):
@@ -108,7 +62,8 @@ def _tell(added, single, args):
             print(printable(job_id))
     else:
         who = "Job '%s'" % printable(added.ids[0]) if single else counted(len(added.ids), "job")
-        print("%s added%s." % (who, _time_told(added, args.at) or " to the queue"))
+        made = " (%s)" % printable(" to ".join(added.ids[:1] + added.ids[1:][-1:])) if args.lines is not None and added.ids else ""
+        print("%s added%s%s." % (who, _time_told(added, args.at) or " to the queue", made))
     sys.stdout.flush()
 
 
@@ -125,10 +80,14 @@ def _time_told(added, at):
 
 
 def _requested(args, progress):
-    """The records to add, and the JobStream that they come from, or None."""
-    ways = [args.job is not None, args.file is not None, args.words is not None]
+    """The records to add, and the source that they come from, or None for one job that was typed."""
+    path = _settle_short_f(args)
+    ways = [args.job is not None, path is not None, args.lines is not None, args.words is not None]
     if sum(ways) != 1:
-        raise UsageError("say what to add in one way: %s; or a file: %s" % (_example(), typed("enqueue --file JOBS")))
+        raise UsageError("say what to add in one way: %s; or a file: %s; or a list of commands: %s" % (
+            _example(), typed("enqueue --file JOBS"), typed("enqueue --lines FILE")))
+    if args.id_prefix is not None and args.lines is None:
+        raise UsageError("--id-prefix goes with --lines, as in: %s" % typed("enqueue --lines FILE --id-prefix night"))
     if args.words is not None:
         if not args.words:
             raise UsageError("there is no command after --; write for example: %s" % typed("enqueue --id job1 -- echo Hello"))
@@ -137,21 +96,21 @@ def _requested(args, progress):
         raise UsageError("--id goes with a command after --, as in: %s" % typed("enqueue --id job1 -- echo Hello"))
     if args.job is not None and args.job != "-":
         return _from_json(args.job)
-    path = args.file if args.job is None else "-"
-    try:
-        if path == "-":
-            source, content = "standard input", sys.stdin.buffer.read()
-        else:
-            source = path
-            with open(path, "rb") as file:
-                content = file.read()
-    except OSError as error:
-        raise UsageError("cannot read %s: %s" % (path, error.strerror)) from None
-    try:
-        records = JobStream(decode_utf8(content), source, progress)
-    except JsonError as error:
-        raise UsageError("%s, %s; nothing was added" % (source, error)) from None
+    from cli.sources import commands_in, jobs_in
+    records = jobs_in(path or "-", progress) if args.lines is None else commands_in(args.lines, args.id_prefix)
     return records, records
+
+
+def _settle_short_f(args):
+    """The path of a file of jobs, or None. `-f FILE` is --file; `-f` without a file is --follow, also if the job behind it was taken for
+    one."""
+    if args.short_f is True:
+        args.follow = True
+    elif args.short_f is not None and args.file is None:
+        if not args.short_f.lstrip().startswith("{"):
+            return args.short_f
+        args.job, args.follow = args.short_f, True
+    return args.file
 
 
 def _from_words(args):
@@ -208,6 +167,7 @@ def _from_json(text):
         raise UsageError("this is not JSON (%s); write %s" % (error, _example())) from None
     if type(value) is not list:
         return [value], None
+    from cli.sources import JobStream
     records = JobStream(text, "the list of jobs")
     return records, records
 

@@ -9,8 +9,11 @@ import os
 
 from cli import options  # first: it imports argparse without gettext
 from argparse import ArgumentError, ArgumentParser, RawDescriptionHelpFormatter
-from core.errors import UsageError, hint, typed
+from core.errors import JsonError, UsageError, hint, typed
+from core.job import EXAMPLE
 from core.settings import did_you_mean
+from core.strict_json import decode_json
+from core.system import quote_words
 
 # name: its meaning, an example, the function that adds its arguments, and its module in this room with the function there
 COMMANDS = {
@@ -99,6 +102,8 @@ def parse(argv):
     parser = build_parser(name)
     if words is not None and name != "enqueue":
         rest, words = rest + ["--"] + words, None
+    elif words is None and name == "enqueue":
+        _refuse_bare_command(parser, home, rest)
     args = parser.parse_args(rest)
     args.words = words
     args.home = home if args.home is None else args.home
@@ -124,6 +129,30 @@ def home_before(argv):
             raise UsageError("--home needs a folder")
         home, argv = (value, argv[1:]) if equals else (argv[1], argv[2:])
     return home, argv
+
+
+def _refuse_bare_command(parser, home, rest):
+    """Raise UsageError if a command stands in the arguments of enqueue without -- before it, as other queues take it."""
+    at, known = 0, parser._option_string_actions
+    while at < len(rest) and rest[at].startswith("-") and rest[at] != "-":
+        name = rest[at] if rest[at] in known else next((name for name in known if name.startswith(rest[at])), None)
+        values = known[name].nargs if name else 0
+        at += 2 if values is None or values == "?" and rest[at + 1:] and not rest[at + 1].startswith("-") else 1
+    if at >= len(rest) or rest[at] == "-" or rest[at][:1] in tuple("{[\"'") or not rest[at].strip():
+        return
+    meant = typed("enqueue " + quote_words((["--home", home] if home else []) + rest[:at] + ["--"] + rest[at:]))
+    raise UsageError("put -- before the command: %s%s" % (meant, _what_else_is_meant(rest[at]) if at + 1 == len(rest) else ""))
+
+
+def _what_else_is_meant(word):
+    """What a word that enqueue was given may be, if it is no command, as the end of a sentence."""
+    if os.path.isfile(word):
+        return "; if it is a file of jobs: " + typed("enqueue --file " + quote_words([word]))
+    try:
+        decode_json(word)
+    except JsonError as error:
+        return "; if it is a job: this is not JSON (%s); write %s" % (error, typed("enqueue '%s'" % EXAMPLE))
+    return ""
 
 
 def _split(argv):

@@ -103,9 +103,16 @@ def _positive(text):
 
 
 def add_enqueue(parser):
+    parser.usage = "%(prog)s [options] -- COMMAND...\n       %(prog)s [options] JSON | - | --file FILE | --lines FILE"
     parser.add_argument("job", nargs="?", metavar="JSON", help="a job as JSON with id and command; - reads jobs from standard input")
-    parser.add_argument("--file", "-f", metavar="FILE", help="read jobs from a file: a JSON array, or one JSON object after another")
+    parser.add_argument("--file", metavar="FILE", help="read jobs from a file: a JSON array, or one JSON object after another")
+    parser.add_argument("--lines", metavar="FILE", help="read shell commands from a file, one a line (-: standard input); "
+                        "not blank lines, and none that begin with #")
     parser.add_argument("--id", help="the id of a job whose command follows --")
+    parser.add_argument("--id-prefix", metavar="TEXT", help="the ids with --lines are TEXT-1, TEXT-2 ...; default: the name of the file")
+    parser.add_argument("--follow", action="store_true", help="print what the job writes, and wait until it has ended")
+    parser.add_argument("-f", dest="short_f", nargs="?", const=True, metavar="FILE",
+                        help="with a FILE, as --file; without one, as --follow")
     parser.add_argument("--priority", "-p", type=_whole, metavar="N", help="higher ones run first; default 0")
     when = parser.add_mutually_exclusive_group()
     when.add_argument("--delay", type=_delay, metavar="TIME", help="run it no sooner than in this time: 90, 5m, 1h30m, 1d")

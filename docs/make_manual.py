@@ -95,8 +95,10 @@ def _option(action):
     return ".TP\n%s\n%s\n" % (names, roff(action.help or ""))
 
 
-def _usage(name, actions):
-    """How a command is called; argparse's own line differs from one Python to the next."""
+def _usage(name, actions, own):
+    """How a command is called, `own` if it says so itself; argparse's own line differs from one Python to the next."""
+    if own:
+        return "; ".join(" ".join(line.split()) for line in (own % {"prog": "queuectl " + name}).splitlines())
     forms = {None: "%s", "?": "[%s]", "*": "[%s...]", "+": "%s..."}
     values = [forms[action.nargs] % (action.metavar or action.dest) for action in actions if not action.option_strings]
     options = ["[options]"] * any(action.option_strings for action in actions)
@@ -108,7 +110,7 @@ def _command(name, meaning, example, parser):
     from argparse import SUPPRESS
     everywhere = {"--help", "--home"}
     shown = [action for action in parser._actions if action.help != SUPPRESS and everywhere.isdisjoint(action.option_strings)]
-    text = ".SS %s\n%s.\n.PP\n.B %s\n" % (roff(name), roff(meaning[:1].upper() + meaning[1:]), roff(_usage(name, shown)))
+    text = ".SS %s\n%s.\n.PP\n.B %s\n" % (roff(name), roff(meaning[:1].upper() + meaning[1:]), roff(_usage(name, shown, parser.usage)))
     return text + "".join(map(_option, shown)) + ".PP\nExample: \\fB%s\\fR\n" % roff("queuectl " + example)
 
 

@@ -2,11 +2,14 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import time
 import unittest
 
+from core.system import quote_words
 from core.times import parse_time
-from tests.support.home import WINDOWS, QueueTest
+from tests.support.home import MAIN, WINDOWS, QueueTest
 
 
 class AddingTest(QueueTest):
@@ -21,14 +24,74 @@ class AddingTest(QueueTest):
                     self.assertIn(word, said)
         self.assertEqual(self.ids(), [])
 
+    def typed(self, command):
+        """A command as a message has it."""
+        return "%s %s" % (quote_words([sys.executable, MAIN]), command)
+
     def ids(self):
         """The ids in the queue."""
         return [record["id"] for record in self.records()] if "jobs.json" in self.files() else []
 
     def files(self):
         """The names in the home."""
-        import os
         return os.listdir(self.home)
+
+
+class TestCommands(AddingTest):
+    """Commands that are typed, and lists of them."""
+
+    def test_command_without_dashes_is_told_where_they_belong(self):
+        typed = self.typed("enqueue ")
+        self.write("jobs.txt", "x")
+        path = quote_words([self.path("jobs.txt")])
+        for arguments, meant in ((["echo", "hello"], "-- echo hello"), (["echo hello", "-u"], "-- %s -u" % quote_words(["echo hello"])),
+                                 (["ls", "-la", "--color"], "-- ls -la --color"), (["--id", "x", "make"], "--id x -- make"),
+                                 (["tar", "-f", "x", "-C", "/"], "-- tar -f x -C /"), (["--priority=3", "-u", "ls"], "--priority=3 -u -- ls"),
+                                 (["-p3", "--uni", "--prio", "4", "ls"], "-p3 --uni --prio 4 -- ls"), (["5"], "-- 5"), (["true"], "-- true"),
+                                 ([self.path("jobs.txt")], "-- %s; if it is a file of jobs: %s--file %s" % (path, typed, path))):
+            with self.subTest(arguments):
+                said = self.refuse("enqueue", *arguments, code=2)
+                self.assertEqual(said, "queuectl: error: put -- before the command: %s%s" % (typed, meant))
+        said = self.refuse("enqueue", "echo hello", code=2)
+        for words in (typed + "-- %s;" % quote_words(["echo hello"]), "not JSON (line 1, column 1: expecting value)", '{"id": "job1", '):
+            self.assertIn(words, said)
+        self.assertEqual(self.ids(), [])
+
+    def test_help_shows_the_form_with_dashes_first(self):
+        help = self.succeed("enqueue", "--help")
+        self.assertRegex(help, r"\Ausage: .* enqueue \[options\] -- COMMAND")
+        self.assertIn("example:\n  %s" % self.typed("enqueue --id job1 -- echo Hello"), help)
+
+    def test_lines_adds_a_command_a_line_with_options_for_all_and_ids_of_the_files_name(self):
+        self.write("cmds.txt", "\ufeff# a list\n\necho one\r\n   echo two | cat  \n\t# no\necho '#3'; exit 0")
+        self.assertEqual(self.succeed("enqueue", "--lines", self.path("cmds.txt"), "-p", "2"), "3 jobs added to the queue (cmds-1 to cmds-3).\n")
+        self.assertEqual([(record["id"], record["command"], record["priority"]) for record in self.records()],
+                         [("cmds-1", "echo one", 2), ("cmds-2", "echo two | cat", 2), ("cmds-3", "echo '#3'; exit 0", 2)])
+
+    def test_lines_come_from_standard_input_too_and_take_a_prefix(self):
+        for arguments, stdin, answer in ((["-"], "true\n", "1 job added to the queue (lines-1)."),
+                                         (["-", "--id-prefix", "night"], "true\ntrue", "2 jobs added to the queue (night-1 to night-2)."),
+                                         (["-"], "# nothing\n\n", "0 jobs added to the queue.")):
+            with self.subTest(arguments):
+                self.assertEqual(self.succeed("enqueue", "--lines", *arguments, stdin=stdin), answer + "\n")
+        self.assertEqual(self.succeed("enqueue", "-q", "--lines", "-", "--id-prefix", "é", stdin="true\ntrue"), "é-1\né-2\n")
+
+    def test_bad_line_is_named_and_none_is_added(self):
+        self.write("x" * 220 if not WINDOWS else "x", "true\ntrue\n" + "echo " + "x" * 140000 + "\n")
+        self.assertIn("line 3, column 1", self.refuse("enqueue", "--lines", self.path("x" * 220 if not WINDOWS else "x"), code=2))
+        self.assertIn("No such file", self.refuse("enqueue", "--lines", self.path("missing"), code=2))
+        self.assertEqual(self.ids(), [])
+
+    def test_list_of_commands_and_file_of_json_point_to_each_other(self):
+        self.write("cmds.txt", "echo one\n")
+        self.write("jobs.json.txt", '[\n{"id": "x", "command": "true"}]')
+        self.write("brackets.txt", '[ -e x ] && echo "x"\n{ echo "y"; }\n')
+        self.assertIn(self.typed("enqueue --lines %s" % quote_words([self.path("cmds.txt")])),
+                      self.refuse("enqueue", "--file", self.path("cmds.txt"), code=2))
+        self.assertIn("--lines -", self.refuse("enqueue", "-", stdin="echo one\n", code=2))
+        self.assertIn(self.typed("enqueue --file %s" % quote_words([self.path("jobs.json.txt")])),
+                      self.refuse("enqueue", "--lines", self.path("jobs.json.txt"), code=2))
+        self.assertEqual(self.succeed("enqueue", "--lines", self.path("brackets.txt")), "2 jobs added to the queue (brackets-1 to brackets-2).\n")
 
 
 class TestJson(AddingTest):
@@ -38,14 +101,14 @@ class TestJson(AddingTest):
         self.write("many.json", '[\n  {"id": "a", "command": "b"},\n]')
         for arguments, stdin in ((["--file", self.path("many.json")], ""), (["-"], self.text("many.json")), ([self.text("many.json")], "")):
             with self.subTest(arguments):
-                self.assertIn("line 2, column 31: trailing comma: remove it", self.refuse("enqueue", *arguments, stdin=stdin, code=2))
+                self.assertIn("line 2, column 30: trailing comma: remove it", self.refuse("enqueue", *arguments, stdin=stdin, code=2))
         self.assertIn("line 1, column 28: trailing comma", self.refuse("enqueue", '{"id": "a", "command": "b" ,}', code=2))
         self.assertIn("in no array", self.refuse("enqueue", "-", stdin='{"id": "a", "command": "b"},\n{"id": "c", "command": "d"}', code=2))
         self.write("config.json", '{\n  "max_retries": 5,\n}')
         self.assertIn("line 2, column 19: trailing comma: remove it", self.refuse("config", code=2))
         self.write("config.json", "{}")
         self.write("jobs.json", self.text("many.json"))
-        self.assertIn("line 2, column 31: trailing comma: remove it", self.refuse("list", code=1))
+        self.assertIn("line 2, column 30: trailing comma: remove it", self.refuse("list", code=1))
 
 
 @unittest.skipIf(WINDOWS, "TZ is not written so there")

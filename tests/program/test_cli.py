@@ -228,10 +228,9 @@ class TestEnqueueErrors(CliTest):
         self.add({"id": "there", "command": "echo"})
         self.refuse_each((
             (["enqueue", "{"], "line 1, column 2", '{"id": "job1", "command": "echo Hello"}'),
-            (["enqueue", "echo hello"], "not JSON", '{"id": "job1", "command": "echo Hello"}'),
             (["enqueue", '{"id": "x", "command": "y"} z'], "column 29"),
             (["enqueue", '"text"'], "object"),
-            (["enqueue", "null"], "object"),
+            (["enqueue", "[null]"], "object"),
             (["enqueue", "{}"], '"id"'),
             (["enqueue", '{"id": "x"}'], '"command"', "missing"),
             (["enqueue", '{"command": "x"}'], '"id"', "missing"),
@@ -264,7 +263,9 @@ class TestEnqueueErrors(CliTest):
             (["enqueue", "{}", "--", "echo"], "one way"),
             (["enqueue", "-", "--file", "x"], "one way"),
             (["enqueue", "--id", "x", '{"id": "y", "command": "z"}'], "--id"),
-            (["enqueue", "one", "two"], "two"),
+            (["enqueue", "{}", "two"], "two"),
+            (["enqueue", "--id-prefix", "x", "{}"], "--lines"),
+            (["enqueue", "--lines", "x", "--", "echo"], "one way"),
             (["enqueue", "--file", self.path("missing")], self.path("missing"), "No such file"),
             (["enqueue", "--file", self.home], self.home),
         ), code=2)
@@ -1056,7 +1057,7 @@ class TestBrokenFiles(CliTest):
     def test_a_job_file_that_is_broken_is_refused_with_its_place_and_never_overwritten(self):
         good = '{"id": "a", "command": "echo"}'
         for content, named in (("{", "line 1, column 1"), ("not json", "line 1, column 1"), ("[" + good, "line 1"),
-                               ("[\n%s,\n]" % good, "line 3"), ("[\n%s\n%s]" % (good, good), "line 3, column 1"),
+                               ("[\n%s,\n]" % good, "line 2, column 31: trailing comma"), ("[\n%s\n%s]" % (good, good), "line 3, column 1"),
                                ("[%s] x" % good, "column 34"), ('[{"id": "a"}]', '"command"'),
                                ('[{"id": "a", "command": "b", "state": "running"}]', '"state"'), ("[1]", "line 1, column 2"),
                                ('[{"id": "a", "id": "b", "command": "c"}]', "twice"),

@@ -37,3 +37,14 @@ class TestByCron(DaysWorkTest):
         self.assertEqual(code, 1)
         for word in ("night-2", "exit code 3", "no disk"):
             self.assertIn(word, mail)
+
+
+class TestLists(DaysWorkTest):
+    """Many commands at once."""
+
+    def test_list_of_plain_commands(self):
+        path = self.user_file("cmds.txt", "# of the day\necho one > one\n\necho two > two; test -e one\n")
+        self.assertIn("2 jobs added", self.succeed("enqueue", "--lines", path, "--cwd", self.home))
+        self.drain()
+        self.assertEqual((self.text("one"), self.text("two")), ("one\n", "two\n"))
+        self.assertEqual(self.states(), {"cmds-1": "completed", "cmds-2": "completed"})
