@@ -141,7 +141,7 @@ def _refuse_bare_command(parser, home, rest):
     if at >= len(rest) or rest[at] == "-" or rest[at][:1] in tuple("{[\"'") or not rest[at].strip():
         return
     meant = typed("enqueue " + quote_words((["--home", home] if home else []) + rest[:at] + ["--"] + rest[at:]))
-    raise UsageError("put -- before the command: %s%s" % (meant, _what_else_is_meant(rest[at]) if at + 1 == len(rest) else ""))
+    raise UsageError("put -- before the command: %s%s" % (meant, _what_else_is_meant(rest[at]) if len(rest) == 1 else ""))
 
 
 def _what_else_is_meant(word):

@@ -3,13 +3,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 import unittest
 
 from core.system import quote_words
 from core.times import parse_time
-from tests.support.home import MAIN, WINDOWS, QueueTest
+from tests.support.home import WINDOWS, QueueTest, typed
 
 
 class AddingTest(QueueTest):
@@ -24,10 +23,6 @@ class AddingTest(QueueTest):
                     self.assertIn(word, said)
         self.assertEqual(self.ids(), [])
 
-    def typed(self, command):
-        """A command as a message has it."""
-        return "%s %s" % (quote_words([sys.executable, MAIN]), command)
-
     def ids(self):
         """The ids in the queue."""
         return [record["id"] for record in self.records()] if "jobs.json" in self.files() else []
@@ -41,26 +36,26 @@ class TestCommands(AddingTest):
     """Commands that are typed, and lists of them."""
 
     def test_command_without_dashes_is_told_where_they_belong(self):
-        typed = self.typed("enqueue ")
+        enqueue = typed("enqueue ")
         self.write("jobs.txt", "x")
         path = quote_words([self.path("jobs.txt")])
         for arguments, meant in ((["echo", "hello"], "-- echo hello"), (["echo hello", "-u"], "-- %s -u" % quote_words(["echo hello"])),
                                  (["ls", "-la", "--color"], "-- ls -la --color"), (["--id", "x", "make"], "--id x -- make"),
                                  (["tar", "-f", "x", "-C", "/"], "-- tar -f x -C /"), (["--priority=3", "-u", "ls"], "--priority=3 -u -- ls"),
                                  (["-p3", "--uni", "--prio", "4", "ls"], "-p3 --uni --prio 4 -- ls"), (["5"], "-- 5"), (["true"], "-- true"),
-                                 ([self.path("jobs.txt")], "-- %s; if it is a file of jobs: %s--file %s" % (path, typed, path))):
+                                 ([self.path("jobs.txt")], "-- %s; if it is a file of jobs: %s--file %s" % (path, enqueue, path))):
             with self.subTest(arguments):
                 said = self.refuse("enqueue", *arguments, code=2)
-                self.assertEqual(said, "queuectl: error: put -- before the command: %s%s" % (typed, meant))
+                self.assertEqual(said, "queuectl: error: put -- before the command: %s%s" % (enqueue, meant))
         said = self.refuse("enqueue", "echo hello", code=2)
-        for words in (typed + "-- %s;" % quote_words(["echo hello"]), "not JSON (line 1, column 1: expecting value)", '{"id": "job1", '):
+        for words in (enqueue + "-- %s;" % quote_words(["echo hello"]), "not JSON (line 1, column 1: expecting value)", '{"id": "job1", '):
             self.assertIn(words, said)
         self.assertEqual(self.ids(), [])
 
     def test_help_shows_the_form_with_dashes_first(self):
         help = self.succeed("enqueue", "--help")
         self.assertRegex(help, r"\Ausage: .* enqueue \[options\] -- COMMAND")
-        self.assertIn("example:\n  %s" % self.typed("enqueue --id job1 -- echo Hello"), help)
+        self.assertIn("example:\n  %s" % typed("enqueue --id job1 -- echo Hello"), help)
 
     def test_lines_adds_a_command_a_line_with_options_for_all_and_ids_of_the_files_name(self):
         self.write("cmds.txt", "\ufeff# a list\n\necho one\r\n   echo two | cat  \n\t# no\necho '#3'; exit 0")
@@ -86,10 +81,10 @@ class TestCommands(AddingTest):
         self.write("cmds.txt", "echo one\n")
         self.write("jobs.json.txt", '[\n{"id": "x", "command": "true"}]')
         self.write("brackets.txt", '[ -e x ] && echo "x"\n{ echo "y"; }\n')
-        self.assertIn(self.typed("enqueue --lines %s" % quote_words([self.path("cmds.txt")])),
+        self.assertIn(typed("enqueue --lines %s" % quote_words([self.path("cmds.txt")])),
                       self.refuse("enqueue", "--file", self.path("cmds.txt"), code=2))
         self.assertIn("--lines -", self.refuse("enqueue", "-", stdin="echo one\n", code=2))
-        self.assertIn(self.typed("enqueue --file %s" % quote_words([self.path("jobs.json.txt")])),
+        self.assertIn(typed("enqueue --file %s" % quote_words([self.path("jobs.json.txt")])),
                       self.refuse("enqueue", "--lines", self.path("jobs.json.txt"), code=2))
         self.assertEqual(self.succeed("enqueue", "--lines", self.path("brackets.txt")), "2 jobs added to the queue (brackets-1 to brackets-2).\n")
 
