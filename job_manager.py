@@ -18,7 +18,7 @@ from core.strict_json import encode_json
 from core.system import open_private, remove_file, sync_folder, write_file
 from core.times import END_OF_TIME, format_time, parse_time
 from storage.layout import encode_line1, encode_line2
-from storage.store import no_job, refuse_missing
+from storage.store import no_job
 
 
 # Jobs that were added: their ids in order; the created_at of the first one in microseconds, of each further one it is one more; and when
@@ -159,15 +159,13 @@ class JobManager:
         Raises JobNotFound for an id without such a job.
         """
         from core.rules import given_up
-        from storage.selection import Selection, change_selected
-        ids, dead_letters = list(dict.fromkeys(ids)), self._dead_letters
+        from storage.selection import Choice, Selection, change_selected
+        choice, dead_letters = Choice(ids, None).resolved(self._store), self._dead_letters
 
         def choose(there):
-            refuse_missing(ids, there.jobs, no_job)
-            jobs = [job for job in there.jobs if job.state in (PENDING, PROCESSING)]
-            refuse_missing(ids, jobs, lambda job_id: "job %r is not waiting or running, and cannot be cancelled" % job_id)
-            turn = {job_id: number for number, job_id in enumerate(ids)}
-            return sorted(jobs, key=lambda job: turn[job.id])
+            jobs = [job for job in choice.of(there.jobs, no_job) if job.state in (PENDING, PROCESSING)]
+            choice.refuse_missing(jobs, lambda name: "job %r is not waiting or running, and cannot be cancelled" % name)
+            return choice.in_turn(jobs)
 
         def bury(jobs):
             dead_letters.bury([(given_up(job, CANCELLED, now), output(job)) for job in jobs], dead_letters.tell_unburied)
@@ -175,7 +173,7 @@ class JobManager:
                 self._store.put(job.place, given_up(job, CANCELLED, now))
             return jobs, self._jobs_json.keep()
 
-        cancelled, descriptor = change_selected(self._store, [Selection(self._jobs_json, ids=ids)], choose, bury)
+        cancelled, descriptor = change_selected(self._store, [Selection(self._jobs_json, ids=choice.ids)], choose, bury)
         self._store.sync_jobs(descriptor)
         return cancelled
 
@@ -191,7 +189,7 @@ class JobManager:
         from storage.bringing_back import BringingBack
         bringing_back = BringingBack(self._store, self._dead_letters, now)
         ids = self._dead_letters.change_chosen(choice, bringing_back.plan, bringing_back.act, bringing_back.prepare,
-                                               lambda job: choice.ids is not None or job.reason != CANCELLED)
+                                               lambda job: choice.names is not None or job.reason != CANCELLED)
         wake_workers(self._store.home)
         return ids
 
@@ -214,14 +212,14 @@ class JobManager:
         if state == DEAD:
             return self.purge(choice, free)
         from storage.dead_letters import places_of
-        from storage.selection import Selection, change_selected, last_touched_before, needed_jobs
+        from storage.selection import Selection, change_selected, needed_jobs
+        choice = choice.resolved(self._store)
 
         def choose(ended, dependent):
-            jobs = [job for job in ended.jobs if last_touched_before(job, choice.before)]
-            refuse_missing(choice.ids, jobs, lambda job_id: "there is no %s job %r" % (state, job_id))
+            jobs = choice.of(ended.jobs, lambda name: "there is no %s job %r" % (state, name))
             needed = needed_jobs(ended.jobs, dependent.jobs)
             for job in jobs:
-                if choice.ids is not None and job.key in needed:
+                if choice.names is not None and job.key in needed:
                     raise JobRefused("job %r cannot be removed: %r, which is %s, comes after it"
                                      % (job.id, needed[job.key].id, needed[job.key].state))
             return [job for job in jobs if job.key not in needed]

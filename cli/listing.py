@@ -8,12 +8,15 @@ from itertools import islice
 
 from cli.context import abandoned_jobs, notice
 from cli.standing import details, standing
-from cli.terminal import bars, is_terminal, knows_unicode, print_json, print_json_array, table, use_color, when
+from cli.terminal import age, bars, is_terminal, knows_unicode, print_json, print_json_array, table, use_color, when
 from core.job import COMPLETED, DEAD, STATES
 from core.rules import NO_WAIT, is_called, states_meant
 from core.strict_json import encode_json
 from helpers import printable, printable_json
 from storage.waits import Waits
+
+
+_NAMESAKES = 10  # jobs with the same id that `show` lists, the newest
 
 
 def cmd_list(args, queue):
@@ -72,9 +75,13 @@ def _print_jobs(args, queue, pairs, now):
 def cmd_show(args, queue):
     """Print all of a job as JSON."""
     found = queue.store.find(args.id)
+    settings, now = queue.store.settings, time.time()
+    pairs = list(Waits(queue.store, now).each(found))
     if len(found) > 1:
         notice("%d jobs have the id %r; this is the newest" % (len(found), args.id))
-    print_json(details(found[-1], Waits(queue.store, time.time()).of(found[-1]), queue.store.settings))
+        for number, (job, wait) in list(enumerate(pairs, 1))[-_NAMESAKES:]:
+            notice("%s@%d was added %s: %s, %s" % (job.id, number, age(job.created_at, now), job.state, standing(job, wait, settings, now)))
+    print_json(details(*pairs[-1], settings))
     return 0
 
 

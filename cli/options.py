@@ -165,7 +165,7 @@ def add_status(parser):
 
 
 def add_edit(parser):
-    parser.add_argument("id", metavar="ID", help="the job; of several with that id the newest")
+    parser.add_argument("id", metavar="ID", help="the job; of several with that id the newest, or as ID@2 the second oldest")
 
 
 def add_completion(parser):
@@ -179,7 +179,7 @@ def add_json(parser):
 
 
 def add_show(parser):
-    parser.add_argument("id", metavar="ID", help="the job; of several with that id the newest")
+    parser.add_argument("id", metavar="ID", help="the job; of several with that id the newest, or as ID@2 the second oldest")
     parser.add_argument("--json", action="store_true", help=SUPPRESS)
 
 

@@ -15,8 +15,8 @@ from core.errors import StorageFault, hint
 from core.job import COMPLETED, DEAD, PENDING, PROCESSING, TIMEOUT, job_from_checked
 from core.rules import time_limit
 from storage.layout import encode_line1, encode_line2
-from storage.selection import Selection, change_selected, last_touched_before
-from storage.store import OpenFiles, refuse_missing
+from storage.selection import Selection, change_selected
+from storage.store import OpenFiles
 
 DLQ_PATIENCE = 10.0  # seconds that a dying job waits for a dlq.json that is broken or cannot be written
 
@@ -99,9 +99,7 @@ class DeadLetters:
         `plan` is asked, and `prepare(planned)` called, without the lock: what takes long for many jobs belongs there. `plan` is asked again
         if the jobs are others by then."""
         def choose(dead, entries):
-            jobs = [job for job in _buried(dead.jobs, entries.jobs) if last_touched_before(job, choice.before)]
-            refuse_missing(choice.ids, jobs, no_dead_job)
-            jobs = list(filter(wanted, jobs))
+            jobs = list(filter(wanted, choice.of(_buried(dead.jobs, entries.jobs), no_dead_job)))
             return (jobs, plan(jobs, entries.jobs)) if jobs else None
 
         def act_on(chosen):
@@ -109,6 +107,7 @@ class DeadLetters:
             still = self._still_dead(jobs, choice)
             return act(planned if still is jobs else plan(still, selections[1].jobs))
 
+        choice = choice.resolved(self._store)
         selections = Selection(self._store.jobs_json, (DEAD,), choice.ids), Selection(self._file, ids=choice.ids)
         return change_selected(self._store, selections, choose, act_on, lambda chosen: prepare(chosen[1]))
 
@@ -120,7 +119,7 @@ class DeadLetters:
         with self._store.jobs_json.view(locked=True) as view:
             alive = {(record["id"], record["created_at"]) for _, record in view.records(ids=lonely)}
         jobs = [job for job in jobs if job.place or job.key not in alive]
-        refuse_missing(choice.ids, jobs, no_dead_job)
+        choice.refuse_missing(jobs, no_dead_job)
         return jobs
 
     def entries_of(self, jobs):

@@ -8,13 +8,55 @@ from __future__ import annotations
 
 from collections import namedtuple
 
+from core.errors import JobNotFound
 from core.job import STATES, job_from_checked
 from core.order import jobs_meant
 from storage.layout import job_from_lines
 from storage.store import OpenFiles
 
-# What `retry`, `purge` and `clean` choose: these ids (None: all), last changed before this time (as `format_time` makes it; None: any).
-Choice = namedtuple("Choice", "ids before")
+class Choice(namedtuple("Choice", "names before since keys", defaults=(None, {}))):
+    """Which jobs someone names to a command: those with one of `names` (None: all), last changed before and since these times (as
+    `format_time` makes them; None: any). `keys` is what `Store.keys` says of the names: a name in it means one job of several."""
+
+    __slots__ = ()
+
+    @property
+    def ids(self):
+        """The ids that the jobs have; None: any."""
+        return None if self.names is None else {self._meant(name)[0] for name in self.names}
+
+    def resolved(self, store):
+        """The same choice, with the keys that it needs. Raises JobNotFound."""
+        return self._replace(keys=store.keys(self.names)) if self.names else self
+
+    def of(self, jobs, explain):
+        """Those of these jobs that are chosen. Raises JobNotFound for a name without one; `explain(name)` says what."""
+        wanted = None if self.names is None else {self._meant(name) for name in self.names}
+        jobs = [job for job in jobs if (wanted is None or (job.id, None) in wanted or job.key in wanted) and self._is_in_time(job)]
+        self.refuse_missing(jobs, explain)
+        return jobs
+
+    def refuse_missing(self, jobs, explain):
+        """Raise JobNotFound for a name that means none of these jobs; `explain(name)` says what."""
+        there = {job.key for job in jobs} | {(job.id, None) for job in jobs} if self.names else ()
+        for name in self.names or ():
+            if self._meant(name) not in there:
+                raise JobNotFound(explain(name))
+
+    def in_turn(self, jobs):
+        """These jobs in the order in which they were named."""
+        turns: dict = {}
+        for number, name in enumerate(self.names):
+            turns.setdefault(self._meant(name), number)
+        last = len(self.names)
+        return sorted(jobs, key=lambda job: min(turns.get(job.key, last), turns.get((job.id, None), last)))
+
+    def _meant(self, name):
+        return self.keys.get(name, (name, None))
+
+    def _is_in_time(self, job):
+        moment = job.updated_at or job.created_at
+        return (self.before is None or moment < self.before) and (self.since is None or moment >= self.since)
 
 
 class Selection:
@@ -108,11 +150,6 @@ def _change_chosen(store, selections, choose, act, prepare, whole):
         return []
     prepare(chosen)
     return store.change(change, store.jobs_json, store.dlq_json)
-
-
-def last_touched_before(job, moment):
-    """Whether a job was last changed before this time (as `format_time` makes it; None: any)."""
-    return moment is None or (job.updated_at or job.created_at) < moment
 
 
 def needed_jobs(ended, dependents):

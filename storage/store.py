@@ -12,6 +12,7 @@ It decides nothing about jobs: commands change them through `JobManager`, worker
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 
 from core.errors import ALL, NOTHING, PART, JobNotFound, QueueError, StorageFault, hint, not_confirmed, storage_error
@@ -23,6 +24,9 @@ from storage.file_lock import FileLock
 from storage.job_file import JobFile, Replaced
 from storage.layout import column, encode_line2, job_from_lines
 from storage.notes import file_key
+
+
+_NUMBERED = re.compile(r"(.+)@(-?[1-9][0-9]{0,8})\Z")  # how one of several jobs with the same id is named
 
 
 def no_job(job_id):
@@ -42,12 +46,14 @@ def what_is_stored(files):
     return "it is stored in %s, but not in %s" % (" and ".join(names[ALL]), " and ".join(names[NOTHING]))
 
 
-def refuse_missing(ids, jobs, explain):
-    """Raise JobNotFound if there is an id (of None or some) that none of these jobs has; `explain(id)` says what of the first such id."""
-    there = {job.id for job in jobs} if ids else ()
-    for job_id in ids or ():
-        if job_id not in there:
-            raise JobNotFound(explain(job_id))
+def _pick(jobs, name, job_id, number):
+    """The one job, in a list, that a name means by a number, of the jobs of an id; [] if there is none. Raises JobNotFound if there are
+    some, but not so many."""
+    place = number - (number > 0)
+    if jobs and not -len(jobs) <= place < len(jobs):
+        there = "one job has" if len(jobs) == 1 else "%d jobs have" % len(jobs)
+        raise JobNotFound("there is no job %r: %s the id %r; %s@1 is the oldest, %s@-1 the newest" % (name, there, job_id, job_id, job_id))
+    return jobs[place:][:1]
 
 
 class OpenFiles:
@@ -218,18 +224,37 @@ class Store:
             for place, record in view.records(states, containing):
                 yield job_from_checked(record, place)
 
-    def find(self, job_id):
-        """All jobs with that id, the oldest first. Raises JobNotFound."""
-        return self.find_all([job_id])[0]
+    def find(self, name):
+        """All jobs that a name means (see `find_all`). Raises JobNotFound."""
+        return self.find_all([name])[0]
 
-    def find_all(self, ids):
-        """For each of these ids all jobs that have it, the oldest first, by one look at the file. Raises JobNotFound."""
-        found = {job_id: [] for job_id in ids}
+    def find_all(self, names):
+        """For each of these names the jobs that it means, by one look at the file: all that have it as their id, the oldest first; or, if
+        none has, of the jobs of one id the one that ID@2 (the second oldest) or ID@-1 (the newest) names. Raises JobNotFound."""
+        found = self._find_all(names)
+        for name, jobs in zip(names, found):
+            if not jobs:
+                raise JobNotFound(no_job(name))
+        return found
+
+    def _find_all(self, names):
+        matches = [_NUMBERED.match(name) for name in names]
+        found: dict = {job_id: [] for job_id in [*names, *(match.group(1) for match in matches if match)]}
         with self.view(self.jobs_json) as view:
             for place, record in view.records(ids=found):
                 found[record["id"]].append(job_from_checked(record, place))
-        refuse_missing(ids, (job for of_one in found.values() for job in of_one), no_job)
-        return [found[job_id] for job_id in ids]
+        return [_pick(found[match.group(1)], name, match.group(1), int(match.group(2))) if match and not found[name] else found[name]
+                for name, match in zip(names, matches)]
+
+    def keys(self, names):
+        """The key of the job that each of these names means that is no id but ID@N: {name: key}. Raises JobNotFound if an id has jobs, but
+        not so many. For commands that change jobs: one that was just typed into the file, and has no key yet, gets it."""
+        names = [name for name in names if _NUMBERED.match(name)]
+        found = self._find_all(names) if names else []
+        if any(not job.created_at for jobs in found for job in jobs):
+            self.tidy(JOBS)
+            found = self._find_all(names)
+        return {name: jobs[0].key for name, jobs in zip(names, found) if jobs and jobs[0].id != name}
 
     def refresh(self, job):
         """A job as it is now, or None if it is gone; quick while nobody rewrites the file."""

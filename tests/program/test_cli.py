@@ -406,7 +406,7 @@ class TestShow(CliTest):
         self.add({"id": "x", "command": "one"}, {"id": "x", "command": "two"})
         done = self.run_program("show", "x")
         self.assertEqual((done.returncode, json.loads(done.stdout)["command"]), (0, "two"))
-        self.assertRegex(done.stderr, "^queuectl: 2 jobs .*newest\n$")
+        self.assertRegex(done.stderr, "^queuectl: 2 jobs .*newest\nqueuectl: x@1 .*\nqueuectl: x@2 .*\n$")
 
     def test_an_id_that_is_not_there_is_refused(self):
         self.add({"id": "x", "command": "echo"})
