@@ -96,7 +96,7 @@ def cmd_doctor(args, queue):
 
 def _repair(finding, queue, store):
     """Repair one job file: 0 if nothing of it was lost."""
-    from cli import doctor
+    from cli.salvage import repair
     try:
         try:
             store.tidy(finding.name)
@@ -104,9 +104,12 @@ def _repair(finding, queue, store):
             print(printable("%s: mended; before, %s" % (finding.name, finding.text)))
             return 0
         except CorruptFile:
-            copy, saved, lost = doctor.repair(os.path.join(queue.home, finding.name), store)
+            copy, saved, lost = repair(os.path.join(queue.home, finding.name), store)
     except (QueueError, OSError) as error:
         print(printable("%s: cannot be repaired: %s" % (finding.name, error)))
+        return EXIT_FAILED
+    if not saved:
+        print(printable("%s: saved 0 jobs: none in it can be read; it is empty now, and the file as it was is %s" % (finding.name, copy)))
         return EXIT_FAILED
     print(printable("%s: saved %s; the file as it was is %s" % (finding.name, counted(saved, "job"), copy)))
     for sentence in lost:

@@ -59,6 +59,7 @@ class JsonError(UsageError):
 
     def __init__(self, what, text, position):
         self.what = what
+        self.position = position
         self.line = text.count("\n", 0, position) + 1
         self.column = position - (text.rfind("\n", 0, position) + 1) + 1
         super().__init__("line %d, column %d: %s" % (self.line, self.column, what))

@@ -138,6 +138,14 @@ def decode_json_at(text, position):
     return value, end
 
 
+_TAIL = 16  # characters: longer than any word, number sign or escape whose start alone is a fault
+
+
+def is_cut_short(error, text):
+    """Whether a JsonError may come from the end of `text` alone, so that there would be none if the text went on."""
+    return error.position >= len(text) - _TAIL or error.what.startswith("unterminated string")
+
+
 def decode_json(text):
     """The one JSON value that a text holds. Raises JsonError, as `decode_json_at` does."""
     start = skip_whitespace(text, 0)

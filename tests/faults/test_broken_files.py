@@ -13,7 +13,7 @@ import time
 import unittest
 from unittest import mock
 
-from cli import doctor
+from cli.salvage import salvage
 from core.errors import CorruptFile, QueueError
 from core.job import COMPLETED, DEAD, FAILED, PENDING, Outcome
 from storage import layout as storage_layout
@@ -288,7 +288,7 @@ class TestFlips(BrokenFileTest):
                 self.write("jobs.json", content.replace(was, now, 1))
                 os.utime(self.path("jobs.json"), ns=(stat.st_atime_ns, stat.st_mtime_ns))
                 manager = self.manager(fsync=False)
-                with self.assertRaisesRegex(CorruptFile, "queuectl doctor"):
+                with self.assertRaisesRegex(CorruptFile, "queuectl.* doctor"):
                     manager.claim("worker-1", time.time())
                 self.assertEqual(manager.claim("worker-1", time.time()).id, "b")  # it is in nobody's way
                 for words in (["list"], ["list", "--json"], ["show", "a"], ["doctor"]):
@@ -326,17 +326,50 @@ class TestFlips(BrokenFileTest):
                     self.assertLess(records[-1]["created_at"], "2100")
                     self.sample()
 
-    def test_a_line_2_that_does_not_read_right_is_refused_and_repaired_as_not_yet_run(self):
+    def test_a_line_2_that_does_not_read_right_is_refused_and_its_columns_that_do_are_kept(self):
         content = self.sample()
         start = content.index(b' "state": "completed"')
-        for name, damaged in (("zeros", b"\0" * 40), ("no JSON", b"?" * 40), ("no UTF-8", b"\xff" * 40), ("another word", b' "stale": '),
-                              ("an end", b' "state":}')):
+        for old, new in ((b'"state"', b'"stale"'), (b'"attempts"', b'"attemqts"'), (b'"worker"', b'"workes"'), (b'"completed"', b'"comqleted"'),
+                         (b'"completed"', b'"completed '), (b'"reason"', b'"rea\xffon"'), (b', "exit_code"', b'? "exit_code"')):
+            with self.subTest(new):
+                self.forget_copies()
+                self.write("jobs.json", content[:start] + content[start:].replace(old, new, 1))
+                self.assert_refused(["list", "--json"])
+                code, out, _ = self.run_inside("doctor", "--repair")
+                self.assertEqual((code, "a part of how far the job 'done' is: it counts as completed" in out), (1, True), out)
+                self.assertEqual(self.listed()[1], self.originals)
+
+    def test_a_column_that_does_not_read_is_left_out_and_told(self):
+        content = self.sample()
+        start = content.index(b' "state": "completed"')
+        self.write("jobs.json", content[:start] + content[start:].replace(b'"exit_code": 0', b'"exit_code": ~', 1))
+        code, out, _ = self.run_inside("doctor", "--repair")
+        self.assertEqual((code, '"exit_code" must be a whole number' in out), (1, True), out)
+        self.assertEqual(self.listed()[1], [dict(self.originals[0], exit_code=None)] + self.originals[1:])
+
+    def test_a_file_without_a_job_is_said_to_have_none_in_one_line(self):
+        for content in (b"hello", b'{"a": 1}', b'["x", "y"]', b"\x89PNG\r\n\x1a\n{}{}{}"):
+            with self.subTest(content):
+                self.forget_copies()
+                self.write("jobs.json", content)
+                code, out, _ = self.run_inside("doctor", "--repair")
+                told = [line for line in out.splitlines() if line.startswith("jobs.json")]
+                self.assertEqual((code, len(told)), (1, 1), out)
+                self.assertIn("saved 0 jobs: none in it can be read", told[0])
+                self.assertEqual(list(self.beside().values()), [content])
+                self.assertEqual(self.listed()[1], [])
+
+    def test_a_line_2_without_its_state_is_refused_and_repaired_as_not_yet_run(self):
+        content = self.sample()
+        start = content.index(b' "state": "completed"')
+        for name, damaged in (("zeros", b"\0" * 40), ("no JSON", b"?" * 40), ("no UTF-8", b"\xff" * 40), ("two letters", b' "state": "cccc'),
+                              ("an end", b' "state":}   "')):
             with self.subTest(name):
                 self.forget_copies()
                 flipped = content[:start] + damaged + content[start + len(damaged):]
                 self.write("jobs.json", flipped)
                 for words in (["list", "--json"], ["enqueue", "--id", "new", "--", "true"]):
-                    self.assertRegex(self.assert_refused(words), "line 3, column [0-9]+: ")
+                    self.assertRegex(self.assert_refused(words), "line [23], column [0-9]+: ")
                 code, out, _ = self.run_inside("doctor", "--repair")
                 self.assertEqual((code, "how far the job 'done' is: it counts as not yet run" in out), (1, True), out)
                 line1 = {field: value for field, value in self.originals[0].items() if field not in dict(COLUMNS)}
@@ -532,7 +565,7 @@ class DoctorTest(BrokenFileTest):
         self.assertTrue(list(copies.values()) == [before], list(copies))  # a difference of megabytes takes minutes to show
         self.assertIn(list(copies)[0], said[name][0])
         lost = said[name][1:]
-        self.assertEqual(code, 1 if lost else 0, said)
+        self.assertEqual(code, 1 if lost or not self.records(name) else 0, said)
         ids = [job["id"] for job in self.records(name)]
         self.assertIn("saved %d job" % len(ids), said[name][0])
         self.forget_copies()
@@ -811,7 +844,7 @@ class TestRepair(DoctorTest):
     def test_salvage_of_nothing_is_nothing(self):
         for content in (b"", b"[", b"[]", b"\0\0", b"\xef\xbb\xbf["):
             with self.subTest(content):
-                self.assertEqual(doctor.salvage(content), ([], []))
+                self.assertEqual(salvage(content), ([], []))
 
 
 if __name__ == "__main__":
