@@ -9,8 +9,8 @@ from core.home import run_folder, worker_log_path
 from core.job import PENDING
 from core.system import allow_open_files, make_folder, open_private
 from execution.launcher import start_detached
-from execution.worker_files import (WorkerFile, ask_to_stop, given_process_token, live_workers, new_process_token, split_attempt_token,
-                                    worker_paths)
+from execution.worker_files import (WorkerFile, ask_to_stop, given_process_token, leftovers, live_workers, new_process_token,
+                                    split_attempt_token, worker_paths)
 
 _FILES = 64  # that a worker process has open besides those of its workers, some inherited ones and looks at other workers included
 _FILES_A_WORKER = 4  # its log, the same for the job, and a pipe while that is started
@@ -95,6 +95,10 @@ class WorkerManager:
         """The paths of the files of worker processes that died."""
         alive = [worker.path for worker in self.running()]
         return [path for path in worker_paths(self._folder) if path not in alive]
+
+    def leftovers(self):
+        """The paths of what killed worker processes left that is of no use to anyone. Raises OSError."""
+        return leftovers(self._folder)
 
     def stop(self, now, timeout):
         """Ask all worker processes to stop, and wait until they have. Gives back those that stopped, and those that still run after

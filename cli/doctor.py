@@ -11,16 +11,20 @@ from core.job import PENDING
 from core.order import find_cycle, told_circle
 from core.settings import settings_from, unknown_settings
 from helpers import load_settings, read_config
+from storage.output import stray_logs
 
 # A finding about one file: its name, whether it is sound, a sentence, and whether `repair` can help.
 Finding = namedtuple("Finding", "name sound text repairable")
+
+
+_NAMED = 5  # files of one kind
 
 
 def examine(home, store, workers):
     """Findings about config.json, jobs.json, dlq.json, logs and run, in that order, and about the home if everyone can write it. `store` is
     the home's Store, `workers` its WorkerManager."""
     findings = [_examine_config(home), _examine_jobs(home, JOBS, store), _examine_jobs(home, DEAD_LETTERS, store),
-                _examine_folder(home, LOGS, ".log", "%d logs"), _examine_run(home, workers)]
+                _examine_logs(home, store), _examine_run(home, workers)]
     return [_examine_owner(home, finding.name) or finding for finding in findings] + _examine_modes(home)
 
 
@@ -104,7 +108,32 @@ def _examine_folder(home, name, ending, text):
     return Finding(name, True, "is sound: " + text % len(names), False)
 
 
+def _examine_logs(home, store):
+    finding = _examine_folder(home, LOGS, ".log", "%d logs")
+    try:
+        strays = stray_logs(home, store.all_jobs()) if finding.sound else ()
+    except (QueueError, OSError):
+        return finding  # which logs have a job cannot be known while a job file is broken
+    return _with_leftovers(finding, strays, "of jobs that are gone")
+
+
+def _with_leftovers(finding, paths, what):
+    """A Finding about a folder, with these files in it that are left over named."""
+    if not paths:
+        return finding
+    named = ", ".join([os.path.basename(path) for path in paths[:_NAMED]] + ["…"] * (len(paths) > _NAMED))
+    return finding._replace(text="%s; left over: %d file%s %s (%s), which %s removes"
+                            % (finding.text, len(paths), "" if len(paths) == 1 else "s", what, named, hint("clean")))
+
+
 def _examine_run(home, workers):
+    try:
+        return _with_leftovers(_examine_workers(home, workers), workers.leftovers(), "of killed worker processes")
+    except OSError as error:
+        return Finding(RUN, False, "%s cannot be looked at: %s" % (error.filename or RUN, error.strerror), False)
+
+
+def _examine_workers(home, workers):
     finding = _examine_folder(home, RUN, ".json", "%d worker files")
     remote = remote_file_system(home)
     if finding.sound and remote:

@@ -9,10 +9,14 @@ from cli.terminal import counted
 from core.errors import EXIT_FAILED, CorruptFile, QueueError, StorageFault, UsageError, typed
 from core.home import logs_folder
 from core.settings import DEFAULTS
+from core.system import is_held, remove_file
 from core.times import format_time
 from helpers import printable
 from storage.selection import Choice
 from storage.store import Store
+
+
+_SAFE_AGE = 3600.0  # seconds
 
 
 def _choice(args):
@@ -55,7 +59,29 @@ def cmd_dlq_purge(args, queue):
 
 def cmd_clean(args, queue):
     """Remove finished jobs and their output."""
-    return _removed(queue, queue.jobs.clean(args.state, _choice(args), lambda jobs: _remove_output(queue, jobs)))
+    code = _removed(queue, queue.jobs.clean(args.state, _choice(args), lambda jobs: _remove_output(queue, jobs)))
+    if not args.ids:
+        removed = _remove_leftovers(queue, args.older_than or 0)
+        if removed:
+            print("Removed %s that belonged to no job." % counted(removed, "file"))
+    return code
+
+
+def _remove_leftovers(queue, age):
+    """Remove the output of jobs that are gone, and what killed worker processes left, that is so many seconds old, and held open by nobody;
+    how many files that were. While workers run it must be old, since an editor may just be saving the jobs that it belongs to."""
+    from storage.output import stray_logs
+    before = time.time() - max(age, _SAFE_AGE if queue.workers.running() else 0)
+    removed = 0
+    for path in stray_logs(queue.home, queue.store.all_jobs()) + queue.workers.leftovers():
+        try:
+            is_old = os.lstat(path).st_mtime <= before
+        except FileNotFoundError:
+            continue
+        if is_old and (path.endswith(".wake") or not is_held(path)):
+            remove_file(path)
+            removed += 1
+    return removed
 
 
 def cmd_reset(args, queue):

@@ -73,7 +73,8 @@ def find_cycle(edges, starts=None):
 
 def in_circles(edges):
     """The ids that are in a circle or wait for one, so that their jobs never run."""
-    left, freed = dict(edges), True
+    left: dict = dict(edges)
+    freed = list(left)
     while freed:
         freed = [job_id for job_id, after in left.items() if left.keys().isdisjoint(after)]
         for job_id in freed:

@@ -13,18 +13,22 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import stat
 import time
 from collections import namedtuple
 
 from core.errors import StorageFault, storage_error
 from core.slots import group_digest, slot_of, without_slot
-from core.system import OPEN_FILES_MOVE, boot_id, make_folder, open_as_allowed, open_private, pread, pwrite, remove_file, try_lock, wake
+from core.system import (OPEN_FILES_MOVE, boot_id, is_held, make_folder, open_as_allowed, open_private, pread, pwrite, remove_file,
+                         try_lock, wake)
 from core.times import format_time
 from execution.process_tree import start_of
 
 _SLOT_SIZE = 256  # bytes for what one thread runs; they divide a page, so that no write of one is torn
 _LISTED = 64  # the last attempts of a thread, listed if they completed; the few count that are not recorded yet
+_BESIDE = re.compile(r"(?:new-)?worker-([0-9A-Za-z]{12})(?:\.(stop|wake))?", re.ASCII)
+_STARTING = 60.0  # seconds that the start of a worker process takes at most
 _NO_REQUEST = b"none".ljust(15) + b"\n"
 
 WorkerProcess = namedtuple("WorkerProcess", "process_token pid count started_at running path proof done waits",
@@ -223,6 +227,25 @@ def worker_paths(folder):
     except FileNotFoundError:
         return []
     return [os.path.join(folder, name) for name in sorted(names) if name.startswith("worker-") and name.endswith(".json")]
+
+
+def leftovers(folder):
+    """The paths of what a worker process left that was killed while it started or ended: a file that had no name yet, or what lies beside a
+    worker file that is gone. Nothing of the last minute is among them: a process may just be starting. Raises OSError."""
+    tokens = {os.path.basename(path)[len("worker-"):-len(".json")] for path in worker_paths(folder)}
+    found = []
+    for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+        match, path = _BESIDE.fullmatch(name), os.path.join(folder, name)
+        if match and match.group(1) not in tokens and _age(path) > _STARTING and not (match.group(2) is None and is_held(path)):
+            found.append(path)
+    return found
+
+
+def _age(path):
+    try:
+        return time.time() - os.lstat(path).st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def open_if_there(path, to_look=False):

@@ -16,6 +16,10 @@ _TAIL_LINES = 10
 # STEM.LIFE-ATTEMPT.log, LIFE from 1 on. A life is what lies between two retries; attempts are counted from 1 in each.
 _LOG_NAME = re.compile(r"([^.]+)\.(?:([1-9][0-9]*)-)?([1-9][0-9]*)\.log", re.ASCII)
 
+# Those that some version of this program has made, the second kind empty, for a worker's next job: others in that folder are a user's own.
+_OF_A_JOB = re.compile(r"([0-9A-Za-z_-]{0,40}-[0-9a-f]{16})\.(?:[1-9][0-9]*-)?[1-9][0-9]*\.log", re.ASCII)
+_OF_A_WORKER = re.compile(r"worker-[0-9a-f]{12}-[0-9]+\.log", re.ASCII)
+
 _DROPPED = re.compile(rb"\[queuectl: ([0-9]+) bytes were dropped here, since the output exceeds max_output\]\n")
 
 # A log that is there. `life` is None for the present one.
@@ -83,6 +87,24 @@ def remove_logs(home, jobs):
     for logs in logs_by_stem(home, jobs).values():
         for log in logs:
             remove_file(log.path)
+
+
+def stray_logs(home, jobs):
+    """The paths of the logs of no job at all. `jobs` gives all Jobs that there are, once the logs were looked up: a job is there before its
+    log. Raises OSError."""
+    folder = logs_folder(home)
+    found: dict = {}
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        names = []
+    for name in names:
+        match = _OF_A_JOB.fullmatch(name)
+        if match or _OF_A_WORKER.fullmatch(name):
+            found.setdefault(match.group(1) if match else None, []).append(os.path.join(folder, name))
+    for job in jobs if found.keys() - {None} else ():
+        found.pop(stem_of(job), None)
+    return sorted(path for paths in found.values() for path in paths)
 
 
 def dropped_line(number):
