@@ -132,6 +132,26 @@ def lines_of(offset, block):
     return lines[:-1:2], lines[1::2], list(map(add, ends[:-1:2], count(offset + 1, 2)))
 
 
+def blocks_back(descriptor, end, start=2):
+    """The records of a canonical file that end before `end` (just behind one), the last ones first, as (offset, bytes) blocks that never
+    cut one; the first record begins at `start`."""
+    size = CHUNK
+    while end > start:
+        offset = max(start, end - size)
+        block = pread(descriptor, end - offset, offset)
+        if offset > start:
+            cut = block.find(b",\n{") + 2
+            if cut < 2:
+                if len(block) < end - offset:
+                    return
+                size *= 2  # a record that is longer
+                continue
+            block = block[cut:]
+            offset += cut
+        yield offset, block
+        end, size = offset - len(",\n"), CHUNK
+
+
 # States are told by their third letter, since looking for whole words takes several times as long. In one that is just being changed
 # the letter that is five further on, or what stands there instead, does not belong to it.
 STATE_AT = COLUMN_AT["state"] + len('"pe')  # where that letter is in a line 2

@@ -8,8 +8,8 @@ from itertools import compress
 from core.errors import rotten_record_error, storage_error
 from core.job import PENDING, STATES, encode_id
 from core.system import pread
-from storage.layout import (AFTER_ID, ID_AT, WIDTH, Namesake, bare, blocks, count_block, encode_line1, find_ids, lines_of, parse_record,
-                            pending_records, read_lines)
+from storage.layout import (AFTER_ID, ID_AT, WIDTH, Namesake, bare, blocks, blocks_back, count_block, encode_line1, find_ids, lines_of,
+                            parse_record, pending_records, read_lines)
 
 
 class View:
@@ -48,10 +48,11 @@ class View:
             counts = [known + more for known, more in zip(counts, of_block)]
         return dict(zip(STATES, counts))
 
-    def _sound_blocks(self):
-        """The blocks of the file as (offset, bytes, the counts of states); one in which a record was caught in the middle of a change is
-        read again while no one changes it."""
-        for offset, block in blocks(self._descriptor, self._end, self._start):
+    def _sound_blocks(self, start=None, back_from=None):
+        """The blocks of the file as (offset, bytes, the counts of states), from `start` on, or with `back_from` (0: the end) the last ones
+        first; one in which a record was caught in the middle of a change is read again while no one changes it."""
+        for offset, block in (blocks(self._descriptor, self._end, start or self._start) if back_from is None
+                              else blocks_back(self._descriptor, back_from or self._end)):
             counts, total = count_block(block)
             if sum(counts) != total and self._lock is not None:
                 with self._lock:
@@ -95,30 +96,62 @@ class View:
         """The records in those states as (place, object), in order; with `ids`, only those with one of them, and with `containing`, only
         those whose line 1 has these bytes (a quick sieve). The place is 0 where the file is in another layout."""
         if self._parsed is not None:
-            for record in self._parsed:
-                if record["state"] in states and containing in encode_line1(record) and (ids is None or record["id"] in ids):
-                    yield 0, dict(record)
+            yield from self._parsed_records(states, (containing,), ids)
             return
         names = None if ids is None else set(map(encode_id, ids))
         if names is not None and len(names) == 1 and not containing:
             containing = next(iter(names))
+        for block, offset, start, middle in self._found(self._sound_blocks(), states, (containing,) if containing else ()):
+            if names is not None:
+                after_id = block.find(AFTER_ID, start, middle)
+                if after_id >= 0 and block[start + ID_AT:after_id] not in names:
+                    continue  # without a command it is rotten_record_error, which the next line tells
+            yield self._record_at(block, offset, start, middle)
+
+    def records_beyond(self, place, states=STATES, containing=(), back=False):
+        """The records in those states as `records` gives them, from behind the one at a place on (0: from the first one); with `back` those
+        before it (0: before the end), the last one first. `containing` has several byte strings, each of which line 1 has."""
+        if self._parsed is not None:
+            records = list(self._parsed_records(states, containing))
+            yield from reversed(records) if back else records
+            return
+        if not place:
+            found = self._sound_blocks(back_from=0 if back else None)
+        elif back:
+            found = self._sound_blocks(back_from=max(1, place - len(read_lines(self._descriptor, place)[0]) - len("\n,\n")))
+        else:
+            found = self._sound_blocks(start=place + WIDTH + len(",\n"))
+        for block, offset, start, middle in self._found(found, states, containing, back):
+            yield self._record_at(block, offset, start, middle)
+
+    def _parsed_records(self, states, containing, ids=None):
+        for record in self._parsed:
+            if record["state"] in states and (ids is None or record["id"] in ids):
+                line1 = encode_line1(record)
+                if all(text in line1 for text in containing):
+                    yield 0, dict(record)
+
+    @staticmethod
+    def _found(found, states, containing, back=False):
+        """The records in these states in blocks, as (block, its offset, where line 1 starts in it, where line 1 ends)."""
         wanted = re.compile(b'\n "state": "(?:%s)"' % "|".join(states).encode("ascii"))
-        for offset, block, _ in self._sound_blocks():
-            if containing not in block:
+        for offset, block, _ in found:
+            if containing and not all(text in block for text in containing):
                 continue
-            for match in wanted.finditer(block):
+            matches = wanted.finditer(block)
+            for match in reversed(list(matches)) if back else matches:
                 middle = match.start()
                 start = block.rfind(b"\n", 0, middle) + 1
-                if containing and block.find(containing, start, middle) < 0:
-                    continue
-                if names is not None:
-                    after_id = block.find(AFTER_ID, start, middle)
-                    if after_id >= 0 and block[start + ID_AT:after_id] not in names:
-                        continue  # without a command it is rotten_record_error, which the next line tells
-                try:
-                    yield offset + middle + 1, parse_record(block[start:middle], block[middle + 1:middle + 1 + WIDTH])
-                except ValueError:
-                    yield offset + middle + 1, self._read_again(offset + middle + 1)
+                if not containing or all(block.find(text, start, middle) >= 0 for text in containing):
+                    yield block, offset, start, middle
+
+    def _record_at(self, block, offset, start, middle):
+        """(place, object) of the record whose line 1 is from `start` to `middle` in a block."""
+        place = offset + middle + 1
+        try:
+            return place, parse_record(block[start:middle], block[middle + 1:middle + 1 + WIDTH])
+        except ValueError:
+            return place, self._read_again(place)
 
     def _read_again(self, place):
         """A record that was caught in the middle of a change, read while no one changes it."""
