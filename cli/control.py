@@ -74,10 +74,10 @@ def cmd_cancel(args, queue):
         how = "; its worker is dead: %s what is left of it" % WHO_ENDS[bool(queue.workers.running())] if job in abandoned \
             else "; its worker ends it" if job.state == PROCESSING else ""
         print("Job '%s' cancelled%s." % (printable(job.id), how))
-    return _announce(queue, [given_up(job, CANCELLED, time.time()) for job in done])
+    return announce(queue, [given_up(job, CANCELLED, time.time()) for job in done])
 
 
-def _announce(queue, jobs):
+def announce(queue, jobs):
     """Run on_finish for cancelled jobs: 0, or 1 if it could not be started for one of them."""
     code = 0
     for job in jobs if queue.store.settings.on_finish else ():

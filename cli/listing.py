@@ -87,6 +87,10 @@ def cmd_show(args, queue):
 
 def cmd_stats(args, queue):
     """Figures about the jobs that have ended."""
+    if args.prometheus:
+        from cli.metrics import print_exposition
+        print_exposition(queue)
+        return 0
     from cli.stats import figures
     facts = figures(queue.store.jobs((COMPLETED, DEAD)), time.time())
     if args.json:

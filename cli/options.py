@@ -178,6 +178,24 @@ def add_json(parser):
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
+def _port(text):
+    """A number of a port. Raises ArgumentTypeError."""
+    if text.isascii() and text.isdigit() and int(text) < 65536:
+        return int(text)
+    raise ArgumentTypeError("%r must be a port, from 0 to 65535 (0: one that is free)" % text)
+
+
+def add_dashboard(parser):
+    parser.add_argument("--port", "-p", type=_port, metavar="N", help="listen on this port; default: one that is free")
+    parser.add_argument("--act", action="store_true", help="let the page change the queue: add, cancel, retry, pause")
+
+
+def add_stats(parser):
+    how = parser.add_mutually_exclusive_group()
+    add_json(how)
+    how.add_argument("--prometheus", action="store_true", help="print the figures of the queue as Prometheus reads them")
+
+
 def add_show(parser):
     parser.add_argument("id", metavar="ID", help="the job; of several with that id the newest, or as ID@2 the second oldest")
     parser.add_argument("--json", action="store_true", help=SUPPRESS)

@@ -196,15 +196,20 @@ def _what_it_does(running, waiting):
     return " ".join(running + retries) or "-",
 
 
+def as_objects(workers, running, waiting):
+    """Worker processes as `worker list --json` prints them; by their tokens, `running` has the ids of the jobs that each runs, and
+    `waiting` the jobs that each waits with."""
+    return [{"pid": worker.pid, "workers": worker.count, "started_at": worker.started_at, "running": running.get(worker.process_token, []),
+             "waiting": [job.id for job in waiting.get(worker.process_token, ())]} for worker in workers]
+
+
 def cmd_worker_list(args, queue):
     """Show the worker processes and what each runs."""
     jobs = queue.store.running()
     running, workers, abandoned = queue.workers.ids_by_process(jobs), visible_workers(queue), abandoned_jobs(queue, jobs)
     waiting = queue.workers.waiting(workers, queue.store)
     if args.json:
-        print_json([{"pid": worker.pid, "workers": worker.count, "started_at": worker.started_at,
-                     "running": running.get(worker.process_token, []),
-                     "waiting": [job.id for job in waiting.get(worker.process_token, ())]} for worker in workers])
+        print_json(as_objects(workers, running, waiting))
         return 0
     if not workers:
         notice("no worker is running; %s starts one" % hint("worker start"))

@@ -14,7 +14,7 @@ from core.errors import JobNotFound
 from core.job import STATES, job_from_checked
 from core.strict_json import encode_json
 from core.times import format_time, micros_of
-from storage.layout import job_from_lines
+from storage.layout import job_from_lines, of_group
 from storage.store import OpenFiles
 
 _KEY = re.compile(r"([0-9]{1,17})-([0-9a-f]{16})", re.ASCII)
@@ -58,21 +58,23 @@ def _at(store, key, place):
 def page(store, limit, states=STATES, group=None, search=None, after=None, place=0, back=False):
     """Up to `limit` jobs in these states, in the order of the file, or with `back` the last one first: those with that group, and with
     `search` in their id or command (None: any). `after` is the job key of the last job of the page before, and `place` where that was."""
-    containing = [encode_json(text)[1:-1].encode("utf-8", "surrogatepass") for text in (search, group) if text]
+    containing = [encode_json(search)[1:-1].encode("utf-8", "surrogatepass")] if search else []
+    containing += [of_group(group)] if group else []
     if after is not None and _at(store, after, place) is None:
         try:
             place = find_by_key(store, after).place
         except JobNotFound:
             place = 0
     with store.view(store.jobs_json) as view:
-        jobs = (job_from_checked(record, at) for at, record in view.records_beyond(place if after is not None else 0, states, containing, back))
+        start = place if after is not None else 0
+        jobs = (job_from_checked(record, at) for at, record in view.records_beyond(start, states, containing, back))
         if after is not None and not place:
             jobs = _beyond(jobs, after, back)
         return list(islice((job for job in jobs if _fits(job, group, search)), limit))
 
 
 def _fits(job, group, search):
-    return (group is None or job.options.get("group") == group) and (search is None or search in job.command or search in job.id)
+    return (group is None or job.group == group) and (search is None or search in job.command or search in job.id)
 
 
 def _beyond(jobs, after, back):

@@ -3,13 +3,23 @@ from __future__ import annotations
 
 import os
 import re
+from functools import lru_cache
 from itertools import compress
 
 from core.errors import rotten_record_error, storage_error
 from core.job import PENDING, STATES, encode_id
+from core.strict_json import decode_json
 from core.system import pread
-from storage.layout import (AFTER_ID, ID_AT, WIDTH, Namesake, bare, blocks, blocks_back, count_block, encode_line1, find_ids, lines_of,
-                            parse_record, pending_records, read_lines)
+from storage.layout import (AFTER_ID, GROUP, ID_AT, WIDTH, Namesake, bare, blocks, blocks_back, column, count_block, encode_line1,
+                            find_ids, lines_of, parse_record, pending_records, read_lines)
+
+_TEXT = rb'"(?:[^"\\]|\\.)*"'
+
+
+@lru_cache(maxsize=256)
+def _decoded(text):
+    """A JSON text, in its quotes, as a text."""
+    return decode_json(text.decode("utf-8"))
 
 
 class View:
@@ -47,6 +57,31 @@ class View:
         for _, _, of_block in self._sound_blocks():
             counts = [known + more for known, more in zip(counts, of_block)]
         return dict(zip(STATES, counts))
+
+    def count_by_group(self):
+        """How many records are in each state, for each group: {group: four counts in the order of STATES}; "" is for those without one."""
+        counts = {"": [0] * len(STATES)}
+        if self._parsed is not None:
+            for record in self._parsed:
+                _counts_of(counts, record.get("group"))[STATES.index(record["state"])] += 1
+            return counts
+        for offset, block, of_block in self._sound_blocks():
+            if GROUP not in block:
+                counts[""] = [known + more for known, more in zip(counts[""], of_block)]
+                continue
+            for _, _, start, middle in self._found([(offset, block, of_block)], STATES, ()):
+                state = column(block[middle + 1:middle + 1 + WIDTH], "state")
+                _counts_of(counts, self._group_at(block, offset, start, middle))[STATES.index(state)] += 1
+        return counts
+
+    def _group_at(self, block, offset, start, middle):
+        """The group of the record whose line 1 is from `start` to `middle` in a block; it is parsed only where "env" or a command might
+        hold what looks like a group."""
+        at = block.find(GROUP, start, middle)
+        if at < 0:
+            return ""
+        text = re.compile(_TEXT).match(block, at + len(GROUP)) if block.count(b"{", start, at) == 1 else None
+        return _decoded(text.group()) if text is not None else self._record_at(block, offset, start, middle)[1].get("group")
 
     def _sound_blocks(self, start=None, back_from=None):
         """The blocks of the file as (offset, bytes, the counts of states), from `start` on, or with `back_from` (0: the end) the last ones
@@ -162,3 +197,8 @@ class View:
                 return parse_record(*read_lines(self._descriptor, place))
         except ValueError as error:
             raise rotten_record_error(place, error, self._path) from None
+
+
+def _counts_of(counts, group):
+    """The counts of a group, of which there may be none yet; a value that is no text is no group."""
+    return counts.setdefault(group if type(group) is str else "", [0] * len(STATES))

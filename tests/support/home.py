@@ -46,7 +46,7 @@ def product_modules():
 
 def copy_program(folder):
     """Copy the program, without its settings, into a folder."""
-    for path in product_modules():
+    for path in product_modules() + glob.glob(os.path.join(glob.escape(ROOT), "*", "*.html")):
         place = os.path.join(folder, os.path.relpath(path, ROOT))
         os.makedirs(os.path.dirname(place), exist_ok=True)
         shutil.copy(path, place)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import unittest
 import zipapp
+from urllib.request import urlopen
 
 from main import VERSION
 from tests.support.home import DEADLINE, MAIN, ROOMS, ROOT, HomeTest, copy_program, product_modules
@@ -27,6 +28,22 @@ def packages():
     return re.findall('"(.*?)"', re.search(r"^packages = \[(.*?)\]", text_of("pyproject.toml"), re.S | re.M).group(1))
 
 
+# The files beside the modules, as pyproject.toml names them.
+DATA = {"queuectl.cli": ["dashboard.html"]}
+
+
+def page_of(command, environ, folder):
+    """The start of the page that this command serves."""
+    process = subprocess.Popen(command, env=environ, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, universal_newlines=True)
+    try:
+        address = re.search(r"http://127.0.0.1:\d+/", process.stdout.readline()).group()
+        with urlopen(address, timeout=DEADLINE) as answer:
+            return answer.read(15)
+    finally:
+        process.kill()
+        process.communicate()
+
+
 class TestInstalled(HomeTest):
     """The program as a package in a folder of packages, with the modules of others before and behind it."""
 
@@ -38,6 +55,10 @@ class TestInstalled(HomeTest):
             os.makedirs(os.path.join(self.packages, folder))
             for path in glob.glob(os.path.join(ROOT, os.path.relpath(folder, "queuectl"), "*.py")):
                 shutil.copy(path, os.path.join(self.packages, folder))
+        for package, names in DATA.items():
+            for name in names:
+                folder = os.path.join(*package.split("."))
+                shutil.copy(os.path.join(ROOT, os.path.relpath(folder, "queuectl"), name), os.path.join(self.packages, folder))
         # On PYTHONPATH, beside our package, and where the shell stands: one of the same name as each of our modules.
         for folder in (self.path("theirs"), self.packages, self.path("here")):
             os.makedirs(folder, exist_ok=True)
@@ -58,6 +79,12 @@ class TestInstalled(HomeTest):
         self.assertEqual(self.installed("enqueue", "--id", "x", "--", "echo Hello"), "Job 'x' added to the queue.\n")
         self.installed("stats")
         self.assertIn("is sound: 1 job", self.installed("doctor"))
+
+    def test_the_page_of_the_dashboard_is_there(self):
+        self.installed("enqueue", "--id", "x", "--", "echo Hello")
+        environ = self.environ(PYTHONPATH=os.pathsep.join((self.path("theirs"), self.packages)), QUEUECTL_HOME=self.path("home"))
+        program = "import sys; sys.path.pop(0); from queuectl.main import run; run()"
+        self.assertEqual(page_of([sys.executable, "-c", program, "dashboard"], environ, self.path("here")), b"<!doctype html>")
 
     def test_a_worker_that_is_started_in_the_background_is_ours_too(self):
         self.installed("enqueue", "--id", "x", "--", "echo Hello")
@@ -93,6 +120,8 @@ class TestOtherWays(HomeTest):
             return done.stdout
 
         run("enqueue", "--id", "x", "--", "echo Hello")
+        environ = self.environ(QUEUECTL_HOME=self.path("home"))
+        self.assertEqual(page_of([sys.executable, archive, "dashboard"], environ, self.path("source")), b"<!doctype html>")
         run("worker", "start", "--detach")
         try:
             run("wait", "x")
@@ -126,6 +155,12 @@ class TestPackage(unittest.TestCase):
                         rooms.add(name)
                         looked_at.append(name)
         self.assertEqual(sorted(packages()), sorted(["queuectl"] + ["queuectl." + room for room in rooms]))
+
+    def test_each_file_beside_the_modules_goes_with_its_package(self):
+        named = dict(re.findall(r'^"(queuectl[.a-z]*)" = \[(.*)\]$', text_of("pyproject.toml"), re.M))
+        self.assertEqual({package: re.findall('"(.*?)"', names) for package, names in named.items()}, DATA)
+        found = [name for room in ROOMS for name in os.listdir(os.path.join(ROOT, room)) if not name.endswith(".py") and not name.startswith((".", "__"))]
+        self.assertEqual(found, [name for names in DATA.values() for name in names])
 
     def test_what_the_manifest_names_is_there(self):
         for line in text_of("MANIFEST.in").splitlines():

@@ -96,3 +96,19 @@ class TestPage(QueueTest):
     def test_what_is_no_key(self):
         for text in ("", "job1", "1-2", "123-0123456789ABCDEF", "-0123456789abcdef", "1-0123456789abcdef0", "\u0661-0123456789abcdef"):
             self.assertFalse(is_key(text), text)
+
+
+class TestGroups(QueueTest):
+    """How many jobs each group has."""
+
+    def test_jobs_are_counted_by_group_and_state(self):
+        self.queue.enqueue([{"id": "a", "command": "x", "group": "gpu"}, {"id": "b", "command": "x"}, {"id": "c", "command": "x", "group": "\"é\\"},
+                            {"id": "d", "command": "{}", "group": "gpu"}, {"id": "f", "command": "x", "group": None},
+                            {"id": "g", "command": "x", "env": {"A": "b", "group": "no"}},
+                            {"id": "h", "command": ', "group": "no"', "env": {"group": "no", "z": ""}, "group": "gpu"}], self.home, NOW)
+        self.queue.cancel(["a"], NOW, lambda job: "")
+        expected = {"": [3, 0, 0, 0], "gpu": [2, 0, 0, 1], "\"é\\": [1, 0, 0, 0]}
+        for content in (self.read("jobs.json"), json.dumps(self.records())):
+            self.write("jobs.json", content)
+            with self.queue.view(self.queue.jobs_json) as view:
+                self.assertEqual(view.count_by_group(), expected)

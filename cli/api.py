@@ -1,0 +1,258 @@
+"""What the dashboard's server answers: the objects of the commands' --json, and what a page needs besides, for one request each.
+
+It changes the queue in `act` alone, by the methods of JobManager that the commands call. Objects of users (jobs) are values under a name of
+ours, never mixed with our names: a job may have any field.
+"""
+from __future__ import annotations
+
+import os
+import time
+from itertools import islice
+
+from cli.context import abandoned_jobs, visible_workers
+from cli.standing import details, standing
+from cli.status import look
+from cli.working import as_objects
+from core.errors import JobRefused, QueueError, UsageError, typed
+from core.home import wake_workers
+from core.job import CANCELLED, DEAD, PENDING, PROCESSING, STATES, job_from_checked
+from core.rules import NO_WAIT, given_up
+from core.system import open_private, pread
+from helpers import printable
+from storage.output import dropped_at_start, last_lines, log_path, logs_of, path_of_log
+from storage.paging import find_by_key, is_key, key_of, page
+from storage.selection import Choice
+from storage.tally import ended_by_minute
+from storage.waits import Waits, look_at_pending
+
+MOST = 1000  # jobs in one answer
+PIECE = 1 << 18  # bytes of a log in one answer
+_SHOWN = 8  # jobs in each short list of the status
+_FEW, _FEW_SPECIAL = 500000, 20000  # jobs in a queue, and those with something to wait for, of which the pending ones are looked at
+_RUNNING = 64  # running jobs with their last line
+_HINTS = 50000  # places that are remembered
+
+
+class Api:
+    """The answers about one home. `acts` says whether it may change the queue. Threads may share it."""
+
+    def __init__(self, acts, cwd):
+        self.acts = acts
+        self._cwd = cwd
+        self._places = {}  # job key: where the job was last seen
+        self._watched = ()  # the paths of the logs whose last lines the last status showed
+
+    # -- looking
+
+    def version(self, queue):
+        """Another text whenever `status` may say something else; it costs a look at a few files, however many jobs there are."""
+        changed = queue.store.changed_since(None)[1]
+        workers = [(worker.pid, worker.count, worker.started_at) for worker in visible_workers(queue)]
+        files = [_stamp(path) for path in (queue.store.dlq_json.path, queue.config_path) + tuple(self._watched)]
+        return "%x" % (hash((changed, tuple(workers), tuple(files), queue.store.paused(), int(time.time() // 60))) & (1 << 64) - 1)
+
+    def status(self, queue):
+        """What `status --json` tells; and behind it, as `page`, what else the first page shows."""
+        now, store = time.time(), queue.store
+        facts, running, _ = look(queue)
+        lost = {job.key for job in abandoned_jobs(queue, running)}
+        shown = running[:_RUNNING]
+        self._watched = tuple(log_path(queue.home, job, job.attempts) for job in shown)
+        coming, waiting = self._pending(store, now, facts)
+        completed, dead = ended_by_minute(store.counters(), now)
+        workers = visible_workers(queue)
+        return dict(facts, page={
+            "now": now, "acts": self.actions(queue), "commands": {"worker_start": typed("worker start")},
+            "running": [dict(self._entry(store, job, NO_WAIT, job.key in lost), last_line=_last_line(path))
+                        for job, path in zip(shown, self._watched)],
+            "next": [self._entry(store, job, NO_WAIT) for job in coming],
+            "waiting": waiting and [self._entry(store, job, wait) for job, wait in waiting],
+            "died": [self._entry(store, job, NO_WAIT) for job in _died_lately(store)], "groups": _groups(store, running, facts["total"]),
+            "workers": as_objects(workers, queue.workers.ids_by_process(running), queue.workers.waiting(workers, store)),
+            "ended_per_minute": {"completed": completed, "dead": dead}})
+
+    def _pending(self, store, now, facts):
+        """(the jobs that come next, the first that wait for something as pairs (Job, Wait), None where there are too many to look at)."""
+        if not facts["pending"]:
+            return [], []
+        pending = look_at_pending(store, now, _FEW_SPECIAL, _SHOWN) if facts["total"] <= _FEW else None
+        if pending is None:
+            return page(store, _SHOWN, (PENDING,)), None
+        unread = {job.place: job for job in store.at({place for place, job in pending.following if job is None})}
+        coming = [job or unread.get(place) for place, job in pending.following]
+        waiting = sorted(pending.found, key=lambda pair: (pair[1].due_in is None, pair[1].due_in or 0, pair[0].place))
+        return list(filter(None, coming)), waiting[:_SHOWN]
+
+    def actions(self, queue):
+        """The names of what `act` can do here; none if it may change nothing."""
+        if not self.acts:
+            return []
+        return ["add", "retry", "cancel", "pause", "resume"] + [name for name in ("hold", "release") if hasattr(queue.jobs, name)]
+
+    def jobs(self, queue, query):
+        """A page of the jobs, as `list --json` has them: `next` is the `after` of the page behind it, null behind the last one."""
+        states = tuple(word for word in query.get("state", "").split(",") if word) or STATES
+        for word in states:
+            if word not in STATES:
+                raise UsageError("there is no state %r (the states are %s)" % (word, ", ".join(STATES)))
+        limit, after, order = _number(query, "limit", 100, 1, MOST), query.get("after") or None, query.get("order", "oldest")
+        if after is not None and not is_key(after):
+            raise UsageError("\"after\" must be the key of a job, as the page before gave it in \"next\"")
+        if order not in ("oldest", "newest"):
+            raise UsageError("\"order\" must be oldest or newest, not %r" % order)
+        found = page(queue.store, limit + 1, states, query.get("group") or None, query.get("search") or None, after,
+                     self._places.get(after, 0), order == "newest")
+        waits = Waits(queue.store, time.time())
+        entries = [self._entry(queue.store, job, wait) for job, wait in waits.each(found[:limit])]
+        return {"jobs": entries, "next": key_of(found[limit - 1]) if len(found) > limit else None}
+
+    def job(self, queue, key):
+        """All of one job, as `show` prints it, and which of its output there is."""
+        job = self._find(queue, key)
+        lost = job.state == PROCESSING and bool(abandoned_jobs(queue, [job]))
+        logs = [{"attempt": log.attempt, "life": log.life, "size": _size(log.path)} for log in logs_of(queue.home, job)]
+        return dict(self._entry(queue.store, job, Waits(queue.store, time.time()).of(job), lost), logs=logs, acts=self.actions(queue))
+
+    def log(self, queue, key, query):
+        """A piece of what an attempt of a job has written: (where it begins, its bytes, how much there is, whether that is all there will
+        be). Places count from the first byte that was ever written; what was dropped since is left out. A `from` below 0 counts from the
+        end."""
+        job = self._find(queue, key)
+        attempt, life = _number(query, "attempt", job.attempts, 0, None), _number(query, "life", 0, 0, None)
+        start = _number(query, "from", 0, None, None)
+        path = next((log.path for log in logs_of(queue.home, job) if (log.life or 0, log.attempt) == (life, attempt)), None) \
+            if life else path_of_log(queue.home, job.id, job.digest, attempt)
+        ended = bool(life) or attempt != job.attempts or job.state != PROCESSING
+        at, content, size = _read_log(path, start) if path else (0, b"", 0)
+        return at, content, size, ended
+
+    def _find(self, queue, key):
+        """The job with a job key, or the newest one with an id. Raises JobNotFound."""
+        if not is_key(key):
+            return queue.store.find(key)[-1]
+        job = find_by_key(queue.store, key, self._places.get(key, 0))
+        self._remember(key, job.place)
+        return job
+
+    def _entry(self, store, job, wait, abandoned=False):
+        """A job under its key, with what it waits for and how it stands in words."""
+        key = key_of(job)
+        self._remember(key, job.place)
+        return {"key": key, "job": details(job, wait, store.settings), "after": list(wait.after), "abandoned": abandoned,
+                "standing": standing(job, wait, store.settings, time.time(), abandoned)}
+
+    def _remember(self, key, place):
+        if len(self._places) > _HINTS:
+            self._places = {}
+        self._places[key] = place
+
+    # -- changing
+
+    def act(self, queue, action, key, record):
+        """Do what was asked for, with the object that came along; a sentence about what was done. Raises QueueError."""
+        if action not in self.actions(queue):
+            raise JobRefused("this dashboard only looks; start it with --act to let it change the queue")
+        if action == "add":
+            record.setdefault("id", os.urandom(4).hex())
+            return "Job '%s' added to the queue." % printable(queue.jobs.enqueue([record], self._cwd, time.time()).ids[0])
+        if action in ("pause", "resume"):
+            getattr(queue.jobs, action)()
+            wake_workers(queue.home)
+            return "Paused: workers take no new jobs." if action == "pause" else "Resumed."
+        job = self._find(queue, key)
+        return getattr(self, "_" + action)(queue, job)
+
+    def _retry(self, queue, job):
+        done = queue.jobs.retry(Choice([job.id], None), time.time())
+        return _told(done, "back in the queue")
+
+    def _cancel(self, queue, job):
+        from cli.control import announce
+        done = queue.jobs.cancel([job.id], time.time(), lambda each: last_lines(log_path(queue.home, each, each.attempts)))
+        wake_workers(queue.home)
+        announce(queue, [given_up(each, CANCELLED, time.time()) for each in done])
+        return _told([each.id for each in done], "cancelled")
+
+
+def _told(ids, what):
+    return "Job '%s' is %s." % (printable(ids[0]), what) if len(ids) == 1 else "%d jobs of this id are %s." % (len(ids), what)
+
+
+def _number(query, name, default, low, high):
+    """A whole number of a query. Raises UsageError."""
+    text = query.get(name, "")
+    if not text:
+        return default
+    try:
+        value = int(text) if len(text) < 20 else None
+    except ValueError:
+        value = None
+    if value is None or (low is not None and value < low) or (high is not None and value > high):
+        limits = "" if low is None else " of at least %d" % low if high is None else " from %d to %d" % (low, high)
+        raise UsageError("\"%s\" must be a whole number%s, not %s" % (name, limits, printable(text[:40])))
+    return value
+
+
+def _groups(store, running, total):
+    """{group: its limit or None, how many of its jobs run and wait, whether it is paused}, for the groups that have a limit, are paused, or
+    have unfinished jobs. How many wait is None where there are too many jobs to look at."""
+    limits, paused = store.settings.limits, store.paused_groups()
+    waiting: dict = {}
+    if total <= _FEW:
+        with store.view(store.jobs_json) as view:
+            waiting = {group: counts[STATES.index(PENDING)] for group, counts in view.count_by_group().items()}
+    runs = [job.group for job in running]
+    names = {*limits, *paused, *[name for name in runs if name], *[name for name, count in waiting.items() if name and count]}
+    return {name: {"limit": limits.get(name), "running": runs.count(name), "waiting": waiting.get(name, 0) if total <= _FEW else None,
+                   "paused": name in paused} for name in sorted(names)}
+
+
+def _died_lately(store):
+    """The jobs that died last, the last one first; none if dlq.json cannot be read, which keeps nobody from looking at the others."""
+    try:
+        with store.view(store.dlq_json) as view:
+            entries = [job_from_checked(record) for _, record in islice(view.records_beyond(0, back=True), _SHOWN)]
+    except QueueError:
+        return []
+    return [job for job in entries if job.state == DEAD]
+
+
+def _last_line(path):
+    """The last line of a log that is not blank, as it was written; "" if there is none."""
+    lines = [line for line in last_lines(path).replace("\r", "\n").split("\n") if line.strip()]
+    return lines[-1][:500] if lines else ""
+
+
+def _stamp(path):
+    """What tells one state of a file from another; None if there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _size(path):
+    stamp = _stamp(path)
+    return stamp[1] if stamp else 0
+
+
+def _read_log(path, start):
+    """(where the piece begins, its bytes, how much was ever written) of a log, from a place on; (0, b"", 0) if there is none. While the
+    worker cuts its start off, it is read again."""
+    try:
+        descriptor = open_private(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return 0, b"", 0
+    try:
+        while True:
+            dropped, line = dropped_at_start(descriptor)
+            size = dropped + max(0, os.fstat(descriptor).st_size - line)
+            at = min(size, max(dropped, size + start if start < 0 else start))
+            content = pread(descriptor, PIECE, at - dropped + line)
+            if dropped_at_start(descriptor) == (dropped, line):
+                return at, content, max(size, at + len(content))
+    finally:
+        os.close(descriptor)
+
+
