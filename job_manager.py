@@ -13,7 +13,7 @@ from functools import partial
 
 from core.errors import InvalidJob, JobChanged, JobRefused, hint, not_confirmed, not_utf8, storage_error
 from core.home import paused_groups_path, paused_path, wake_workers
-from core.job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, first_run_at, job_from_checked, new_job_fields
+from core.job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, first_run_at, job_from_checked, new_job_fields, own_fields
 from core.strict_json import encode_json
 from core.system import open_private, remove_file, sync_folder, write_file
 from core.times import END_OF_TIME, format_time, parse_time
@@ -44,16 +44,17 @@ class JobManager:
     def enqueue(self, records, cwd, now, unique=False):
         """Add jobs as users describe them (objects with id and command), all or none; gives back an Added.
 
-        `cwd` is the folder for those that name none; `now` is in seconds since the epoch; `unique` refuses ids that are there. They are
-        on the disk when this returns (setting `fsync`). Raises InvalidJob or JobRefused with nothing added, StorageFault, CorruptFile,
-        NotConfirmed.
+        `cwd` is the folder for those that name none; `now` is in seconds since the epoch; `unique` refuses the id of a job that waits or
+        runs, as the setting `unique_ids` refuses any that is there. They are on the disk when this returns (setting `fsync`). Raises
+        InvalidJob or JobRefused with nothing added, StorageFault, CorruptFile, NotConfirmed.
         """
-        ids, rows, tails, dependent, needed = [], [], {}, {}, set()
-        unique = unique or self._store.settings.unique_ids
+        ids, rows, tails, dependent, needed, shapes = [], [], {}, {}, set(), set()
         for record in records:
             fields = new_job_fields(record, cwd)
             run_at = first_run_at(record, now) if "run_at" in record or "delay" in record else None
             ids.append(fields["id"])
+            if len(fields) > 3:
+                shapes.add(tuple(fields))
             rows.append(_split_line1(fields, tails) + (run_at,))
             if fields.get("after") or fields.get("after_any"):
                 dependent.setdefault(fields["id"], set()).update(fields.get("after") or (), fields.get("after_any") or ())
@@ -63,8 +64,8 @@ class JobManager:
             return Added(ids, 0, None)
 
         def add():
-            if unique:
-                self._check_unique(ids)
+            if unique or self._store.settings.unique_ids:
+                self._check_unique(ids, now)
             dead, last_end = self._check_dependencies(dependent, needed, set(ids)) if dependent else ((), 0.0)
             first = max(int(now * 1e6), self._jobs_json.last_created + 1, int(round(last_end * 1e6)) + 1)
             first = min(first, int(END_OF_TIME * 1e6) - len(rows))
@@ -75,18 +76,25 @@ class JobManager:
             descriptor, first, dead = self._store.change(add, self._jobs_json)
             if self._confirmed(descriptor, format_time(first / 1e6)):
                 self._tell_of_dead(dead)
+                self._tell_of_strange_fields(shapes)
                 wake_workers(self._store.home)
                 return Added(ids, first, times.pop() if len(times) == 1 else None)
 
-    def _check_unique(self, ids):
+    def _check_unique(self, ids, now):
+        """Raise JobRefused if an id is given twice, or is that of a job that has not ended; with `unique_ids`, of any job."""
         wanted = set(ids)
         if len(wanted) != len(ids):
             ordered = sorted(ids)
             twice = next(job_id for job_id, following in zip(ordered, ordered[1:]) if job_id == following)
             raise JobRefused("the id %s is given twice" % encode_json(twice))
         with self._jobs_json.view(locked=True) as view:
-            for job_id, _ in view.find_ids(wanted):
-                raise JobRefused("there is a job with the id %s already" % encode_json(job_id))
+            for job_id, job in view.find_ids(wanted):
+                if job.state in (PENDING, PROCESSING):
+                    from core.local_times import tell_time
+                    does, since = ("is running", job.updated_at) if job.state == PROCESSING else ("is waiting in the queue", None)
+                    raise JobRefused("Job '%s' %s since %s" % (job_id, does, tell_time(parse_time(since or job.created_at), now)))
+                if self._store.settings.unique_ids:
+                    raise JobRefused("there is a job with the id %s already" % encode_json(job_id))
 
     def _check_dependencies(self, dependent, needed, new):
         """Raise JobRefused if a new job names an id that is not there, or if jobs would wait for each other in a circle. `dependent` has
@@ -118,6 +126,19 @@ class JobManager:
         if dead:
             self._store.notice("%s %s dead, so that what comes after goes to the dead letter queue, too; %s brings both back"
                                % (", ".join(map(repr, dead[:5])), "is" if len(dead) == 1 else "are", hint("retry")))
+
+    def _tell_of_strange_fields(self, shapes):
+        """Say of fields of new jobs, which are the users' own, that some may have been meant as ours. A shape is the names of all fields
+        of a job."""
+        told = set()
+        for names in shapes:
+            for name in own_fields(names):
+                from core.field_names import field_meant
+                meant = field_meant(name)
+                if meant and meant not in names and name not in told:
+                    told.add(name)
+                    self._store.notice("the field %s means nothing here, and is kept as your own; did you mean \"%s\"?"
+                                       % (encode_json(name), meant))
 
     def _confirmed(self, descriptor, created_at):
         """Sync jobs.json after an append; False if an editor's save has removed what was added. Raises NotConfirmed."""

@@ -40,7 +40,7 @@ def cmd_enqueue(args, queue):
             raise
         raise source.fault(error) from None
     except JobRefused as error:
-        raise JobRefused("%s; nothing was added" % error) from None
+        raise JobRefused("%s; nothing was added." % error) from None
     finally:
         progress.clear()
     if ended:
@@ -125,8 +125,6 @@ def _options(args):
     fields = {"priority": args.priority, "timeout": args.timeout, "run_at": args.at, "delay": args.delay, "after": args.after,
               "max_retries": args.max_retries, "backoff_base": args.backoff_base, "backoff_max": args.backoff_max, "cwd": args.cwd,
               "runner": args.runner}
-    if args.cwd is not None:
-        fields["cwd"] = os.path.abspath(args.cwd)
     if args.env:
         fields["env"] = dict(_env_pair(text) for text in args.env)
     fields = {name: value for name, value in fields.items() if value is not None}

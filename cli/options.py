@@ -119,13 +119,13 @@ def add_enqueue(parser):
     when.add_argument("--at", type=_moment, metavar="WHEN",
                       help="run it no sooner than then: 02:00 (the next one), 'tomorrow 7:30', '2026-12-24 02:00'; local time")
     parser.add_argument("--after", action="append", metavar="ID", help="run it once that job is completed; may be repeated")
-    parser.add_argument("--unique", "-u", action="store_true", help="refuse an id that is in the queue already")
+    parser.add_argument("--unique", "-u", action="store_true", help="add nothing while a job with that id waits or runs")
     parser.add_argument("--timeout", type=_time_limit, metavar="TIME",
                         help="end an attempt that runs for longer: 90, 5m, 1h30m; none: no limit")
     parser.add_argument("--max-retries", type=_whole, metavar="N", help="how often it is tried again if it fails")
     parser.add_argument("--backoff-base", type=_number, metavar="N", help="the wait before retry K is N to the power of K seconds")
     parser.add_argument("--backoff-max", type=_duration, metavar="TIME", help="no wait between two attempts is longer than this")
-    parser.add_argument("--cwd", metavar="DIR", help="the folder to run it in; default: this one")
+    parser.add_argument("--cwd", metavar="DIR", help="the folder to run it in; default: the one you are in")
     parser.add_argument("--env", "-e", action="append", metavar="NAME[=VALUE]", help="a variable for it; without a value, as it is here")
     parser.add_argument("--runner", type=_runner, metavar="WORDS", help="what it is run with, like 'srun -n1'; '': nothing, plainly")
     parser.add_argument("--quiet", "-q", action="store_true", help="print the ids alone")

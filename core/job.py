@@ -160,7 +160,7 @@ def check_fields(record, options=True):
     job_id, command = _text(record.get("id")), record.get("command")
     for name, value in (("id", job_id), ("command", command)):
         if value is None:
-            raise InvalidJob("the field \"%s\" is missing; a job looks like %s" % (name, EXAMPLE))
+            raise InvalidJob("the field \"%s\" is missing%s; a job looks like %s" % (name, _instead_of(name, record), EXAMPLE))
         if type(value) is not str:
             raise InvalidJob("\"%s\" must be a text, not %s" % (name, encode_json(value)[:60]))
     if not 0 < len(job_id) <= MAX_ID:
@@ -174,6 +174,13 @@ def check_fields(record, options=True):
     if options:
         for fault in option_faults(record):
             raise InvalidJob(fault)
+
+
+def _instead_of(name, record):
+    """Which field of a record may have been meant as one that is missing, as the middle of a sentence; "" if none is like it."""
+    from core.field_names import field_meant
+    other = next((other for other in record if other != name and field_meant(other) == name), None)
+    return "" if other is None else " (there is %s, did you mean it?)" % encode_json(other)[:60]
 
 
 def option_faults(record):
@@ -221,7 +228,7 @@ def new_job_fields(record, cwd):
     """Line 1 of a new job without its created_at, from what the user asked for. Raises InvalidJob.
 
     Fields that say how far a job is (state, attempts, times, …) are dropped, so that the output of `show` can be enqueued again. So are
-    `run_at` and `delay`: see `first_run_at`. `cwd` is the folder of a job that names none.
+    `run_at` and `delay`: see `first_run_at`. `cwd` is the folder of a job that names none, and where a relative one is.
     """
     if type(record) is not dict:
         raise InvalidJob("a job must be an object like %s, not %s" % (EXAMPLE, encode_json(record)[:60]))
@@ -237,9 +244,19 @@ def new_job_fields(record, cwd):
     for name in _LENGTHS:
         if name in fields:
             fields[name] = in_seconds(fields[name])
-    if fields.get("cwd") is None:
-        fields["cwd"] = cwd
+    fields["cwd"] = cwd if fields.get("cwd") is None else resolve_folder(fields["cwd"], cwd)
     return fields
+
+
+def resolve_folder(folder, base):
+    """A job's folder as an absolute path: `~` is the home folder of the user, and a relative one is looked for in `base`. Raises
+    InvalidJob where the home folder is not known."""
+    import os
+    if folder[0] == "~":
+        folder = os.path.expanduser(folder)
+        if folder[0] == "~":
+            raise InvalidJob("\"cwd\" begins with ~, and the folder of that user is not known; write the whole path")
+    return folder if os.path.isabs(folder) else os.path.normpath(os.path.join(base, folder))
 
 
 def _check_for_cmd(command):
@@ -266,6 +283,11 @@ def _is_too_long(text):
 
 _LENGTHS = ("timeout", "backoff_max")  # fields that are lengths of time, stored in seconds
 _NOT_KEPT = frozenset(COLUMN_NAMES + ("created_at", "delay", "duration", "waits_for", "due_in"))
+
+
+def own_fields(names):
+    """Those of these names of a new job's fields that are the user's own."""
+    return [name for name in names if name not in OPTION_CHECKS and name not in ("id", "command") and name not in _NOT_KEPT]
 
 
 def first_run_at(record, now):

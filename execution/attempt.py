@@ -13,7 +13,7 @@ import time
 from _thread import allocate_lock
 
 from core.errors import InvalidJob
-from core.job import FAILED, KILLED, LOST, TIMEOUT, UNSTARTABLE, Outcome, option_faults
+from core.job import FAILED, KILLED, LOST, TIMEOUT, UNSTARTABLE, Outcome, option_faults, resolve_folder
 from core.rules import runner_words, time_limit
 from execution.launcher import encode_environ, lacks_room
 from execution.log_file import LogFile
@@ -45,7 +45,10 @@ class Attempt:
         self._home = home
         self._fault = next(option_faults(job.options), None)  # of a job that was typed into the job file
         options = {} if self._fault else job.options
-        self._folder = options.get("cwd") or home
+        try:
+            self._folder = resolve_folder(options.get("cwd") or home, home)  # relative in a job file that was typed: to that file
+        except InvalidJob as error:
+            self._fault, self._folder = str(error), home
         self._environ = environ
         self._own = {name.encode("utf-8"): value.encode("utf-8") for name, value in (options.get("env") or {}).items()}
         self._own.pop(b"QUEUECTL_HOME", None)  # like those below it is ours to set, since what the attempt starts is known by it

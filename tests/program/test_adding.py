@@ -106,6 +106,61 @@ class TestJson(AddingTest):
         self.assertIn("line 2, column 30: trailing comma: remove it", self.refuse("list", code=1))
 
 
+    def test_field_that_may_have_been_meant_as_one_of_ours_is_kept_and_named_once(self):
+        records = [{"id": "x", "command": "true", "timeout_seconds": 5, "note": 1}, {"id": "y", "command": "true", "timeout_seconds": 6}]
+        done = self.run_program("enqueue", json.dumps(records))
+        self.assertEqual((done.returncode, done.stdout), (0, "2 jobs added to the queue.\n"))
+        self.assertEqual(done.stderr, 'queuectl: the field "timeout_seconds" means nothing here, and is kept as your own; '
+                                      'did you mean "timeout"?\n')
+        self.assertEqual([record["timeout_seconds"] for record in self.records()], [5, 6])
+        self.succeed("enqueue", '{"id": "z", "command": "true", "timeout": 5, "timeout_seconds": 5, "cmd": "false"}')
+
+    def test_missing_field_is_told_with_the_one_that_was_given_for_it(self):
+        self.refuse_all((([json.dumps({"id": "x", "cmd": "true"})], '"command" is missing (there is "cmd"'),
+                         ([json.dumps({"ID": "x", "command": "true"})], '"id" is missing (there is "ID"')))
+
+    def test_relative_folder_is_one_of_where_the_job_was_added_and_a_tilde_the_home_folder(self):
+        os.mkdir(self.path("here"))
+        environ = self.environ(HOME=self.home, USERPROFILE=self.home)
+        for cwd, folder in (("sub", self.path("here", "sub")), (".", self.path("here")), ("../run", self.path("run")), ("~", self.home),
+                            ("~/x", self.path("x")), (self.home, self.home)):
+            for arguments in ([json.dumps({"id": "x", "command": "true", "cwd": cwd})], ["--cwd", cwd, "--", "true"]):
+                with self.subTest(arguments):
+                    self.succeed("enqueue", *arguments, cwd=self.path("here"), env=environ)
+                    self.assertEqual(os.path.normpath(os.path.realpath(self.records()[-1]["cwd"])), os.path.realpath(folder))
+        self.assertIn('"cwd"', self.refuse("enqueue", '{"id": "x", "command": "true", "cwd": "~no-such-user-at-all/x"}', code=2))
+
+    def test_relative_folder_in_a_job_file_that_was_typed_is_one_of_that_file(self):
+        self.write("jobs.json", '[{"id": "x", "command": "%s", "cwd": "sub"}]' % ("cd" if WINDOWS else "pwd"))
+        os.mkdir(self.path("sub"))
+        done = self.run_program("worker", "start", "--drain", cwd=os.path.dirname(self.home))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(os.path.realpath(self.succeed("logs", "x").strip()), os.path.realpath(self.path("sub")))
+
+
+class TestUnique(AddingTest):
+    """--unique, and the setting unique_ids."""
+
+    def test_unique_refuses_an_id_while_a_job_of_that_id_waits_or_runs(self):
+        self.add("hourly", "until [ -e go ]; do sleep 0.02; done" if not WINDOWS else "ping -n 3 127.0.0.1")
+        again = ("enqueue", "--unique", "--id", "hourly", "--", "true")
+        self.assertRegex(self.refuse(*again, code=1), r": Job 'hourly' is waiting in the queue since \d\d:\d\d(:\d\d)?; nothing was added\.$")
+        worker = self.start_worker("--drain")
+        self.wait_for_state("hourly", "processing")
+        self.assertRegex(self.refuse(*again, code=1), r": Job 'hourly' is running since \d\d:\d\d(:\d\d)?; nothing was added\.$")
+        self.write("go", "")
+        self.wait_for(lambda: worker.poll() is not None)
+        self.assertEqual(self.succeed(*again), "Job 'hourly' added to the queue.\n")
+        self.assertEqual(self.ids(), ["hourly", "hourly"])
+
+    def test_setting_refuses_an_id_whatever_has_become_of_its_job(self):
+        self.settings(unique_ids=True)
+        self.add("once", "true")
+        self.drain()
+        self.assertIn('there is a job with the id "once" already; nothing was added',
+                      self.refuse("enqueue", "--id", "once", "--", "true", code=1))
+
+
 @unittest.skipIf(WINDOWS, "TZ is not written so there")
 class TestTimes(AddingTest):
     """Times and lengths as people write them."""

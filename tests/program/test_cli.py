@@ -216,7 +216,7 @@ class TestEnqueueErrors(CliTest):
         self.add({"id": "a", "command": "true"})
         twins = '{"id": "t", "command": "true"}\n' * 2
         circle = '{"id": "p", "command": "true", "after": ["q"]}\n{"id": "q", "command": "true", "after": ["p"]}\n'
-        for words, stdin, named in ((["--unique", "--id", "a", "--", "true"], "", '"a"'), (["--after", "nope", "--", "true"], "", '"nope"'),
+        for words, stdin, named in ((["--unique", "--id", "a", "--", "true"], "", "'a'"), (["--after", "nope", "--", "true"], "", '"nope"'),
                                     (["--unique", "-"], twins, '"t"'), (["-"], circle, "circle: p after q after p"),
                                     (['{"id": "x", "command": "true", "after": ["x"]}'], "", "circle: x after x")):
             with self.subTest(words):

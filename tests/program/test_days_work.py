@@ -38,6 +38,17 @@ class TestByCron(DaysWorkTest):
         for word in ("night-2", "exit code 3", "no disk"):
             self.assertIn(word, mail)
 
+    def test_hourly_job_does_not_pile_up(self):
+        hourly = ("enqueue", "--unique", "-q", "--id", "hourly", "--", "until [ -e %s ]; do sleep 0.02; done" % self.path("go"))
+        self.assertEqual(self.succeed(*hourly), "hourly\n")
+        worker = self.start_worker("--drain")
+        self.wait_for_state("hourly", "processing")
+        self.assertIn("is running since", self.refuse(*hourly, code=1))
+        self.assertEqual(self.waiting_ids(), ["hourly"])
+        self.write("go", "")
+        self.wait_for(lambda: worker.poll() is not None)
+        self.assertEqual(self.succeed(*hourly), "hourly\n")
+
 
 class TestLists(DaysWorkTest):
     """Many commands at once."""
