@@ -13,7 +13,8 @@ from functools import partial
 
 from core.errors import InvalidJob, JobChanged, JobRefused, hint, not_confirmed, not_utf8, storage_error
 from core.home import paused_groups_path, paused_path, wake_workers
-from core.job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, first_run_at, job_from_checked, new_job_fields, own_fields
+from core.job import (ASKED_FOR, CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, first_run_at, job_from_checked, new_job_fields,
+                      own_fields)
 from core.strict_json import encode_json
 from core.system import open_private, remove_file, sync_folder, write_file
 from core.times import END_OF_TIME, format_time, parse_time
@@ -134,7 +135,7 @@ class JobManager:
         for names in shapes:
             for name in own_fields(names):
                 from core.field_names import field_meant
-                meant = field_meant(name)
+                meant = field_meant(name, ASKED_FOR)
                 if meant and meant not in names and name not in told:
                     told.add(name)
                     self._store.notice("the field %s means nothing here, and is kept as your own; did you mean \"%s\"?"

@@ -4,8 +4,6 @@ Such a field is the user's own, and is kept. It is worth a remark.
 """
 from __future__ import annotations
 
-from core.job import OPTION_CHECKS
-
 _OTHER_NAMES = {"retries": "max_retries", "maxattempts": "max_retries", "retrylimit": "max_retries",
                 "timeoutseconds": "timeout", "timeoutsec": "timeout", "timeoutsecs": "timeout", "timelimit": "timeout", "ttl": "timeout",
                 "at": "run_at", "eta": "run_at", "scheduledat": "run_at",
@@ -17,10 +15,10 @@ _OTHER_NAMES = {"retries": "max_retries", "maxattempts": "max_retries", "retryli
                 "backoff": "backoff_base", "retrydelay": "backoff_base"}  # without - and _, in small letters
 
 
-def field_meant(name):
-    """Which of our fields someone may have meant by another name, that of another queue or a misspelt one; None if it is like none."""
+def field_meant(name, known):
+    """Which of our fields (`known`) someone may have meant by another name, that of another queue or a misspelt one; None if none is like
+    it."""
     plain = name.replace("_", "").replace("-", "").lower()
-    known = ["id", "command", "run_at", "delay", *OPTION_CHECKS]
     for field in known:
         if plain == field.replace("_", ""):
             return field

@@ -179,7 +179,7 @@ def check_fields(record, options=True):
 def _instead_of(name, record):
     """Which field of a record may have been meant as one that is missing, as the middle of a sentence; "" if none is like it."""
     from core.field_names import field_meant
-    other = next((other for other in record if other != name and field_meant(other) == name), None)
+    other = next((other for other in record if other != name and field_meant(other, ASKED_FOR) == name), None)
     return "" if other is None else " (there is %s, did you mean it?)" % encode_json(other)[:60]
 
 
@@ -222,6 +222,9 @@ OPTION_CHECKS = {"cwd": _check_cwd, "after": _check_after, "after_any": _check_a
                  "env": _check_env,
                  "priority": lambda value: check_value(value, int, -MAX_PRIORITY, MAX_PRIORITY),
                  **{name: _as_setting(name) for name in ("timeout", "max_retries", "backoff_base", "backoff_max", "runner")}}
+
+
+ASKED_FOR = ("id", "command", "run_at", "delay", *OPTION_CHECKS)  # all fields by which users say what they want
 
 
 def new_job_fields(record, cwd):
@@ -287,7 +290,7 @@ _NOT_KEPT = frozenset(COLUMN_NAMES + ("created_at", "delay", "duration", "waits_
 
 def own_fields(names):
     """Those of these names of a new job's fields that are the user's own."""
-    return [name for name in names if name not in OPTION_CHECKS and name not in ("id", "command") and name not in _NOT_KEPT]
+    return [name for name in names if name not in ASKED_FOR and name not in _NOT_KEPT]
 
 
 def first_run_at(record, now):

@@ -4,7 +4,7 @@ from __future__ import annotations
 import unittest
 
 from core.field_names import field_meant
-from core.job import OPTION_CHECKS
+from core.job import ASKED_FOR
 
 
 class FieldNamesTest(unittest.TestCase):
@@ -17,13 +17,13 @@ class FieldNamesTest(unittest.TestCase):
                              ("cwd", ("working_directory", "workdir", "CWD")), ("env", ("environment", "Env")), ("id", ("ID", "job_id"))):
             for name in names:
                 with self.subTest(name):
-                    self.assertEqual(field_meant(name), field)
+                    self.assertEqual(field_meant(name, ASKED_FOR), field)
 
     def test_names_of_the_users_own_are_like_none(self):
         for name in ("note", "name", "tags", "owner", "user", "host", "project", "url", "description", "time", "type", "args", "order", "", "_"):
             with self.subTest(name):
-                self.assertIsNone(field_meant(name))
+                self.assertIsNone(field_meant(name, ASKED_FOR))
 
     def test_each_of_our_fields_means_itself(self):
-        for field in OPTION_CHECKS:
-            self.assertEqual(field_meant(field), field)
+        for field in ASKED_FOR:
+            self.assertEqual(field_meant(field, ASKED_FOR), field)
