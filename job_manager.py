@@ -13,8 +13,8 @@ from functools import partial
 
 from core.errors import InvalidJob, JobChanged, JobRefused, hint, not_confirmed, not_utf8, storage_error
 from core.home import paused_groups_path, paused_path, wake_workers
-from core.job import (ASKED_FOR, CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, first_run_at, job_from_checked, new_job_fields,
-                      own_fields)
+from core.job import (ASKED_FOR, CANCELLED, COMPLETED, DEAD, HELD, PENDING, PROCESSING, TIMED, first_run_at, job_from_checked,
+                      new_job_fields, own_fields)
 from core.strict_json import encode_json
 from core.system import open_private, remove_file, sync_folder, write_file
 from core.times import END_OF_TIME, format_time, parse_time
@@ -52,7 +52,7 @@ class JobManager:
         ids, rows, tails, dependent, needed, shapes = [], [], {}, {}, set(), set()
         for record in records:
             fields = new_job_fields(record, cwd)
-            run_at = first_run_at(record, now) if "run_at" in record or "delay" in record else None
+            run_at = None if TIMED.isdisjoint(record) else first_run_at(record, now)
             ids.append(fields["id"])
             if len(fields) > 3:
                 shapes.add(tuple(fields))
@@ -198,6 +198,40 @@ class JobManager:
         cancelled, descriptor = change_selected(self._store, [Selection(self._jobs_json, ids=choice.ids)], choose, bury)
         self._store.sync_jobs(descriptor)
         return cancelled
+
+    def hold(self, choice, now):
+        """Let pending jobs wait until someone releases them; they keep their place. Gives them back as they were. Raises JobNotFound for a
+        name without a pending job."""
+        return self._put_off(choice, lambda job: not job.is_held, HELD, now,
+                             lambda name: "job %r is not waiting, or is held already; nothing was changed" % name)
+
+    def release(self, choice, now):
+        """Let held jobs run, and those that are named although they are due later; gives them back as they were. Raises JobNotFound for a
+        name without such a job."""
+        named = choice.names is not None
+        released = self._put_off(choice, lambda job: job.is_held or (named and job.run_at is not None), None, now,
+                                 lambda name: "job %r is neither held nor due later; nothing was changed" % name)
+        wake_workers(self._store.home)
+        return released
+
+    def _put_off(self, choice, fits, run_at, now, explain):
+        from core.rules import put_off
+        from storage.selection import Selection, change_selected
+        choice = choice.resolved(self._store)
+
+        def choose(there):
+            jobs = [job for job in choice.of(there.jobs, no_job) if job.state == PENDING and fits(job)]
+            choice.refuse_missing(jobs, explain)
+            return jobs
+
+        def act(jobs):
+            for job in jobs:
+                self._store.put(job.place, put_off(job, run_at, now))
+            return jobs, self._jobs_json.keep()
+
+        done = change_selected(self._store, [Selection(self._jobs_json, ids=choice.ids)], choose, act)
+        self._store.sync_jobs(done[1] if done else None)
+        return done[0] if done else []
 
     # -- the dead letter queue, and removing
 

@@ -11,7 +11,7 @@ from cli.progress import Progress
 from cli.terminal import counted
 from core.errors import InvalidJob, JobRefused, JsonError, QueueError, UsageError, hint, typed
 from core.home import check_owner, jobs_path
-from core.job import COMPLETED, DEAD, EXAMPLE
+from core.job import COMPLETED, DEAD, EXAMPLE, HELD, TIMED
 from core.strict_json import decode_json
 from core.system import quote_words
 from core.times import format_duration, parse_time
@@ -73,6 +73,9 @@ def _time_told(added, at):
         return ""
     from core.local_times import tell_time
     moment, now = parse_time(added.run_at), time.time()
+    if added.run_at == HELD:
+        one = len(added.ids) == 1
+        return "; %s held until %s" % ("it is" if one else "they are", hint("release " + (quote_words(added.ids) if one else "--all")))
     they = "it runs" if len(added.ids) == 1 else "they run"
     if moment > now:
         return "; %s at %s (in %s)" % (they, tell_time(moment, now), format_duration(moment - now))
@@ -122,9 +125,9 @@ def _from_words(args):
 
 def _options(args):
     """The fields that options set, for all jobs that do not set them themselves."""
-    fields = {"priority": args.priority, "timeout": args.timeout, "run_at": args.at, "delay": args.delay, "after": args.after,
-              "max_retries": args.max_retries, "backoff_base": args.backoff_base, "backoff_max": args.backoff_max, "cwd": args.cwd,
-              "runner": args.runner}
+    fields = {"priority": args.priority, "timeout": args.timeout, "run_at": args.at, "delay": args.delay, "hold": args.hold,
+              "after": args.after, "max_retries": args.max_retries, "backoff_base": args.backoff_base, "backoff_max": args.backoff_max,
+              "cwd": args.cwd, "runner": args.runner}
     if args.env:
         fields["env"] = dict(_env_pair(text) for text in args.env)
     fields = {name: value for name, value in fields.items() if value is not None}
@@ -153,8 +156,8 @@ def _with_options(records, options):
     """The records, each with the options that it does not set itself. One that says when it is to run has its own time or delay."""
     for record in records:
         if options and type(record) is dict:
-            timed = record.get("run_at") is not None or record.get("delay") is not None
-            record = dict({name: value for name, value in options.items() if not timed or name not in ("run_at", "delay")}, **record)
+            timed = any(record.get(name) is not None for name in TIMED)
+            record = dict({name: value for name, value in options.items() if not timed or name not in TIMED}, **record)
         yield record
 
 

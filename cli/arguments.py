@@ -23,6 +23,8 @@ COMMANDS = {
     "worker start": ("run jobs, with N workers at once", "worker start --count 3", options.add_worker_start, "working.cmd_worker_start"),
     "worker stop": ("let all workers finish their job and end", "worker stop", options.add_worker_stop, "working.cmd_worker_stop"),
     "worker list": ("show the worker processes", "worker list", options.add_table, "working.cmd_worker_list"),
+    "hold": ("let waiting jobs wait until they are released", "hold job1", options.add_hold, "control.cmd_hold"),
+    "release": ("let jobs start that are held or due later", "release job1", options.add_release, "control.cmd_release"),
     "pause": ("let workers take no new jobs", "pause", options.add_nothing, "control.cmd_pause"),
     "resume": ("let workers take jobs again", "resume", options.add_nothing, "control.cmd_resume"),
     "status": ("count the jobs in each state, and the workers", "status --watch", options.add_status, "status.cmd_status"),

@@ -14,6 +14,7 @@ from core.strict_json import decode_json, decode_utf8
 from core.system import EDITOR, quote_words
 from helpers import printable
 from storage.job_file import remove_quietly
+from storage.selection import Choice
 
 def cmd_edit(args, queue):
     """Open a pending job in an editor, and write it back."""
@@ -87,6 +88,25 @@ def announce(queue, jobs):
             code = EXIT_FAILED
             notice("on_finish could not be run for %r: %s" % (job.id, error.strerror or error))
     return code
+
+
+def cmd_hold(args, queue):
+    """Let waiting jobs wait until they are released."""
+    for job in queue.jobs.hold(Choice(args.ids, None), time.time()):
+        print("Job '%s' is held until %s." % (printable(job.id), printable(hint("release %s" % quote_words([job.id])))))
+    return 0
+
+
+def cmd_release(args, queue):
+    """Let jobs start that are held, or due later."""
+    if bool(args.ids) == args.all:
+        raise UsageError("say which jobs: ids, or --all")
+    released = queue.jobs.release(Choice(args.ids or None, None), time.time())
+    for job in released:
+        print("Job '%s' may start now." % printable(job.id))
+    if not released:
+        print("No job is held.")
+    return 0
 
 
 def cmd_pause(args, queue):

@@ -115,6 +115,7 @@ def add_enqueue(parser):
                         help="with a FILE, as --file; without one, as --follow")
     parser.add_argument("--priority", "-p", type=_whole, metavar="N", help="higher ones run first; default 0")
     when = parser.add_mutually_exclusive_group()
+    when.add_argument("--hold", action="store_true", default=None, help="hold it until 'release ID' lets it start")
     when.add_argument("--delay", type=_delay, metavar="TIME", help="run it no sooner than in this time: 90, 5m, 1h30m, 1d")
     when.add_argument("--at", type=_moment, metavar="WHEN",
                       help="run it no sooner than then: 02:00 (the next one), 'tomorrow 7:30', '2026-12-24 02:00'; local time")
@@ -233,6 +234,15 @@ def add_wait(parser):
 
 def add_cancel(parser):
     parser.add_argument("ids", nargs="+", metavar="ID", help="a job that waits or runs")
+
+
+def add_hold(parser):
+    parser.add_argument("ids", nargs="+", metavar="ID", help="a job that waits")
+
+
+def add_release(parser):
+    parser.add_argument("ids", nargs="*", metavar="ID", help="a job that is held, or due later")
+    parser.add_argument("--all", "-a", action="store_true", help="every job that is held")
 
 
 def add_nothing(parser):

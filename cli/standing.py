@@ -4,7 +4,7 @@ from __future__ import annotations
 from math import ceil
 
 from core.job import COMPLETED, DEAD, DEPENDENCY, PENDING, PROCESSING, TIMEOUT
-from core.rules import GROUP, OTHER_JOBS, RETRY, own_or_setting, time_limit
+from core.rules import GROUP, HOLD, OTHER_JOBS, RETRY, own_or_setting, time_limit
 from core.rules import TIME as LATER
 from core.times import format_duration, parse_time
 
@@ -35,6 +35,8 @@ def standing(job, wait, settings, now, abandoned=False, unmanned=False):
 
 def _waiting(job, wait, settings, unmanned):
     attempt = _attempt(job, settings, job.attempts + 1)
+    if wait.waits_for == HOLD:
+        return "held"
     if wait.waits_for == OTHER_JOBS:
         return "after %s" % _few(wait.after)
     if wait.waits_for == LATER:

@@ -10,7 +10,7 @@ from cli.context import abandoned_jobs, visible_workers
 from cli.terminal import bar, display_width, fit, flow, get_width, is_terminal, length, paint_state, print_json, showable, use_color, watch
 from core.errors import hint
 from core.job import PENDING, STATES
-from core.rules import GROUP, OTHER_JOBS, PAUSED, RETRY, TIME
+from core.rules import GROUP, HOLD, OTHER_JOBS, PAUSED, RETRY, TIME
 from core.times import format_duration, parse_time
 
 _FEW = 500000  # jobs in a queue whose pending ones are looked at for what they wait for: half a second
@@ -20,7 +20,7 @@ _SHOWN = 10  # running jobs, and jobs that a worker waits with, that have a line
 # What pending jobs are called in JSON and for people, by what they wait for, as their Wait has it.
 KINDS = ((None, "ready", "ready"), (RETRY, "retrying", "between attempts"), (TIME, "scheduled", "scheduled"),
          (OTHER_JOBS, "blocked", "after others"), (GROUP, "in_full_groups", "in full groups"),
-         (PAUSED, "in_paused_groups", "in paused groups"))
+         (PAUSED, "in_paused_groups", "in paused groups"), (HOLD, "held", "held"))
 
 
 def cmd_status(args, queue):

@@ -37,6 +37,9 @@ DEPENDENCY = "dependency"  # a job that it comes after is dead or gone
 
 EXAMPLE = '{"id": "job1", "command": "echo Hello"}'
 
+# The run_at of a job that is held until someone releases it. A version that knows no holding waits as long.
+HELD = "9999-12-31T23:59:59.999999Z"
+
 MAX_ID = 200
 MAX_GROUP = 100
 MAX_ATTEMPTS = 9999999
@@ -109,6 +112,11 @@ class Job(namedtuple("Job", "id command created_at options state attempts exit_c
         """The name of its group, or None."""
         value = self.options.get("group")
         return value if value is not None and _check_group(value) is None else None
+
+    @property
+    def is_held(self):
+        """Whether it waits until someone releases it."""
+        return self.run_at == HELD
 
     @property
     def slot(self):
@@ -224,14 +232,14 @@ OPTION_CHECKS = {"cwd": _check_cwd, "after": _check_after, "after_any": _check_a
                  **{name: _as_setting(name) for name in ("timeout", "max_retries", "backoff_base", "backoff_max", "runner")}}
 
 
-ASKED_FOR = ("id", "command", "run_at", "delay", *OPTION_CHECKS)  # all fields by which users say what they want
+ASKED_FOR = ("id", "command", "run_at", "delay", "hold", *OPTION_CHECKS)  # all fields by which users say what they want
 
 
 def new_job_fields(record, cwd):
     """Line 1 of a new job without its created_at, from what the user asked for. Raises InvalidJob.
 
     Fields that say how far a job is (state, attempts, times, …) are dropped, so that the output of `show` can be enqueued again. So are
-    `run_at` and `delay`: see `first_run_at`. `cwd` is the folder of a job that names none, and where a relative one is.
+    `run_at`, `delay` and `hold`: see `first_run_at`. `cwd` is the folder of a job that names none, and where a relative one is.
     """
     if type(record) is not dict:
         raise InvalidJob("a job must be an object like %s, not %s" % (EXAMPLE, encode_json(record)[:60]))
@@ -285,7 +293,10 @@ def _is_too_long(text):
 
 
 _LENGTHS = ("timeout", "backoff_max")  # fields that are lengths of time, stored in seconds
-_NOT_KEPT = frozenset(COLUMN_NAMES + ("created_at", "delay", "duration", "waits_for", "due_in"))
+_NOT_KEPT = frozenset(COLUMN_NAMES + ("created_at", "delay", "hold", "duration", "waits_for", "due_in"))
+
+
+TIMED = frozenset(("run_at", "delay", "hold"))  # the fields of a new job that say when it may start
 
 
 def own_fields(names):
@@ -294,9 +305,15 @@ def own_fields(names):
 
 
 def first_run_at(record, now):
-    """When a new job may start, as a text, by its `run_at` (a time, local if it names no zone) or `delay` (a length of time); None for at
-    once. Raises InvalidJob."""
-    delay, run_at = record.get("delay"), record.get("run_at")
+    """When a new job may start, as a text, by its `run_at` (a time, local if it names no zone), `delay` (a length of time) or `hold` (true:
+    once it is released); None for at once. Raises InvalidJob."""
+    delay, run_at, hold = record.get("delay"), record.get("run_at"), record.get("hold")
+    if hold not in (None, True, False):
+        raise InvalidJob("\"hold\" must be true or false, not %s" % encode_json(hold)[:60])
+    if hold:
+        if delay is not None or (run_at is not None and run_at != HELD):
+            raise InvalidJob("\"hold\" goes with neither \"run_at\" nor \"delay\": a job that is released starts at once")
+        return HELD
     if delay is None:
         return None if run_at is None else _given_time(run_at, now)
     if run_at is not None:

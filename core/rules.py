@@ -9,7 +9,8 @@ from core.job import CANCELLED, COMPLETED, DEAD, LOST, MAX_ATTEMPTS, OPTION_CHEC
 from core.settings import in_seconds
 from core.times import format_time, parse_time
 
-RETRY, TIME, OTHER_JOBS, GROUP, PAUSED = "retry", "time", "jobs", "group", "paused"  # what a pending job may wait for
+# What a pending job may wait for.
+RETRY, TIME, OTHER_JOBS, GROUP, PAUSED, HOLD = "retry", "time", "jobs", "group", "paused", "hold"
 
 # What keeps a pending job from starting (one of those words, None for nothing), the seconds until it is due (None: it is), and the ids of
 # the jobs that it still comes after.
@@ -18,8 +19,8 @@ NO_WAIT = Wait(None, None, ())
 
 # What people call jobs in some state: the state, and what they wait for (None: anything), or the reason of their end.
 _CALLED = {"ready": (PENDING, (None, GROUP, PAUSED)), "retrying": (PENDING, (RETRY,)), "failed": (PENDING, (RETRY,)),
-           "scheduled": (PENDING, (TIME,)), "blocked": (PENDING, (OTHER_JOBS,)), "queued": (PENDING, None), "running": (PROCESSING, None),
-           "done": (COMPLETED, None), "cancelled": (DEAD, CANCELLED)}
+           "scheduled": (PENDING, (TIME,)), "held": (PENDING, (HOLD,)), "blocked": (PENDING, (OTHER_JOBS,)), "queued": (PENDING, None),
+           "running": (PROCESSING, None), "done": (COMPLETED, None), "cancelled": (DEAD, CANCELLED)}
 STATE_WORDS = STATES + tuple(_CALLED)
 
 _SLACK = 1.0  # seconds by which a clock may be adjusted without anyone calling it set back
@@ -84,9 +85,12 @@ def wait_of(job, settings, now, lacks=(), paused=False, is_full=False):
     """The Wait of a job at `now` (seconds since the epoch); NO_WAIT for one that is not pending.
 
     `lacks` are the ids that `core.order.lacking` gives, `is_full` says that as many jobs of its group run as may, and `paused` that workers
-    take no new jobs. Of several reasons one is told: other jobs before its time, that before its group, and that before the pause."""
+    take no new jobs. Of several reasons one is told: that it is held before other jobs, these before its time, that before its
+    group, and that before the pause."""
     if job.state != PENDING:
         return NO_WAIT
+    if job.is_held:
+        return Wait(HOLD, None, ())
     left = ready_at(job, settings, now) - now
     due_in = round(left, 3) if left > 0 else None
     if lacks:
@@ -133,6 +137,11 @@ def after_attempt(job, outcome, settings, now, seconds=0.0):
     elif outcome.reason != LOST:
         run_at = format_time(now + backoff_delay(job, settings))
     return job.with_progress(state, job.attempts, outcome.exit_code, outcome.reason, run_at, started_at, format_time(now), None)
+
+
+def put_off(job, run_at, now):
+    """A pending job that may run at another time (a text; None for at once)."""
+    return job._replace(run_at=run_at, updated_at=format_time(now))
 
 
 def given_back(job, now):

@@ -356,7 +356,7 @@ class Supervisor:
         scheduled = [job_id for job_id in scheduled if job_id not in stuck]
         if scheduled:
             named = ", ".join(scheduled[:20] + ["…"] * (len(scheduled) > 20))
-            self._account.say("not waiting for jobs that are scheduled, or come after one that is: %s" % named)
+            self._account.say("not waiting for jobs that are held or scheduled, or come after one that is: %s" % named)
         self._drained = True
         self._crew.dismiss()
 

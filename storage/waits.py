@@ -10,13 +10,13 @@ from itertools import islice
 
 from core.job import PENDING, PROCESSING, job_from_checked
 from core.order import lacking
-from core.rules import NO_WAIT, PAUSED, wait_of
+from core.rules import HOLD, NO_WAIT, PAUSED, wait_of
 
 _FIRST = 200  # jobs that are looked at before the first is told
 
 # What the pending jobs of a queue wait for. `counts` has their number by the word of their Wait, None for those that may run; `delayed` is
-# how many are not due; `found` are those that wait, as pairs (Job, Wait); `following` are the first that may run, in their order, as pairs
-# (place, Job or None where it was not read).
+# how many are not due, or held; `found` are those that wait, as pairs (Job, Wait); `following` are the first that may run, in their order,
+# as pairs (place, Job or None where it was not read).
 Pending = namedtuple("Pending", "counts delayed found following")
 
 
@@ -41,7 +41,7 @@ def look_at_pending(store, now, most, following=0):
     counts = Counter(wait.waits_for for _, wait in found)
     counts[None] = total - len(found)
     first = sorted(plain + ready, key=lambda each: each[:2])[:following]
-    return Pending(counts, sum(wait.due_in is not None for _, wait in found), found, [each[1:] for each in first])
+    return Pending(counts, sum(wait.due_in is not None or wait.waits_for == HOLD for _, wait in found), found, [each[1:] for each in first])
 
 
 class Waits:

@@ -464,7 +464,7 @@ class ProgramTest(HomeTest):
         self.succeed("worker", "stop")
         worker.wait()
         self.write("jobs.json", json.dumps([dict(self.records()[0], run_at="2999-01-01T00:00:00Z")]))
-        self.assertIn("scheduled, or come after one that is: a", self.drain())
+        self.assertIn("held or scheduled, or come after one that is: a", self.drain())
 
     def test_wait_is_for_those_that_have_not_ended_or_the_newest(self):
         self.write("config.json", '{"max_retries": 0}')
