@@ -4,6 +4,7 @@ It must stay cheap to import, since each command pays for that.
 """
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -96,6 +97,39 @@ def printable_json(text, ascii_only=False):
         return text
     return "".join(char if char == "\n" or (char.isprintable() and (char.isascii() or not ascii_only)) else json.dumps(char)[1:-1]
                    for char in text)
+
+
+class Stdout(io.FileIO):
+    """The file of stdout. An OSError of it names stdout. Once a command has `begun` to change something, what cannot be written is dropped,
+    and the `fault` kept: whoever wants to know what was done must be told that it was, and the command goes on to its end."""
+
+    begun = False
+    fault = None
+
+    def write(self, content):
+        """Write some bytes; how many were."""
+        try:
+            return super().write(content)
+        except OSError as error:
+            if not self.begun:
+                raise OSError(error.errno, error.strerror, "stdout") from None
+            self.fault = error
+            return len(content)
+
+
+def guard_stdout(encoding=None):
+    """Let sys.stdout be one with a Stdout below, and give that back; None where it is a console of Windows, or no file."""
+    stream = sys.stdout
+    raw = getattr(getattr(stream, "buffer", None), "raw", getattr(stream, "buffer", None))
+    if type(raw) is io.FileIO:
+        stream.flush()
+        guarded = Stdout(raw.fileno(), "w", closefd=False)
+        guarded.below = stream  # lest it is closed
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(guarded), encoding or stream.encoding, "backslashreplace",
+                                      line_buffering=stream.line_buffering or stream.write_through)
+        return guarded
+    stream.reconfigure(encoding=encoding, errors="backslashreplace")  # type: ignore[union-attr]
+    return raw if type(raw) is Stdout else None
 
 
 @lru_cache(maxsize=1)

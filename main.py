@@ -22,7 +22,7 @@ from cli import arguments
 from cli.context import Home
 from core.errors import EXIT_BUG, EXIT_FAILED, EXIT_INTERRUPTED, QueueError, advice, fault_text, name_program
 from core.home import find_home
-from helpers import printable
+from helpers import guard_stdout, printable
 
 gc.enable()
 
@@ -36,7 +36,7 @@ def _spelled(given=None, home=None):
     return spelled(given, home, __file__)
 
 
-def _run(argv):
+def _run(argv, stdout):
     name_program(lambda: _spelled(arguments.home_before(argv)[0]))
     command, args = arguments.parse(argv)
     if command in ("", "--help"):
@@ -46,6 +46,8 @@ def _run(argv):
     if command == "--version":
         print("queuectl %s" % VERSION)
         return 0
+    if stdout is not None:
+        stdout.begun = command in arguments.CHANGING or getattr(args, "repair", False)
     module, _, function = command.partition(".")
     run_command = getattr(__import__("cli." + module, fromlist=[function]), function)  # its own module alone: a start is paid for each time
     home = find_home(args.home, os.environ, __file__)
@@ -66,27 +68,25 @@ def _speak_utf8():
 
 def _prepare_process():
     """Prepare the process: the owner may read and write new files, whatever the umask says; a closed stream becomes the null device; a
-    character that a stream cannot show becomes an escape, not a traceback."""
+    character that a stream cannot show becomes an escape, not a traceback. Gives back what guards stdout, or None."""
     os.umask(os.umask(0o077) & 0o077)
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:
             setattr(sys, name, open(os.devnull, mode))
-        elif mode == "w":
+        elif name == "stderr":
             stream.reconfigure(encoding=sys._xoptions.get("queuectl") or None, errors="backslashreplace")
+    return guard_stdout(sys._xoptions.get("queuectl") or None)
 
 
 def main(argv=None):
     """Run a command, and return its exit code (core.errors names them)."""
-    _prepare_process()
+    stdout = _prepare_process()
     try:
-        code = _run(sys.argv[1:] if argv is None else argv)
-        try:
-            sys.stdout.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise QueueError("done, but stdout cannot be written: %s" % error.strerror)
+        code = _run(sys.argv[1:] if argv is None else argv, stdout)
+        sys.stdout.flush()
+        if stdout is not None and stdout.fault is not None:
+            raise QueueError("done, but stdout cannot be written: %s" % stdout.fault.strerror)
         return code
     except QueueError as error:
         message, code = str(error), error.exit_code

@@ -48,8 +48,6 @@ def cmd_enqueue(args, queue):
                % (counted(len(ended), "job"), "was" if len(ended) == 1 else "were", hint("retry")))
     try:
         _tell(added, single, args)
-    except BrokenPipeError:
-        raise
     except OSError as error:
         raise QueueError("%s added, but stdout cannot be written: %s" % (counted(len(added.ids), "job"), error.strerror)) from None
     return 0

@@ -7,7 +7,7 @@ import sys
 from core.errors import InvalidSettings, NoQueue, QueueError, fault_text, hint
 from core.home import config_path, logs_folder, run_folder
 from core.settings import DEFAULTS, settings_from, unknown_settings
-from core.system import is_there
+from core.system import folder_identity
 from helpers import printable, read_config
 from job_manager import JobManager
 from storage.store import Store
@@ -71,14 +71,15 @@ class Home:
 
     def refuse_absence(self):
         """Raise NoQueue if there is no such folder, unless this command may make it. Raises OSError if nobody may look."""
-        if not self._may_be_new and not (is_there(self.home) and os.path.isdir(self.home)):
+        if not self._may_be_new and folder_identity(self.home) is None:
             raise NoQueue("there is no queue at %s; %s makes one" % (self.home, hint("enqueue")))
 
     @property
     def workers(self):
         """The WorkerManager of this home."""
         from worker_manager import WorkerManager
-        self.refuse_absence()
+        if self._store is None:
+            self.refuse_absence()
         self._refuse_links()
         return WorkerManager(self.home, self.config_path)
 

@@ -6,7 +6,7 @@ import time
 
 from cli.context import notice, refuse_in_job
 from cli.terminal import counted
-from core.errors import EXIT_FAILED, CorruptFile, QueueError, StorageFault, UsageError, typed
+from core.errors import EXIT_FAILED, CorruptFile, QueueError, StorageFault, UsageError, fault_text, typed
 from core.home import logs_folder
 from core.settings import DEFAULTS
 from core.system import is_held, remove_file
@@ -61,7 +61,10 @@ def cmd_clean(args, queue):
     """Remove finished jobs and their output."""
     code = _removed(queue, queue.jobs.clean(args.state, _choice(args), lambda jobs: _remove_output(queue, jobs)))
     if not args.ids:
-        removed = _remove_leftovers(queue, args.older_than or 0)
+        try:
+            removed = _remove_leftovers(queue, args.older_than or 0)
+        except OSError as error:
+            raise QueueError("the jobs are removed, but not all that is left over: %s" % fault_text(error)) from None
         if removed:
             print("Removed %s that belonged to no job." % counted(removed, "file"))
     return code

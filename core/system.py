@@ -267,9 +267,9 @@ def folder_identity(path):
     """What tells a folder from another one that takes its path; None if there is none. Raises OSError."""
     try:
         status = os.stat(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return status.st_dev, status.st_ino
+    return (status.st_dev, status.st_ino) if stat.S_ISDIR(status.st_mode) else None
 
 
 def remove_file(path):

@@ -2,9 +2,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import unittest
 
 from tests.support.home import DEADLINE
 from tests.support.workers import GATE, WorkerTest
@@ -47,20 +45,6 @@ class TestDeadWorkers(WorkerTest):
         self.wait_for_state("x", "completed")
         worker.terminate()
         worker.wait(DEADLINE)
-
-    @unittest.skipUnless(os.path.exists("/dev/full"), "no /dev/full there")
-    def test_what_was_done_is_told_where_stdout_cannot_be_written(self):
-        env = self.environ()
-        env.pop("PYTHONUNBUFFERED", None)
-        with open("/dev/full", "w", encoding="utf-8") as full:
-            for words, wanted in ((["enqueue", "--id", "a", "--", "true"], "1 job added, but stdout cannot be written: "),
-                                  (["enqueue", "-q", "--id", "b", "--", "true"], "1 job added, but stdout cannot be written: "),
-                                  (["cancel", "a"], "done, but stdout cannot be written: ")):
-                with self.subTest(words):
-                    process = self.start(*words, stdout=full, env=env)
-                    self.assertIn("queuectl: error: " + wanted, process.communicate(timeout=DEADLINE)[1])
-                    self.assertEqual(process.returncode, 1)
-        self.assertEqual(self.states(), {"a": "dead", "b": "pending"})
 
     def test_reset_leaves_no_pause(self):
         self.succeed("pause")
