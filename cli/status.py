@@ -7,7 +7,8 @@ import time
 from math import ceil
 
 from cli.context import abandoned_jobs, visible_workers
-from cli.terminal import bar, display_width, fit, flow, get_width, is_terminal, length, paint_state, print_json, showable, use_color, watch
+from cli.terminal import (bar, display_width, fit, flow, get_width, is_screen, is_terminal, length, paint_state, print_json, showable,
+                          use_color)
 from core.errors import hint
 from core.job import PENDING, STATES
 from core.rules import GROUP, HOLD, OTHER_JOBS, PAUSED, RETRY, TIME
@@ -28,15 +29,28 @@ def cmd_status(args, queue):
     if args.json:
         print_json(look(queue)[0])
     elif args.watch is not None:
-        watch(lambda: _status_lines(queue, args), args.watch)
+        _watch(args, queue)
     else:
         for line in _status_lines(queue, args):
             print(line)
     return 0
 
 
-def look(queue):
-    """What `status` tells: (an object, the running jobs, the jobs that a worker waits with until their retry)."""
+def _watch(args, queue):
+    """Show the queue again and again: on the whole screen, or line after line."""
+    from cli import watching
+    if is_screen(sys.stdout):
+        watching.watch(queue, args.watch, use_color(os.environ, args.color))
+    else:
+        watching.repeat(lambda: _status_lines(queue, args), args.watch)
+
+
+_NOT_YET = object()
+
+
+def look(queue, pending=_NOT_YET):
+    """What `status` tells: (an object, the running jobs, the jobs that a worker waits with until their retry). `pending` is what a former
+    look at all pending jobs found (None: nothing)."""
     from cli.stats import jobs_per_second
     from storage.waits import look_at_pending
     counts, workers, now = queue.store.count(), visible_workers(queue), time.time()
@@ -44,18 +58,23 @@ def look(queue):
     running = queue.store.running() if counts["processing"] else []
     waiting = [job for of_one in queue.workers.waiting(workers, queue.store).values() for job in of_one]
     rate = jobs_per_second(queue.store.attempts_lately(), now) if workers else 0.0
-    pending = look_at_pending(queue.store, now, _FEW_SPECIAL) if total <= _FEW else None
+    if pending is _NOT_YET:
+        pending = look_at_pending(queue.store, now, _FEW_SPECIAL) if total <= _FEW else None
     left = counts["pending"] + counts["processing"] - (pending.delayed if pending is not None else 0)
     facts = dict(counts, total=total, workers=sum(worker.count for worker in workers), worker_processes=[worker.pid for worker in workers],
                  paused=queue.store.paused(), jobs_per_minute=float("%.3g" % (60.0 * rate)),
                  seconds_left=ceil(left / rate) if rate and left > 0 else None, home=queue.home,
-                 abandoned=[job.id for job in abandoned_jobs(queue, running)], **kinds(pending), waiting=[job.id for job in waiting])
+                 abandoned=[job.id for job in abandoned_jobs(queue, running)], **kinds(counts["pending"], pending),
+                 waiting=[job.id for job in waiting])
     return facts, running, waiting
 
 
-def kinds(pending):
-    """How many pending jobs there are of each kind, by a Pending; None for each if they were not looked at."""
-    return {key: None if pending is None else pending.counts.get(word, 0) for word, key, _ in KINDS}
+def kinds(number, pending):
+    """How many of so many pending jobs there are of each kind, by a Pending, which may be older; None for each if there is none."""
+    if pending is None:
+        return {key: None for _, key, _ in KINDS}
+    others = {key: pending.counts.get(word, 0) for word, key, _ in KINDS[1:]}
+    return dict(ready=max(0, number - sum(others.values())), **others)
 
 
 def kinds_text(facts):

@@ -178,37 +178,6 @@ def paint_state(text, state, color):
     return paint(text, _COLORS.get(state)) if color else text
 
 
-def watch(lines, seconds):
-    """Show what `lines()` returns, and update it every so many seconds until Ctrl+C; the screen is restored then. In a pipe, print
-    one after another."""
-    import signal
-
-    def end(number, frame):
-        raise SystemExit(128 + number)
-
-    signal.signal(signal.SIGTERM, end)
-    screen = is_screen(sys.stdout)
-    if screen:
-        sys.stdout.write("\033[?1049h\033[?25l")  # the other screen, no cursor
-    try:
-        while True:
-            shown = lines()
-            if screen:
-                from shutil import get_terminal_size
-                shown = shown[:max(1, get_terminal_size().lines - 1)]
-                sys.stdout.write("\033[H" + "".join(line + "\033[K\n" for line in shown) + "\033[J")
-            else:
-                sys.stdout.write("".join(line + "\n" for line in shown) + "\n")
-            sys.stdout.flush()
-            time.sleep(seconds)
-    except KeyboardInterrupt:
-        return
-    finally:
-        if screen:
-            sys.stdout.write("\033[?25h\033[?1049l")
-            sys.stdout.flush()
-
-
 def copy_to_stdout(path, lines=None):
     """Copy a file to stdout byte for byte, or only its last lines."""
     follower = Follower(path)

@@ -25,6 +25,8 @@ from storage.job_file import JobFile, Replaced
 from storage.layout import column, encode_line2, job_from_lines
 from storage.notes import file_key
 
+_LAST_ENTRIES = 1 << 15  # bytes at the end of dlq.json that are looked at for the jobs that died last
+
 
 _NUMBERED = re.compile(r"(.+)@(-?[1-9][0-9]{0,8})\Z")  # how one of several jobs with the same id is named
 
@@ -316,6 +318,12 @@ class Store:
             if start is not None and state != PENDING:
                 found.append((parse_again(start), None if state == PROCESSING else parse_again(column(line2, "updated_at"))))
         return found
+
+    def died_last(self):
+        """The entries of dlq.json that were added last, the newest behind, as Jobs."""
+        with self.view(self.dlq_json) as view:
+            view.skip_to_last(_LAST_ENTRIES)
+            return [job_from_checked(record, place) for place, record in view.records()]
 
     def changed_since(self, fingerprint):
         """(whether jobs.json has changed since it had that fingerprint, the fingerprint of now). Begin with None."""

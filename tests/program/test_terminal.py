@@ -197,7 +197,7 @@ class TestColors(LookTest):
 
 @NEEDS_PTY
 class TestStatus(LookTest):
-    """`status`, once and again and again."""
+    """`status`, once."""
 
     def test_each_state_has_a_bar(self):
         self.fill()
@@ -212,70 +212,6 @@ class TestStatus(LookTest):
     def test_bars_are_ascii_where_no_other_characters_are_known(self):
         self.fill()
         self.assertIn("#####.....", self.see("status", environ=self.environ(PYTHONIOENCODING="ascii")))
-
-    def watching(self, columns=80, lines=24, shown="pending"):
-        """`status --watch` in a terminal, once it shows something."""
-        opened = self.open_terminal("status", "--watch", "0.1", columns=columns, lines=lines)
-        self.wait_for(lambda: shown in opened.text())
-        return opened
-
-    def frames(self, opened):
-        """How often it has been drawn."""
-        return opened.text().count("\033[J")
-
-    def test_watch_redraws_in_place_on_the_other_screen(self):
-        self.fill()
-        opened = self.watching()
-        self.wait_for(lambda: self.frames(opened) >= 3)
-        self.add(("another", "true"))
-        self.wait_for(lambda: self.frames(opened) and re.search(r"total +5", opened.text()))
-        screen = Screen(80, 24).feed(opened.text().rpartition("\033[H")[0])
-        self.assertTrue(screen.other and not screen.cursor)
-        self.assertEqual(sum(line.startswith("pending") for line in screen.text()), 1, screen.text())
-
-    def test_watch_never_clears_what_it_draws_over(self):
-        self.fill()
-        opened = self.watching()
-        self.wait_for(lambda: self.frames(opened) >= 2)
-        self.assertNotIn("\033[2J", opened.text())
-
-    def test_ctrl_c_ends_watch_with_0_and_the_screen_as_it_was(self):
-        self.fill()
-        opened = self.watching()
-        opened.read()
-        os.write(opened.master, CTRL_C)
-        self.assertEqual(opened.end(), 0)
-        screen = Screen(80, 24).feed("$ before\n" + opened.text().replace("^C", ""))
-        self.assertEqual((screen.text(), screen.other, screen.cursor), (["$ before"], False, True))
-
-    def test_watch_survives_a_resize_and_draws_for_the_new_size(self):
-        jobs = self.manager()
-        self.add(("run", "echo " + "z" * 300))
-        jobs.claim("1-1", time.time())
-        opened = self.watching(columns=100, shown="z…")
-        opened.resize(50, 6)
-        drawn = self.frames(opened)
-        self.wait_for(lambda: self.frames(opened) > drawn + 2)
-        frame = outside(opened.text().rpartition("\033[J")[0].rpartition("\033[H")[2])
-        self.assertEqual((len(frame), opened.process.poll()), (5, None), frame)
-
-    def test_a_frame_of_watch_never_scrolls_the_window(self):
-        self.fill()
-        self.manager().pause()
-        for columns, lines in ((40, 24), (40, 6), (20, 8)):
-            with self.subTest(columns=columns, lines=lines):
-                opened = self.watching(columns, lines)
-                self.wait_for(lambda: self.frames(opened) >= 2)
-                screen = Screen(columns, lines).feed(opened.text().rpartition("\033[H")[0])
-                self.assertEqual(screen.scrolled, 0, screen.text())
-
-    def test_watch_that_is_terminated_leaves_the_screen_as_it_was(self):
-        self.fill()
-        opened = self.watching()
-        opened.process.terminate()
-        opened.end()
-        screen = Screen(80, 24).feed(opened.text())
-        self.assertEqual((screen.other, screen.cursor), (False, True))
 
 
 @NEEDS_PTY

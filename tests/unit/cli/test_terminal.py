@@ -7,7 +7,7 @@ import sys
 import unittest
 from contextlib import redirect_stdout
 
-from cli import progress, terminal
+from cli import progress, terminal, watching
 from core.times import format_time
 from tests.support.terminal import ESCAPE
 
@@ -152,7 +152,7 @@ class TestPlain(unittest.TestCase):
             return ["round %d" % len(told)]
 
         told = []
-        self.assertEqual(self.written(lambda: terminal.watch(lines, 0.001))[1], "round 1\n\nround 2\n\n")
+        self.assertEqual(self.written(lambda: watching.repeat(lines, 0.001))[1], "round 1\n\nround 2\n\n")
 
     def test_last_lines_start_where_counting_from_the_end_says(self):
         pieces = (b"", b"\n", b"a", b"a\n", b"\na", b"a\nb", b"a\nb\n", b"\n\n\n", b"a\n\nb\n\n", b"\na\nb\nc", b"one\ntwo\nthree\n",

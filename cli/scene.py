@@ -1,0 +1,160 @@
+"""What `status --watch` draws: a Scene, which is all that is known of a queue at one moment, as lines that fit a window. No I/O in here."""
+from __future__ import annotations
+
+import time
+from collections import namedtuple
+
+from cli.standing import ending, span, standing
+from cli.status import kinds_text, speed_text
+from cli.terminal import bar, display_width, fit, flow, knows_unicode, paint, paint_state, showable
+from core.errors import hint, typed
+from core.job import STATES
+from core.rules import RETRY
+from core.times import parse_time
+
+SHOWN = 60  # jobs of a kind that are drawn at the most
+
+_BOLD, _DIM, _YELLOW, _RED = "1", "2", "33", "31"  # SGR numbers
+
+# What is drawn. `facts` are those of `status --json`, and whether pending jobs are still being looked at (`looking`); `running` and `died`
+# are pairs (Job, the last line of its output); `waiting` are triples (Job, Wait, the last line); `following` the Jobs that may run next;
+# `error` is a fault that was met, `message` what is said at the bottom.
+Scene = namedtuple("Scene", "facts now running waiting following died settings error message", defaults=(None, ""))
+
+
+def draw(scene, width, height, color=False):
+    """The lines of a window of this size, at most `height` of them, none wider than `width`."""
+    top = _header(scene, width) + (_fault(scene, width) if scene.error else _numbers(scene, width))
+    bottom = [(fit(_keys(scene), width - 1).rstrip(), _DIM)] if height > 6 else []
+    room = height - len(top) - len(bottom)
+    lines = top + ([] if scene.error else _share(_sections(scene, width), room))
+    lines = lines[:height - len(bottom)]
+    lines += [("", None)] * (height - len(bottom) - len(lines)) + bottom
+    lines = [(text if display_width(text) <= width else fit(text, width).rstrip(), style) for text, style in lines]
+    return [_painted(text, style) if color else text for text, style in lines]
+
+
+def _painted(text, style):
+    if style is not STATES:
+        return paint(text, style)
+    for state in STATES:  # each stands in the text but once
+        before, found, after = text.partition(state + " ")
+        number, blank, rest = after.partition("  ")
+        text = before + (paint_state(found + number, state, True) + blank + rest if found else "")
+    return text
+
+
+def _header(scene, width):
+    """The home and the time."""
+    clock, home = time.strftime("%H:%M:%S", time.localtime(scene.now)), showable(scene.facts["home"])
+    room = width - len(clock) - 2
+    while display_width(home) > max(1, room):
+        home = "…" + home[2:] if knows_unicode() else "~" + home[2:]
+    return [((home + " " * (room - display_width(home)) + "  " + clock)[:width], _BOLD)]
+
+
+def _fault(scene, width):
+    """A fault, in as many lines as it takes."""
+    return [("", None)] + [(line, _RED) for line in flow(showable(scene.error).split(" "), width, " ")]
+
+
+def _numbers(scene, width):
+    """How far the queue is: a bar, the number of jobs in each state, what pending ones wait for, the speed."""
+    facts = scene.facts
+    if not facts["total"]:
+        return [(fit(text, width).rstrip(), None) for text in ("The queue is empty. To add a job:", "  " + typed("enqueue -- echo Hello"))]
+    done = facts["completed"] + facts["dead"]
+    told = " %d of %d done, %d %%" % (done, facts["total"], 100 * done // facts["total"])
+    lines = [((bar(done, facts["total"], max(3, width - len(told))) + told)[:width], None)]
+    lines += [(line, STATES) for line in flow(["%s %d" % (state, facts[state]) for state in STATES], width)]
+    kinds = "looking at what they wait for" if facts["looking"] else kinds_text(facts)
+    lines += [(line, None) for line in flow(kinds.split(", ") if kinds else [], width, ", ")]
+    return lines + [(line, style) for text, style in [_work(facts)] for line in flow(text.split(" "), width, " ")]
+
+
+def _work(facts):
+    """What becomes of the jobs: who works, how fast, or why nobody does; as a text and its style."""
+    workers = "%d worker%s" % (facts["workers"], "" if facts["workers"] == 1 else "s") if facts["workers"] else "no worker runs"
+    if facts["paused"]:
+        return "%s, and the queue is paused: p lets workers take jobs again" % workers, _YELLOW
+    if not facts["workers"]:
+        return "%s: %s starts one" % (workers, hint("worker start")), _YELLOW
+    speed = speed_text(facts)
+    return workers + (", " + speed if speed else ""), None
+
+
+def _keys(scene):
+    keys = "q quit   p %s" % ("resume" if scene.facts["paused"] else "pause")
+    return keys + ("   " + showable(scene.message) if scene.message else "")
+
+
+def _sections(scene, width):
+    """The lists below the numbers: (title, the items as lists of lines), each with something in it, the most wanted one first."""
+    facts, settings, now = scene.facts, scene.settings, scene.now
+    retries = [each for each in scene.waiting if each[1].waits_for == RETRY]
+    following = [(job.id, "", _one_line(job.command)) for job in scene.following]
+    following += [(job.id, "", "%s: %s" % (standing(job, wait, settings, now), _one_line(job.command)))
+                  for job, wait, _ in scene.waiting if wait.waits_for != RETRY]
+    died = [(job.id, span(int(max(0.0, now - _died_at(job)))) + " ago", _why(job, output, settings)) for job, output in scene.died]
+    sections = [("Running: %d" % facts.get("processing", 0), _running(scene, width)),
+                ("Between attempts: %d" % len(retries), _items(_retry_rows(retries, settings, width), width)),
+                ("Next", _items(following, width)),
+                ("Died lately (%d in all)" % facts.get("dead", 0), _items(died, width))]
+    return [(title, items) for title, items in sections if items]
+
+
+def _running(scene, width):
+    """What runs: since when, its command, and below that the last line of its output."""
+    rows = [(job.id, span(int(max(0.0, scene.now - parse_time(job.started_at or job.updated_at)))), _one_line(job.command))
+            for job, _ in scene.running]
+    said = ["its worker is dead; the next worker to start runs it again" if job.id in scene.facts["abandoned"] else output
+            for job, output in scene.running]
+    return [item + [(fit("      " + showable(text), width).rstrip(), _DIM)] * bool(text) for item, text in zip(_items(rows, width), said)]
+
+
+def _died_at(job):
+    return parse_time(job.options.get("failed_at") or job.updated_at or job.created_at)
+
+
+def _retry_rows(retries, settings, width):
+    """Jobs between two attempts: when each goes on, and why it failed."""
+    when = [standing(job, wait, settings, 0.0).replace("retry ", "", 1) for job, wait, _ in retries]
+    if width < 60:
+        when = [text.partition(" (")[0] for text in when]
+    return [(job.id, text, _why(job, output, settings)) for (job, _, output), text in zip(retries, when)]
+
+
+def _why(job, output, settings):
+    """Why an attempt failed, the last line of its output, and the command."""
+    return "%s%s  (%s)" % (ending(job, settings), ": " + output if output else "", _one_line(job.command))
+
+
+def _one_line(text):
+    return showable(" ".join(text.split()))
+
+
+def _items(rows, width):
+    """Rows of three cells in columns, as items of a line each."""
+    rows = [tuple(map(showable, row)) for row in rows[:SHOWN]]
+    first, second = (max([display_width(row[place]) for row in rows] or [0]) for place in (0, 1))
+    first, second = min(first, max(8, width // 4)), min(second, max(6, width // 3))
+    starts = ["  " + fit(row[0], first) + ("  " + fit(row[1], second) if second else "") + "  " for row in rows]
+    return [[(fit(start + row[2], width).rstrip(), None)] for start, row in zip(starts, rows)]
+
+
+def _share(sections, room):
+    """The lines of sections, of each so many items that all fit into the room and each gets its part of it."""
+    shown, used, gave = [0] * len(sections), 0, True
+    while gave:
+        gave = False
+        for number, (_, items) in enumerate(sections):
+            if shown[number] < len(items):
+                cost = len(items[shown[number]]) + (not shown[number])
+                if used + cost <= room:
+                    shown[number], used, gave = shown[number] + 1, used + cost, True
+    blank = [("", None)] if used + sum(map(bool, shown)) <= room else []
+    lines = []
+    for (title, items), number in zip(sections, shown):
+        if number:
+            lines += blank + [(title, _BOLD)] + [line for item in items[:number] for line in item]
+    return lines

@@ -1,0 +1,166 @@
+"""The whole window of a terminal, drawn again and again, and its keys. Whatever ends the program, the terminal is as it was before.
+
+A frame is one write: it goes over the former one, and clears only behind its lines, so that nothing flickers. It says nothing of what is
+drawn; that is `watching`.
+"""
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import sys
+import time
+
+from cli.terminal import display_width, is_terminal
+from core.system import WINDOWS, make_pipe
+
+if WINDOWS:
+    import msvcrt
+    _GONE = OSError  # what is raised where the terminal is gone
+else:
+    import termios
+    _GONE = (OSError, termios.error)
+
+_OTHER_SCREEN, _FORMER_SCREEN = "\033[?1049h\033[?25l", "\033[?25h\033[?1049l"  # and without the cursor, with it
+_COLOR = re.compile("\033\\[[0-9;]*m")
+_LOOK_FOR_KEYS = 0.05  # seconds between two looks for a key where none can be waited for
+QUIT = "quit"  # the key of someone who is not there any more
+
+
+class Screen:
+    """The window as `with Screen() as screen` has it: `draw` what it shows, `wait` for a key. Ctrl+C raises KeyboardInterrupt, other
+    signals that end a program SystemExit; Ctrl+Z gives the terminal back until the program goes on."""
+
+    def __init__(self):
+        self._output = sys.stdout.fileno()
+        self._encoding = sys.stdout.encoding or "ascii"
+        self._keyboard = sys.stdin.fileno() if is_terminal(sys.stdin) else None
+        self._mode = None  # of the keyboard, as it was
+        self._drawn = None  # the last frame, with the size of its window
+        self._wake = make_pipe()
+        self._former: list = []  # (signal, its former handler)
+        self.said = ""  # the last line that anyone has written to stderr meanwhile
+        self._stderr = sys.stderr
+
+    def __enter__(self):
+        handlers = [(name, self._end) for name in ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK")]
+        for name, handler in handlers + [("SIGTSTP", self._suspend), ("SIGWINCH", self._resized)]:
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # a shell without jobs ignores SIGTSTP
+                self._former.append((number, signal.signal(number, handler)))
+        if self._wake is not None:
+            os.set_blocking(self._wake[1], False)
+            signal.set_wakeup_fd(self._wake[1], warn_on_full_buffer=False)
+        try:
+            self._take()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exception):
+        self._give_back()
+        signal.set_wakeup_fd(-1)
+        for number, handler in self._former:
+            signal.signal(number, handler)
+        for descriptor in self._wake or ():
+            os.close(descriptor)
+
+    def _take(self):
+        sys.stderr = _Said(self)
+        if self._keyboard is not None and not WINDOWS:
+            self._mode = termios.tcgetattr(self._keyboard)
+            mode = termios.tcgetattr(self._keyboard)
+            mode[3] &= ~(termios.ECHO | termios.ICANON)  # keys come at once, and Ctrl+C is a signal as ever
+            mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
+            termios.tcsetattr(self._keyboard, termios.TCSADRAIN, mode)
+        self._drawn = None
+        self._write(_OTHER_SCREEN)
+
+    def _give_back(self):
+        sys.stderr = self._stderr
+        try:
+            self._write(_FORMER_SCREEN)
+            if self._mode is not None:
+                termios.tcsetattr(self._keyboard, termios.TCSADRAIN, self._mode)
+        except _GONE:
+            return
+
+    def _end(self, number, frame):
+        raise SystemExit(128 + number)
+
+    def _resized(self, number, frame):
+        """Nothing is to be done but to end the wait, which the signal's number in the pipe does."""
+
+    def _suspend(self, number, frame):
+        """Stop, as the former handler of Ctrl+Z would, and go on when the shell says so."""
+        self._give_back()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        signal.signal(number, self._suspend)
+        self._take()
+
+    def size(self):
+        """How many columns and lines the window has."""
+        try:
+            columns, lines = os.get_terminal_size(self._output)
+        except OSError:
+            columns, lines = 0, 0
+        return columns or 80, lines or 24  # 0: a terminal that nobody gave a size
+
+    def draw(self, lines):
+        """Show these lines, none of them wider than the window, and as many as that has at the most; nothing if they stand there."""
+        size = self.size()
+        lines = lines + [""] * (size[1] - len(lines))
+        if (lines, size) == self._drawn:
+            return
+        self._drawn = lines, size
+        # Behind a line as wide as the window it would clear the last character (the cursor waits there for a next one).
+        ends = ["" if display_width(_COLOR.sub("", line)) >= size[0] else "\033[K" for line in lines]
+        self._write("\033[H" + "\r\n".join(line + end for line, end in zip(lines, ends)))
+
+    def _write(self, text):
+        """Write all of a text, past the buffers of Python: a signal may come in the middle of this."""
+        content = text.encode(self._encoding, "backslashreplace")
+        while content:
+            content = content[os.write(self._output, content):]
+
+    def wait(self, seconds):
+        """Wait so long for a key: it, "" if there is none or the window was resized, QUIT if the keyboard is gone."""
+        if self._wake is None:
+            return self._wait_without_select(time.monotonic() + seconds)
+        sources = [self._wake[0]] + ([self._keyboard] if self._keyboard is not None else [])
+        ready = select.select(sources, [], [], max(0.0, seconds))[0]
+        if self._wake[0] in ready:
+            os.read(self._wake[0], 4096)
+        if self._keyboard not in ready:
+            return ""
+        try:
+            return os.read(self._keyboard, 64).decode("utf-8", "replace") or QUIT
+        except OSError:
+            return QUIT
+
+    def _wait_without_select(self, deadline):
+        """Wait on Windows, where select(2) knows sockets alone."""
+        size = self.size()
+        while time.monotonic() < deadline and self.size() == size:
+            if self._keyboard is not None and msvcrt.kbhit():
+                return msvcrt.getwch()
+            time.sleep(_LOOK_FOR_KEYS)
+        return ""
+
+
+class _Said:
+    """A stderr that keeps what is written for the screen, which it would spoil."""
+
+    def __init__(self, screen):
+        self._screen = screen
+
+    def write(self, text):
+        """Keep the last line of a text; how many characters it has."""
+        self._screen.said = next((line for line in reversed(text.splitlines()) if line.strip()), self._screen.said)
+        return len(text)
+
+    def flush(self):
+        """There is nothing to flush."""
