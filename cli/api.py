@@ -11,7 +11,7 @@ from itertools import islice
 
 from cli.context import abandoned_jobs, visible_workers
 from cli.standing import details, standing
-from cli.status import look
+from cli.facts import look
 from cli.working import as_objects
 from core.errors import JobRefused, QueueError, UsageError, typed
 from core.home import wake_workers

@@ -4,8 +4,8 @@ from __future__ import annotations
 import time
 from collections import namedtuple
 
+from cli.facts import kinds_text, speed_text
 from cli.standing import ending, span, standing
-from cli.status import kinds_text, speed_text
 from cli.terminal import bar, display_width, fit, flow, knows_unicode, paint, paint_state, showable
 from core.errors import hint, typed
 from core.job import STATES
@@ -65,7 +65,7 @@ def _numbers(scene, width):
         return [(fit(text, width).rstrip(), None) for text in ("The queue is empty. To add a job:", "  " + typed("enqueue -- echo Hello"))]
     done = facts["completed"] + facts["dead"]
     told = " %d of %d done, %d %%" % (done, facts["total"], 100 * done // facts["total"])
-    lines = [((bar(done, facts["total"], max(3, width - len(told))) + told)[:width], None)]
+    lines: list = [((bar(done, facts["total"], max(3, width - len(told))) + told)[:width], None)]
     lines += [(line, STATES) for line in flow(["%s %d" % (state, facts[state]) for state in STATES], width)]
     kinds = "looking at what they wait for" if facts["looking"] else kinds_text(facts)
     lines += [(line, None) for line in flow(kinds.split(", ") if kinds else [], width, ", ")]

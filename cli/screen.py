@@ -17,10 +17,42 @@ from core.system import WINDOWS, make_pipe
 
 if WINDOWS:
     import msvcrt
-    _GONE = OSError  # what is raised where the terminal is gone
+
+    def _let_keys_come(keyboard):
+        return None
+
+    def _as_before(keyboard, mode):
+        return
+
+    def _key():
+        return msvcrt.getwch() if msvcrt.kbhit() else ""
+
+    def _wake_by_signals(pipe):
+        return
 else:
     import termios
-    _GONE = (OSError, termios.error)
+
+    def _let_keys_come(keyboard):
+        """Let keys come at once and unseen, and Ctrl+C be a signal as ever; how the keyboard was before."""
+        mode, former = termios.tcgetattr(keyboard), termios.tcgetattr(keyboard)
+        mode[3] &= ~(termios.ECHO | termios.ICANON)
+        mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
+        termios.tcsetattr(keyboard, termios.TCSADRAIN, mode)
+        return former
+
+    def _as_before(keyboard, mode):
+        try:
+            termios.tcsetattr(keyboard, termios.TCSADRAIN, mode)
+        except termios.error:
+            return  # the terminal is gone
+
+    def _key():
+        return ""
+
+    def _wake_by_signals(pipe):
+        """Let signals end a wait for this pipe."""
+        os.set_blocking(pipe[1], False)
+        signal.set_wakeup_fd(pipe[1], warn_on_full_buffer=False)
 
 _OTHER_SCREEN, _FORMER_SCREEN = "\033[?1049h\033[?25l", "\033[?25h\033[?1049l"  # and without the cursor, with it
 _COLOR = re.compile("\033\\[[0-9;]*m")
@@ -49,9 +81,7 @@ class Screen:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # a shell without jobs ignores SIGTSTP
                 self._former.append((number, signal.signal(number, handler)))
-        if self._wake is not None:
-            os.set_blocking(self._wake[1], False)
-            signal.set_wakeup_fd(self._wake[1], warn_on_full_buffer=False)
+        _wake_by_signals(self._wake)
         try:
             self._take()
         except BaseException:
@@ -69,12 +99,8 @@ class Screen:
 
     def _take(self):
         sys.stderr = _Said(self)
-        if self._keyboard is not None and not WINDOWS:
-            self._mode = termios.tcgetattr(self._keyboard)
-            mode = termios.tcgetattr(self._keyboard)
-            mode[3] &= ~(termios.ECHO | termios.ICANON)  # keys come at once, and Ctrl+C is a signal as ever
-            mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
-            termios.tcsetattr(self._keyboard, termios.TCSADRAIN, mode)
+        if self._keyboard is not None:
+            self._mode = _let_keys_come(self._keyboard)
         self._drawn = None
         self._write(_OTHER_SCREEN)
 
@@ -82,10 +108,10 @@ class Screen:
         sys.stderr = self._stderr
         try:
             self._write(_FORMER_SCREEN)
-            if self._mode is not None:
-                termios.tcsetattr(self._keyboard, termios.TCSADRAIN, self._mode)
-        except _GONE:
-            return
+        except OSError:
+            pass  # the terminal is gone
+        if self._mode is not None:
+            _as_before(self._keyboard, self._mode)
 
     def _end(self, number, frame):
         raise SystemExit(128 + number)
@@ -145,8 +171,9 @@ class Screen:
         """Wait on Windows, where select(2) knows sockets alone."""
         size = self.size()
         while time.monotonic() < deadline and self.size() == size:
-            if self._keyboard is not None and msvcrt.kbhit():
-                return msvcrt.getwch()
+            key = _key() if self._keyboard is not None else ""
+            if key:
+                return key
             time.sleep(_LOOK_FOR_KEYS)
         return ""
 

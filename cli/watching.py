@@ -9,7 +9,7 @@ import sys
 import time
 from threading import Thread
 
-from cli import status
+from cli.facts import look
 from cli.scene import SHOWN, Scene, draw
 from cli.screen import QUIT, Screen
 from core.errors import QueueError, advice, fault_text
@@ -46,7 +46,7 @@ class Looker:
         try:
             self._look_at_pending()
             self._pending, self._found = self._found or self._pending, None
-            facts, running, _ = status.look(self._queue, self._pending)
+            facts, running, _ = look(self._queue, self._pending)
             facts["looking"] = self._pending is None and self._thread.is_alive()
             waiting, following = ([], []) if self._pending is None else (self._waiting(now), self._following())
             self._scene = Scene(facts, now, [(job, self._output(job)) for job in running[:SHOWN]], waiting, following, self._died(facts),
@@ -120,7 +120,8 @@ def watch(queue, seconds, color):
                 now = time.monotonic()
                 if now >= next_look:
                     scene, next_look = looker.scene(message if now < until else screen.said), now + seconds
-                screen.draw(draw(scene, *screen.size(), color))
+                width, height = screen.size()
+                screen.draw(draw(scene, width, height, color))
                 key = screen.wait(next_look - time.monotonic())
                 if key in ("q", "Q", "\x03", "\x04", QUIT):
                     return

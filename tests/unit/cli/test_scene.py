@@ -4,8 +4,8 @@ from __future__ import annotations
 import itertools
 import unittest
 
+from cli.facts import KINDS
 from cli.scene import Scene, draw
-from cli.status import KINDS
 from cli.terminal import display_width
 from core.job import DEAD, PROCESSING
 from core.rules import OTHER_JOBS, RETRY, Wait

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import unittest
 
-from cli.status import KINDS, kinds_text, speed_text
+from cli.facts import KINDS, kinds_text, speed_text
 from cli.terminal import display_width, flow
 
 
