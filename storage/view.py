@@ -69,7 +69,7 @@ class View:
             if GROUP not in block:
                 counts[""] = [known + more for known, more in zip(counts[""], of_block)]
                 continue
-            for _, _, start, middle in self._found([(offset, block, of_block)], STATES, ()):
+            for start, middle in _matches(block, STATES):
                 state = column(block[middle + 1:middle + 1 + WIDTH], "state")
                 _counts_of(counts, self._group_at(block, offset, start, middle))[STATES.index(state)] += 1
         return counts
@@ -83,11 +83,14 @@ class View:
         text = re.compile(_TEXT).match(block, at + len(GROUP)) if block.count(b"{", start, at) == 1 else None
         return _decoded(text.group()) if text is not None else self._record_at(block, offset, start, middle)[1].get("group")
 
-    def _sound_blocks(self, start=None, back_from=None):
+    def _sound_blocks(self, start=None, back_from=None, sieve=()):
         """The blocks of the file as (offset, bytes, the counts of states), from `start` on, or with `back_from` (0: the end) the last ones
-        first; one in which a record was caught in the middle of a change is read again while no one changes it."""
+        first; those that lack one of the byte strings `sieve` are left out. One in which a record was caught in the middle of a change is
+        read again while no one changes it."""
         for offset, block in (blocks(self._descriptor, self._end, start or self._start) if back_from is None
                               else blocks_back(self._descriptor, back_from or self._end)):
+            if not all(text in block for text in sieve):
+                continue
             counts, total = count_block(block)
             if sum(counts) != total and self._lock is not None:
                 with self._lock:
@@ -143,7 +146,7 @@ class View:
         names = None if ids is None else set(map(encode_id, ids))
         if names is not None and len(names) == 1 and not containing:
             containing = next(iter(names))
-        for block, offset, start, middle in self._found(self._sound_blocks(), states, (containing,) if containing else ()):
+        for block, offset, start, middle in self._found(states, (containing,) if containing else ()):
             if names is not None:
                 after_id = block.find(AFTER_ID, start, middle)
                 if after_id >= 0 and block[start + ID_AT:after_id] not in names:
@@ -157,13 +160,10 @@ class View:
             records = list(self._parsed_records(states, containing))
             yield from reversed(records) if back else records
             return
-        if not place:
-            found = self._sound_blocks(back_from=0 if back else None)
-        elif back:
-            found = self._sound_blocks(back_from=max(1, place - len(read_lines(self._descriptor, place)[0]) - len("\n,\n")))
-        else:
-            found = self._sound_blocks(start=place + WIDTH + len(",\n"))
-        for block, offset, start, middle in self._found(found, states, containing, back):
+        first, end = place + WIDTH + len(",\n") if place else None, 0
+        if place and back:
+            end = max(1, place - len(read_lines(self._descriptor, place)[0]) - len("\n,\n"))
+        for block, offset, start, middle in self._found(states, containing, first, end if back else None):
             yield self._record_at(block, offset, start, middle)
 
     def _parsed_records(self, states, containing, ids=None):
@@ -173,19 +173,15 @@ class View:
                 if all(text in line1 for text in containing):
                     yield 0, dict(record)
 
-    @staticmethod
-    def _found(found, states, containing, back=False):
-        """The records in these states in blocks, as (block, its offset, where line 1 starts in it, where line 1 ends)."""
-        wanted = re.compile(b'\n "state": "(?:%s)"' % "|".join(states).encode("ascii"))
-        for offset, block, _ in found:
-            if containing and not all(text in block for text in containing):
-                continue
-            matches = wanted.finditer(block)
-            for match in reversed(list(matches)) if back else matches:
-                middle = match.start()
-                start = block.rfind(b"\n", 0, middle) + 1
-                if not containing or all(block.find(text, start, middle) >= 0 for text in containing):
-                    yield block, offset, start, middle
+    def _found(self, states, containing, first=None, back_from=None):
+        """The records in these states whose line 1 has these byte strings, from where `_sound_blocks` begins, as (block, its offset, where
+        line 1 starts in it, where line 1 ends)."""
+        # A block without the one state that is wanted is left out even if a record was caught there: before or behind its change it is not
+        # in that state.
+        one = (b'\n "state": "%s"' % states[0].encode("ascii"),) if len(states) == 1 else ()
+        for offset, block, _ in self._sound_blocks(first, back_from, (*containing, *one)):
+            for start, middle in _matches(block, states, containing, back_from is not None):
+                yield block, offset, start, middle
 
     def _record_at(self, block, offset, start, middle):
         """(place, object) of the record whose line 1 is from `start` to `middle` in a block."""
@@ -209,3 +205,13 @@ class View:
 def _counts_of(counts, group):
     """The counts of a group, of which there may be none yet; a value that is no text is no group."""
     return counts.setdefault(group if type(group) is str else "", [0] * len(STATES))
+
+
+def _matches(block, states, containing=(), back=False):
+    """Where line 1 starts and ends in a block, of each record in these states whose line 1 has these byte strings."""
+    matches = re.compile(b'\n "state": "(?:%s)"' % "|".join(states).encode("ascii")).finditer(block)
+    for match in reversed(list(matches)) if back else matches:
+        middle = match.start()
+        start = block.rfind(b"\n", 0, middle) + 1
+        if not containing or all(block.find(text, start, middle) >= 0 for text in containing):
+            yield start, middle
