@@ -99,7 +99,7 @@ class Looker:
 
     def _died(self, facts):
         """The jobs that died last, with the last line of what they said."""
-        jobs = reversed(self._store.died_last()[-SHOWN:]) if facts["dead"] else ()
+        jobs = self._store.died_last(SHOWN) if facts["dead"] else ()
         return [(job, _last(job.options.get("output") or "")) for job in jobs]
 
     def _output(self, job):

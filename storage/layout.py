@@ -178,9 +178,9 @@ def pending_records(descriptor, end, start=2, again=None, groups=()):
         for middle in _middles(block):
             if block[middle + _LETTER_AT] != _LETTERS[0]:
                 continue
-            record = None
-            if special or block[middle + at] == _QUOTE:  # not the n of null
-                first = block.rfind(b"\n", 0, middle) + 1
+            record, first = None, block.rfind(b"\n", 0, middle) + 1 if special else -1
+            if block[middle + at] == _QUOTE or special and any(block.find(key, first, middle) >= 0 for key in keys):  # not the n of null
+                first = block.rfind(b"\n", 0, middle) + 1 if first < 0 else first
                 try:
                     record = parse_record(block[first:middle], block[middle + 1:middle + 1 + WIDTH])
                 except ValueError:

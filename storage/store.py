@@ -12,6 +12,7 @@ It decides nothing about jobs: commands change them through `JobManager`, worker
 from __future__ import annotations
 
 import os
+from itertools import islice
 import re
 from contextlib import suppress
 
@@ -24,9 +25,6 @@ from storage.file_lock import FileLock
 from storage.job_file import JobFile, Replaced
 from storage.layout import column, encode_line2, job_from_lines
 from storage.notes import file_key
-
-_LAST_ENTRIES = 1 << 15  # bytes at the end of dlq.json that are looked at for the jobs that died last
-
 
 _NUMBERED = re.compile(r"(.+)@(-?[1-9][0-9]{0,8})\Z")  # how one of several jobs with the same id is named
 
@@ -319,11 +317,10 @@ class Store:
                 found.append((parse_again(start), None if state == PROCESSING else parse_again(column(line2, "updated_at"))))
         return found
 
-    def died_last(self):
-        """The entries of dlq.json that were added last, the newest behind, as Jobs."""
+    def died_last(self, most):
+        """So many of the entries of dlq.json that were added last, the newest first, as Jobs."""
         with self.view(self.dlq_json) as view:
-            view.skip_to_last(_LAST_ENTRIES)
-            return [job_from_checked(record, place) for place, record in view.records()]
+            return [job_from_checked(record, place) for place, record in islice(view.records_beyond(0, back=True), most)]
 
     def changed_since(self, fingerprint):
         """(whether jobs.json has changed since it had that fingerprint, the fingerprint of now). Begin with None."""

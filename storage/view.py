@@ -130,13 +130,6 @@ class View:
             return [record for record in self._parsed if record["state"] == PENDING]
         return (record for _, record in self.pending() if record is not None)
 
-    def skip_to_last(self, size):
-        """Let `records` give those alone that stand whole in the last `size` bytes; all of a file in another layout."""
-        start = self._end - size
-        if self._parsed is None and start > 2:
-            found = pread(self._descriptor, size, start).find(b"\n{")  # where line 1 of a record begins, and nothing else
-            self._start = self._end if found < 0 else start + found + 1
-
     def records(self, states=STATES, containing=b"", ids=None):
         """The records in those states as (place, object), in order; with `ids`, only those with one of them, and with `containing`, only
         those whose line 1 has these bytes (a quick sieve). The place is 0 where the file is in another layout."""
