@@ -59,3 +59,36 @@ class TestLists(DaysWorkTest):
         self.drain()
         self.assertEqual((self.text("one"), self.text("two")), ("one\n", "two\n"))
         self.assertEqual(self.states(), {"cmds-1": "completed", "cmds-2": "completed"})
+
+
+class TestRuns(DaysWorkTest):
+    """Work that takes a while, and what becomes of it."""
+
+    def test_200_files_with_4_workers_and_the_two_failed_ones_found_mended_and_retried(self):
+        self.settings(max_retries=0)
+        lines = "".join("cat %d.txt >> out-%d\n" % (number, number) for number in range(1, 201))
+        for number in range(1, 201):
+            if number not in (17, 150):
+                self.write("%d.txt" % number, "")
+        self.succeed("enqueue", "--lines", self.user_file("files.txt", lines), "--cwd", self.home)
+        said = self.run_program("worker", "start", "--count", "4", "--drain")
+        self.assertEqual(said.returncode, 1)
+        self.assertRegex(said.stdout, r"(?m)^200 jobs in [0-9.]+ s: 198 completed, 2 dead$")
+        for number in (17, 150):
+            self.assertRegex(said.stdout, r"(?m)^  files-%d \(cat %d.txt >> out-%d\): exit code 1: .*%d.txt.*\n    .* logs files-%d$" % ((number,) * 5))
+            self.write("%d.txt" % number, "")
+        self.succeed("retry", "--all")
+        self.assertRegex(self.drain("--count", "4"), r"(?m)^2 jobs in [0-9.]+ s: 2 completed$")
+
+    def test_stop_for_a_reboot_and_go_on(self):
+        self.add("short", "echo run >> short")
+        self.add("long", "echo run >> long; [ -e rebooted ] || sleep 1000")
+        self.add("later", "echo run >> later")
+        worker = self.start_worker("--count", "1")
+        self.wait_for_line("long")
+        self.assertEqual(self.succeed("worker", "stop", "--now"), "Stopped 1 worker process.\n")
+        self.assertRegex(worker.communicate(timeout=60)[0], r"(?m)^2 jobs in [0-9.]+ s: 1 completed, 1 to run again$")
+        self.write("rebooted", "")
+        self.assertRegex(self.drain(), r"(?m)^2 jobs in [0-9.]+ s: 2 completed$")
+        self.assertEqual([self.text(name).count("run") for name in ("short", "long", "later")], [1, 2, 1])
+        self.assertEqual(self.job("long").attempts, 1)  # the one that was ended is not counted
