@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import os
 from collections import namedtuple
-from functools import partial
 
 from core.errors import InvalidJob, JobChanged, JobRefused, hint, not_confirmed, not_utf8, storage_error
 from core.home import paused_groups_path, paused_path, wake_workers
-from core.job import (ASKED_FOR, CANCELLED, COMPLETED, DEAD, HELD, PENDING, PROCESSING, TIMED, first_run_at, job_from_checked,
+from core.job import (ASKED_FOR, CANCELLED, COMPLETED, DEAD, HELD, PENDING, PROCESSING, STATES, TIMED, first_run_at, job_from_checked,
                       new_job_fields, own_fields)
 from core.strict_json import encode_json
 from core.system import open_private, remove_file, sync_folder, write_file
@@ -151,12 +150,15 @@ class JobManager:
     # -- changing
 
     def edit(self, job, record, now):
-        """Replace what a pending job is by what a user made of it (an object, as for `enqueue`), keeping its id and its place. Raises
-        InvalidJob, JobRefused, and JobChanged if it was taken, moved or changed since it was read as `job`."""
+        """Replace what a job is that waits or has ended by what a user made of it (an object, as for `enqueue`), keeping its id, its place
+        and how it ended. Raises InvalidJob, JobRefused, and JobChanged if it was taken, moved or changed since it was read as `job`."""
         fields = new_job_fields(record, job.options.get("cwd"))
         if fields.pop("id") != job.id or record.get("created_at", job.created_at) != job.created_at:
             raise InvalidJob("\"id\" and \"created_at\" cannot be edited; add another job instead")
-        changed = job._replace(command=fields.pop("command"), options=fields, run_at=first_run_at(record, now), updated_at=format_time(now))
+        changed = job._replace(command=fields.pop("command"), options=fields)
+        if job.state == PENDING:
+            changed = changed._replace(run_at=first_run_at(record, now), updated_at=format_time(now))
+        files = (self._jobs_json, self._dlq_json) if job.state == DEAD else (self._jobs_json,)
 
         def replace():
             place, line2 = self._store.locate(job)
@@ -167,24 +169,28 @@ class JobManager:
             row = (_encode_line1(changed.fields()), encode_line2(changed.progress()))
             with self._jobs_json.view(locked=True) as view:
                 self._jobs_json.rewrite(row if at == place else old for at, old in view.rows())
+            if job.state == DEAD:
+                self._dead_letters.rewrite(changed)
             return dead
 
-        dead = self._store.change(replace, self._jobs_json)
-        self._store.confirm(self._jobs_json)
+        dead = self._store.change(replace, *files)
+        self._store.confirm(*files)
         self._tell_of_dead(dead)
         wake_workers(self._store.home)
         return changed
 
-    def cancel(self, ids, now, output):
+    def cancel(self, ids, now, output, chosen=None):
         """Move the pending and the running jobs with these ids to the dead letter queue, with reason "cancelled"; gives them back as
-        they were. A running one is ended by its worker, which sees that it was taken away. `output(job)` gives its last lines.
-        Raises JobNotFound for an id without such a job.
+        they were. With None for the ids these are the jobs `chosen` ({key: state}) that are still in that state. A running one is ended by
+        its worker, which sees that it was taken away. `output(job)` gives its last lines. Raises JobNotFound for an id without such a job.
         """
         from core.rules import given_up
         from storage.selection import Choice, Selection, change_selected
         choice, dead_letters = Choice(ids, None).resolved(self._store), self._dead_letters
 
         def choose(there):
+            if ids is None:
+                return [job for job in there.jobs if chosen.get(job.key) == job.state]
             jobs = [job for job in choice.of(there.jobs, no_job) if job.state in (PENDING, PROCESSING)]
             choice.refuse_missing(jobs, lambda name: "job %r is not waiting or running, and cannot be cancelled" % name)
             return choice.in_turn(jobs)
@@ -195,7 +201,11 @@ class JobManager:
                 self._store.put(job.place, given_up(job, CANCELLED, now))
             return jobs, self._jobs_json.keep()
 
-        cancelled, descriptor = change_selected(self._store, [Selection(self._jobs_json, ids=choice.ids)], choose, bury)
+        states = STATES if ids is not None else (PENDING, PROCESSING)
+        done = change_selected(self._store, [Selection(self._jobs_json, states, choice.ids)], choose, bury)
+        if not done:
+            return []
+        cancelled, descriptor = done
         self._store.sync_jobs(descriptor)
         return cancelled
 
@@ -240,61 +250,47 @@ class JobManager:
         return self._dead_letters.jobs()
 
     def retry(self, choice, now):
-        """Bring dead jobs back to pending, their attempts 0; gives back their ids. A cancelled one must be named. Their output becomes that
-        of a former life. Raises JobNotFound for an id without a dead job."""
-        from storage.bringing_back import BringingBack
-        bringing_back = BringingBack(self._store, self._dead_letters, now)
-        ids = self._dead_letters.change_chosen(choice, bringing_back.plan, bringing_back.act, bringing_back.prepare,
-                                               lambda job: choice.names is not None or job.reason != CANCELLED)
+        """Bring jobs back to pending, their attempts 0; a BroughtBack says which. Without names that is every dead one that was not
+        cancelled. A cancelled or a completed one comes back by its name, and with it what died because of it. Their output becomes that of
+        a former life. Raises JobNotFound, and JobRefused for a job that has not ended."""
+        from storage.bringing_back import BringingBack, BroughtBack
+        bringing_back, cancelled = BringingBack(self._store, self._dead_letters, now), set()
+
+        def wanted(job):
+            if job.reason == CANCELLED:
+                cancelled.add(job.key)
+            return job.reason != CANCELLED
+
+        if choice.names is not None:
+            back = bringing_back.bring_back_named(choice)
+        else:
+            ids = self._dead_letters.change_chosen(choice, bringing_back.plan, bringing_back.act, bringing_back.prepare, wanted)
+            back = BroughtBack(ids, (), len(cancelled))
         wake_workers(self._store.home)
-        return ids
+        return back
 
     def purge(self, choice, free=None):
         """Remove dead jobs for good, from both files; gives them back. `free(jobs)` is called where the disk is too full to rewrite a file:
         it removes what else there is of them. Raises JobNotFound for an id without a dead job."""
-        def plan(jobs, entries):
-            return jobs, places_of(jobs, entries), {job.place for job in jobs} - {0}
+        return self.clean((DEAD,), choice, free)
 
-        def act(planned):
-            jobs, in_dlq_json, in_jobs_json = planned
-            return self._remove(jobs, in_dlq_json, in_jobs_json, free)
-
-        from storage.dead_letters import places_of
-        return self._dead_letters.change_chosen(choice, plan, act)
-
-    def clean(self, state, choice, free=None):
-        """Remove jobs in one state (completed or dead), but no completed one that another one comes after; gives them back. `free` is as
+    def clean(self, states, choice, free=None):
+        """Remove jobs in these states (COMPLETED, DEAD), but no completed one that another one comes after; gives them back. `free` is as
         for `purge`. Raises JobNotFound for an id without such a job, JobRefused for one that another one comes after."""
-        if state == DEAD:
-            return self.purge(choice, free)
-        from storage.dead_letters import places_of
-        from storage.selection import Selection, change_selected, needed_jobs
-        choice = choice.resolved(self._store)
+        def explain(job_id):
+            return no_dead_job(job_id) if states == (DEAD,) else "there is no %s job %r" % (" or ".join(states), job_id)
 
-        def choose(ended, dependent):
-            jobs = choice.of(ended.jobs, lambda name: "there is no %s job %r" % (state, name))
-            needed = needed_jobs(ended.jobs, dependent.jobs)
-            for job in jobs:
-                if choice.names is not None and job.key in needed:
-                    raise JobRefused("job %r cannot be removed: %r, which is %s, comes after it"
-                                     % (job.id, needed[job.key].id, needed[job.key].state))
-            return [job for job in jobs if job.key not in needed]
+        from storage.dead_letters import no_dead_job
+        from storage.removing import Removal
+        guarded = (COMPLETED,) if COMPLETED in states else ()
+        return Removal(self._store, self._dead_letters, states, choice, explain, guarded, free).run()
 
-        selections = (Selection(self._jobs_json, (state,), choice.ids),
-                      Selection(self._jobs_json, (PENDING, PROCESSING, DEAD), containing=b', "after": '))
-        def act(jobs):
-            entries = places_of(jobs, self._dead_letters.entries_of(jobs))
-            return self._remove(jobs, entries, {job.place for job in jobs}, free)
-
-        return change_selected(self._store, selections, choose, act)
-
-    def _remove(self, jobs, entries, places, free):
-        """Remove the records at `entries` from dlq.json, then those at `places` from jobs.json: these are all that there is of these jobs.
-        On a full disk `free(jobs)`, if not None, makes room."""
-        make_room = None if free is None else partial(free, jobs)
-        self._dead_letters.drop(entries, make_room)
-        self._store.remove(self._jobs_json, places, make_room)
-        return jobs
+    def remove(self, ids, free=None):
+        """Remove all jobs with these ids, in whatever state, from both files; gives them back. `free` is as for `purge`. Raises
+        JobNotFound, and JobRefused if one runs, or if another one comes after it that stays."""
+        from storage.removing import Removal
+        from storage.selection import Choice
+        return Removal(self._store, self._dead_letters, STATES, Choice(ids, None), no_job, STATES, free).run()
 
     def reset(self):
         """Remove all jobs, also the dead ones."""

@@ -34,7 +34,7 @@ def cmd_enqueue(args, queue):
     if source is not None and source.is_array:
         records = _without_ended(records, ended)
     try:
-        added = queue.jobs.enqueue(_with_options(records, _options(args)), _current_folder(), time.time(), args.unique)
+        added = queue.jobs.enqueue(_with_options(records, job_fields(args)), _current_folder(), time.time(), args.unique)
     except (InvalidJob, JsonError) as error:
         if source is None:
             raise
@@ -115,14 +115,16 @@ def _settle_short_f(args):
 
 
 def _from_words(args):
-    command = args.words[0]
-    if len(args.words) > 1:
-        command = quote_words(args.words)
-    return {"id": os.urandom(4).hex() if args.id is None else args.id, "command": command}
+    return {"id": os.urandom(4).hex() if args.id is None else args.id, "command": command_of(args.words)}
 
 
-def _options(args):
-    """The fields that options set, for all jobs that do not set them themselves."""
+def command_of(words):
+    """The command that words behind `--` are: one word as it is, several quoted for the shell."""
+    return words[0] if len(words) == 1 else quote_words(words)
+
+
+def job_fields(args):
+    """The fields of jobs that options set."""
     fields = {"priority": args.priority, "timeout": args.timeout, "run_at": args.at, "delay": args.delay, "hold": args.hold,
               "after": args.after, "max_retries": args.max_retries, "backoff_base": args.backoff_base, "backoff_max": args.backoff_max,
               "cwd": args.cwd, "runner": args.runner}

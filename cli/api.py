@@ -164,7 +164,7 @@ class Api:
 
     def _retry(self, queue, job):
         done = queue.jobs.retry(Choice([job.id], None), time.time())
-        return _told(done, "back in the queue")
+        return _told(done.ids, "back in the queue")
 
     def _cancel(self, queue, job):
         from cli.control import announce

@@ -18,7 +18,7 @@ from core.system import quote_words
 # name: its meaning, an example, the function that adds its arguments, and its module in this room with the function there
 COMMANDS = {
     "enqueue": ("add jobs to the queue", "enqueue --id job1 -- echo Hello", options.add_enqueue, "adding.cmd_enqueue"),
-    "edit": ("change a pending job in your editor", "edit job1", options.add_edit, "control.cmd_edit"),
+    "edit": ("change a job, in your editor or by options", "edit job1 --priority 5", options.add_edit, "editing.cmd_edit"),
     "cancel": ("take jobs out of the queue, or end them", "cancel job1", options.add_cancel, "control.cmd_cancel"),
     "worker start": ("run jobs, with N workers at once", "worker start --count 3", options.add_worker_start, "working.cmd_worker_start"),
     "worker stop": ("let all workers finish their job and end", "worker stop", options.add_worker_stop, "working.cmd_worker_stop"),
@@ -35,10 +35,11 @@ COMMANDS = {
     "stats": ("tell how jobs fare: success, times, speed", "stats", options.add_stats, "listing.cmd_stats"),
     "dashboard": ("show the queue in a browser, on this machine alone", "dashboard", options.add_dashboard, "dashboard.cmd_dashboard"),
     "dlq list": ("show the dead letter queue", "dlq list", options.add_table, "listing.cmd_dlq_list"),
-    "dlq retry": ("bring dead jobs back", "dlq retry job1", options.add_dead_ids, "tidying.cmd_retry"),
+    "retry": ("run jobs again that are dead or completed", "retry --all", options.add_retry, "tidying.cmd_retry"),
+    "dlq retry": ("the same as retry", "dlq retry job1", options.add_retry, "tidying.cmd_retry"),
     "dlq purge": ("remove dead jobs for good", "dlq purge --all --older-than 7d", options.add_dlq_purge, "tidying.cmd_dlq_purge"),
-    "retry": ("the same as dlq retry", "retry --all", options.add_dead_ids, "tidying.cmd_retry"),
     "clean": ("remove completed jobs and their output", "clean --older-than 7d", options.add_clean, "tidying.cmd_clean"),
+    "remove": ("remove jobs in whatever state", "remove job1", options.add_remove, "tidying.cmd_remove"),
     "reset": ("remove everything but the settings", "reset --yes", options.add_reset, "tidying.cmd_reset"),
     "doctor": ("look over every file, and mend what is broken", "doctor --repair", options.add_doctor, "tidying.cmd_doctor"),
     "config": ("show the settings, or one", "config max_retries", options.add_config, "configuring.cmd_config"),
@@ -56,7 +57,7 @@ ALIASES = {"add": "enqueue", "log": "logs"}
 # What other programs call these commands. `stop` is `worker stop`, or `cancel` with a job.
 SYNONYMS = {"submit": "enqueue", "push": "enqueue", "run": "enqueue", "kill": "cancel", "start": "worker start", "ls": "list", "ps": "list",
             "inspect": "show", "tail": "logs --follow", "follow": "logs --follow", "watch": "status --watch", "metrics": "stats",
-            "restart": "retry", "rerun": "retry", "requeue": "retry"}
+            "restart": "retry", "rerun": "retry", "requeue": "retry", "rm": "remove", "delete": "remove"}
 
 _MAY_BE_EMPTY = ("runner", "id", "words_so_far")  # none; told by the rule of jobs; the shell's words
 
@@ -107,7 +108,7 @@ def parse(argv):
     if not name or name.startswith("-"):
         return name, "".join(rest)
     parser = build_parser(name)
-    if words is not None and name != "enqueue":
+    if words is not None and name not in ("enqueue", "edit"):
         rest, words = rest + ["--"] + words, None
     elif words is None and name == "enqueue":
         _refuse_bare_command(parser, home, rest)

@@ -1,52 +1,18 @@
-"""Commands that steer: edit, cancel, pause, resume, config, completion."""
+"""Commands that steer: cancel, pause, resume, completion."""
 from __future__ import annotations
 
 import os
 import time
 
 from cli.context import WHO_ENDS, Home, notice
-from cli.terminal import json_text
-from core.errors import EXIT_FAILED, NotConfirmed, QueueError, StorageFault, UsageError, hint, typed
+from cli.terminal import counted
+from core.errors import EXIT_FAILED, UsageError, hint, typed
 from core.home import wake_workers
 from core.job import CANCELLED, PENDING, PROCESSING
 from core.rules import given_up
-from core.strict_json import decode_json, decode_utf8
-from core.system import EDITOR, quote_words
+from core.system import quote_words
 from helpers import printable
-from storage.job_file import remove_quietly
 from storage.selection import Choice
-
-def cmd_edit(args, queue):
-    """Open a pending job in an editor, and write it back."""
-    import subprocess
-    import tempfile
-    job = queue.store.find(args.id)[-1]
-    if job.state != PENDING:
-        raise QueueError("job %r is %s; only a pending one can be edited" % (args.id, job.state))
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or EDITOR
-    text = json_text(dict(job.fields(), run_at=job.run_at)) + "\n"
-    descriptor, path = tempfile.mkstemp(prefix="queuectl-", suffix=".json")
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(text.encode("utf-8"))
-    if subprocess.run("%s %s" % (editor, quote_words([path])), shell=True, check=False).returncode:
-        raise QueueError("the editor (%s) failed; nothing was changed, the text is in %s" % (editor, path))
-    with open(path, "rb") as file:
-        content = file.read()
-    try:
-        edited = decode_json(decode_utf8(content))
-        if content == text.encode("utf-8"):
-            print("Job '%s' is as it was." % printable(job.id))
-        else:
-            queue.jobs.edit(job, edited, time.time())
-            print("Job '%s' changed." % printable(job.id))
-    except (StorageFault, NotConfirmed) as error:  # it says itself what was changed
-        error.args = ("%s; your text is in %s" % (error.args[0], path),)
-        raise
-    except QueueError as error:
-        error.args = ("%s; nothing was changed, your text is in %s" % (error, path),)
-        raise
-    remove_quietly(path)
-    return 0
 
 
 def cmd_completion(args, queue):
@@ -66,16 +32,40 @@ def cmd_completion(args, queue):
 
 def cmd_cancel(args, queue):
     """Take jobs out of the queue, and end those that run."""
-    from storage.output import last_lines, log_path
-    done = queue.jobs.cancel(args.ids, time.time(), lambda job: last_lines(log_path(queue.home, job, job.attempts)))
-    abandoned = queue.workers.abandoned([job for job in done if job.state == PROCESSING])
-    if any(job.state == PROCESSING for job in done):
+    if bool(args.ids) == bool(args.all or args.state or args.search):
+        raise UsageError("say which jobs: ids, or --all, --state or --search")
+    done = queue.jobs.cancel(args.ids or None, time.time(), lambda job: _last_lines(queue, job), None if args.ids else _chosen(args, queue))
+    running = [job for job in done if job.state == PROCESSING]
+    abandoned = {job.key for job in queue.workers.abandoned(running)} if running else ()
+    if running:
         wake_workers(queue.home)
-    for job in done:
-        how = "; its worker is dead: %s what is left of it" % WHO_ENDS[bool(queue.workers.running())] if job in abandoned \
-            else "; its worker ends it" if job.state == PROCESSING else ""
-        print("Job '%s' cancelled%s." % (printable(job.id), how))
+    if args.ids:
+        for job in done:
+            how = "; its worker is dead: %s what is left of it" % WHO_ENDS[bool(queue.workers.running())] if job.key in abandoned \
+                else "; its worker ends it" if job.state == PROCESSING else ""
+            print("Job '%s' cancelled%s." % (printable(job.id), how))
+    else:
+        print("%s cancelled%s." % (counted(len(done), "job"), "; workers end %d of them" % len(running) if running else ""))
     return announce(queue, [given_up(job, CANCELLED, time.time()) for job in done])
+
+
+def _last_lines(queue, job):
+    from storage.output import last_lines, log_path
+    return last_lines(log_path(queue.home, job, job.attempts)) if job.attempts else ""
+
+
+def _chosen(args, queue):
+    """The jobs that --all, --state and --search mean, as {key: state}."""
+    from core.rules import is_called, states_meant
+    from storage.waits import Waits
+    words = args.state or (PENDING, PROCESSING)
+    states = states_meant(words)
+    if not {PENDING, PROCESSING}.issuperset(states):
+        raise UsageError("only what waits or runs can be cancelled; %s removes what has ended" % hint("clean"))
+    jobs = (job for job in queue.store.jobs(states) if args.search is None or args.search in job.command or args.search in job.id)
+    if not {PENDING, PROCESSING}.issuperset(words):
+        jobs = (job for job, wait in Waits(queue.store, time.time()).each(jobs) if is_called(job, wait, words))
+    return {job.key: job.state for job in jobs}
 
 
 def announce(queue, jobs):

@@ -17,7 +17,7 @@ if _gettext is None:
 else:
     sys.modules["gettext"] = _gettext
 
-from core.job import STATES
+from core.job import COMPLETED, DEAD, STATES
 from core.settings import check_setting, did_you_mean, setting_named, split_words
 from core.times import LENGTHS, format_time, parse_duration
 
@@ -32,6 +32,15 @@ def _states(text):
         if word not in STATE_WORDS:
             raise ArgumentTypeError("there is no state %r%s (the states are %s; also %s)" % (
                 word, did_you_mean(word, STATE_WORDS), ", ".join(STATES), ", ".join(STATE_WORDS[len(STATES):])))
+    return chosen
+
+
+def _ended_states(text):
+    """`completed,dead` as a tuple of states. Raises ArgumentTypeError."""
+    chosen = _states(text)
+    for word in chosen:
+        if word not in (COMPLETED, DEAD):
+            raise ArgumentTypeError("%r must be completed, dead or both, with a comma between them" % text)
     return chosen
 
 
@@ -113,6 +122,13 @@ def add_enqueue(parser):
     parser.add_argument("--follow", action="store_true", help="print what the job writes, and wait until it has ended")
     parser.add_argument("-f", dest="short_f", nargs="?", const=True, metavar="FILE",
                         help="with a FILE, as --file; without one, as --follow")
+    parser.add_argument("--unique", "-u", action="store_true", help="refuse an id that is in the queue already")
+    add_job_fields(parser)
+    parser.add_argument("--quiet", "-q", action="store_true", help="print the ids alone")
+
+
+def add_job_fields(parser):
+    """The fields of a job that options set."""
     parser.add_argument("--priority", "-p", type=_whole, metavar="N", help="higher ones run first; default 0")
     when = parser.add_mutually_exclusive_group()
     when.add_argument("--hold", action="store_true", default=None, help="hold it until 'release ID' lets it start")
@@ -120,7 +136,6 @@ def add_enqueue(parser):
     when.add_argument("--at", type=_moment, metavar="WHEN",
                       help="run it no sooner than then: 02:00 (the next one), 'tomorrow 7:30', '2026-12-24 02:00'; local time")
     parser.add_argument("--after", action="append", metavar="ID", help="run it once that job is completed; may be repeated")
-    parser.add_argument("--unique", "-u", action="store_true", help="add nothing while a job with that id waits or runs")
     parser.add_argument("--timeout", type=_time_limit, metavar="TIME",
                         help="end an attempt that runs for longer: 90, 5m, 1h30m; none: no limit")
     parser.add_argument("--max-retries", type=_whole, metavar="N", help="how often it is tried again if it fails")
@@ -129,7 +144,6 @@ def add_enqueue(parser):
     parser.add_argument("--cwd", metavar="DIR", help="the folder to run it in; default: the one you are in")
     parser.add_argument("--env", "-e", action="append", metavar="NAME[=VALUE]", help="a variable for it; without a value, as it is here")
     parser.add_argument("--runner", type=_runner, metavar="WORDS", help="what it is run with, like 'srun -n1'; '': nothing, plainly")
-    parser.add_argument("--quiet", "-q", action="store_true", help="print the ids alone")
 
 
 def add_list(parser):
@@ -166,7 +180,9 @@ def add_status(parser):
 
 
 def add_edit(parser):
-    parser.add_argument("id", metavar="ID", help="the job; of several with that id the newest, or as ID@2 the second oldest")
+    parser.add_argument("id", metavar="ID", help="a job that waits or is dead; of several with that id the newest. Without an option it is "
+                        "opened in your editor; -- COMMAND gives it another command")
+    add_job_fields(parser)
 
 
 def add_completion(parser):
@@ -233,7 +249,11 @@ def add_wait(parser):
 
 
 def add_cancel(parser):
-    parser.add_argument("ids", nargs="+", metavar="ID", help="a job that waits or runs")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="a job that waits or runs")
+    parser.add_argument("--all", "-a", action="store_true", help="every job that waits or runs")
+    parser.add_argument("--state", "-s", type=_states, metavar="S[,S]",
+                        help="those in these states: pending, processing; or ready, retrying, scheduled, blocked, queued, running")
+    parser.add_argument("--search", metavar="TEXT", help="those with TEXT in their id or command")
 
 
 def add_hold(parser):
@@ -249,13 +269,15 @@ def add_nothing(parser):
     """A command without arguments of its own."""
 
 
-def add_dead_ids(parser):
-    parser.add_argument("ids", nargs="*", metavar="ID", help="a dead job")
-    parser.add_argument("--all", "-a", action="store_true", help="every dead job")
+def add_retry(parser):
+    parser.add_argument("ids", nargs="*", metavar="ID", help="a job that is dead or completed; what died because of it comes back, too")
+    parser.add_argument("--all", "-a", action="store_true", help="every dead job that was not cancelled")
+    parser.add_argument("--edit", action="store_true", help="open the job in your editor first")
 
 
 def add_dlq_purge(parser):
-    add_dead_ids(parser)
+    parser.add_argument("ids", nargs="*", metavar="ID", help="a dead job")
+    parser.add_argument("--all", "-a", action="store_true", help="every dead job")
     _older_than(parser)
 
 
@@ -265,8 +287,13 @@ def _older_than(parser):
 
 def add_clean(parser):
     parser.add_argument("ids", nargs="*", metavar="ID", help="only these jobs")
-    parser.add_argument("--state", choices=("completed", "dead"), default="completed", help="default: completed")
+    parser.add_argument("--state", "-s", type=_ended_states, default=(COMPLETED,), metavar="S[,S]",
+                        help="completed (the default), dead or both")
     _older_than(parser)
+
+
+def add_remove(parser):
+    parser.add_argument("ids", nargs="+", metavar="ID", help="a job that does not run; all jobs with that id go")
 
 
 def add_reset(parser):

@@ -6,10 +6,11 @@ import time
 
 from cli.context import notice, refuse_in_job
 from cli.terminal import counted
-from core.errors import EXIT_FAILED, CorruptFile, QueueError, StorageFault, UsageError, fault_text, typed
+from core.errors import EXIT_FAILED, CorruptFile, JobNotFound, JobRefused, QueueError, StorageFault, UsageError, fault_text, hint, typed
 from core.home import logs_folder
+from core.job import COMPLETED, DEAD, PROCESSING
 from core.settings import DEFAULTS
-from core.system import is_held, remove_file
+from core.system import is_held, quote_words, remove_file
 from core.times import format_time
 from helpers import printable
 from storage.selection import Choice
@@ -29,13 +30,40 @@ def _choice(args):
 
 
 def cmd_retry(args, queue):
-    """Bring dead jobs back into the queue."""
-    ids = queue.jobs.retry(_choice(args), time.time())
-    if len(ids) == 1:
-        print("Job '%s' is back in the queue." % printable(ids[0]))
-    else:
-        print("%s back in the queue." % counted(len(ids), "job"))
+    """Bring jobs back into the queue."""
+    if args.edit:
+        _open_first(args, queue)
+    back = queue.jobs.retry(_choice(args), time.time())
+    what = "Job '%s' is" % back.ids[0] if len(back.ids) == 1 else counted(len(back.ids), "job")
+    print(printable("%s back in the queue%s%s." % (what, _with_them(back.followers, len(back.ids)), _left_out(back.cancelled))))
     return 0
+
+
+def _with_them(ids, number):
+    """What is said of jobs that came back because of so many others."""
+    if not ids:
+        return ""
+    some = ", ".join(ids[:10]) + " and others" * (len(ids) > 10)
+    return ", with %d that died because of %s: %s" % (len(ids), "it" if number == 1 else "them", some)
+
+
+def _left_out(number):
+    """What is said of so many cancelled jobs that stay where all others come back."""
+    if not number:
+        return ""
+    stays, one = ("1 cancelled job stays", "it") if number == 1 else ("%d cancelled jobs stay" % number, "one")
+    return "; %s dead: %s brings %s back" % (stays, hint("retry ID"), one)
+
+
+def _open_first(args, queue):
+    """Let a user edit the job that is to come back."""
+    from cli.editing import edit_in_editor
+    if len(args.ids) != 1 or args.all:
+        raise UsageError("--edit opens one job; name it")
+    job = queue.store.find(args.ids[0])[-1]
+    if job.state not in (COMPLETED, DEAD):
+        raise QueueError("job %r is %s; %s opens one that waits" % (job.id, job.state, hint("edit %s" % quote_words([job.id]))))
+    edit_in_editor(queue, job)
 
 
 def _remove_output(queue, jobs):
@@ -54,12 +82,12 @@ def _removed(queue, jobs):
 
 def cmd_dlq_purge(args, queue):
     """Remove dead jobs for good."""
-    return _removed(queue, queue.jobs.purge(_choice(args), lambda jobs: _remove_output(queue, jobs)))
+    return _clean(args, queue, (DEAD,))
 
 
 def cmd_clean(args, queue):
     """Remove finished jobs and their output."""
-    code = _removed(queue, queue.jobs.clean(args.state, _choice(args), lambda jobs: _remove_output(queue, jobs)))
+    code = _clean(args, queue, args.state)
     if not args.ids:
         try:
             removed = _remove_leftovers(queue, args.older_than or 0)
@@ -85,6 +113,30 @@ def _remove_leftovers(queue, age):
             remove_file(path)
             removed += 1
     return removed
+
+
+def _clean(args, queue, states):
+    try:
+        jobs = queue.jobs.clean(states, _choice(args), lambda jobs: _remove_output(queue, jobs))
+    except JobNotFound as error:
+        raise _in_another_state(args, queue, states) or error from None
+    return _removed(queue, jobs)
+
+
+def _in_another_state(args, queue, states):
+    """A JobRefused that says what to do with the first of the jobs that are in none of these states; None if that is not the reason."""
+    for jobs in queue.store.find_all(args.ids):
+        if not any(job.state in states for job in jobs):
+            job = jobs[-1]
+            words = quote_words([job.id])
+            removes = hint("cancel %s" % words) + " ends it first" if job.state == PROCESSING else hint("remove %s" % words) + " removes it"
+            return JobRefused("job %r is %s, not %s; %s" % (job.id, job.state, " or ".join(states), removes))
+    return None
+
+
+def cmd_remove(args, queue):
+    """Remove jobs in whatever state, with their output."""
+    return _removed(queue, queue.jobs.remove(args.ids, lambda jobs: _remove_output(queue, jobs)))
 
 
 def cmd_reset(args, queue):

@@ -18,7 +18,7 @@ from heapq import heapify, heappop, heappush
 
 from core.errors import hint
 from core.groups import Groups
-from core.job import COMPLETED, DEAD, PENDING, PROCESSING, encode_id
+from core.job import COMPLETED, DEAD, DEPENDENCY, PENDING, PROCESSING, encode_id
 from core.system import quote_words
 
 
@@ -46,6 +46,29 @@ def keeps_waiting(meant, needed):
     completed; else (by `after_any`) until none of them is left that has not ended."""
     states = {job.state for job in meant}
     return states != {COMPLETED} if needed else not states <= {COMPLETED, DEAD}
+
+
+def revived(back, dead, namesakes):
+    """Which of these dead jobs come back with the jobs `back`: those that died because of one of them, or of another that comes back so.
+    Not those that also come after a job that stays dead, or is gone: they would die again at once. `namesakes` is as for `lacking`."""
+    places, left, found = {job.place for job in back}, [job for job in dead if job.reason == DEPENDENCY], []
+
+    def may_come(job):
+        met = False
+        for job_id in job.after:
+            as_then = [other._replace(state=PENDING) if other.place in places else other for other in namesakes.get(job_id, ())]
+            meant = jobs_meant(as_then, job.created_at)
+            if not meant or any(other.state == DEAD for other in meant):
+                return False
+            met = met or any(other.place in places for other in meant)
+        return met
+
+    while True:
+        coming = [job for job in left if job.place not in places and may_come(job)]
+        if not coming:
+            return found
+        found += coming
+        places.update(job.place for job in coming)
 
 
 def find_cycle(edges, starts=None):

@@ -1,24 +1,31 @@
-"""How dead jobs come back (`retry`): worked out without the lock, and done under it in one change.
+"""How jobs come back (`retry`): worked out without the lock, and done under it in one change.
 
 jobs.json says first that a job is pending; then its entry in dlq.json goes (see `dead_letters`). Its output is set aside before, while the
-job is still dead: an attempt that runs writes to the names that the former ones had.
+job is still dead: an attempt that runs writes to the names that the former ones had. A completed job comes back in the same way; it has
+no entry.
 """
 from __future__ import annotations
 
 from collections import namedtuple
 
-from core.job import DEAD
+from core.errors import JobRefused
+from core.job import COMPLETED, DEAD
+from core.order import revived
 from core.rules import retried
-from storage.dead_letters import places_of, row_without_burial
+from storage.dead_letters import buried, places_of, row_without_burial
 from storage.layout import encode_line2
 from storage.notes import Replaced
 from storage.output import logs_by_stem, set_aside_logs, stem_of
-from storage.store import OpenFiles
+from storage.selection import Selection, change_selected
+from storage.store import OpenFiles, no_job
 
 _SET_ASIDE_AT_ONCE = 500  # jobs; others wait for the lock meanwhile
 
 # What is to be done: the jobs; what each line 2 is to be, by its place; those that dlq.json alone has; the places of their entries.
 Plan = namedtuple("Plan", "jobs changes lonely entries")
+
+# What came back: the ids of the jobs that were asked for, and those of jobs that died because of them; how many cancelled ones stay.
+BroughtBack = namedtuple("BroughtBack", "ids followers cancelled", defaults=((), 0))
 
 
 class BringingBack:
@@ -31,7 +38,7 @@ class BringingBack:
         self._prepared = None  # the Plan whose jobs have their output set aside
 
     def plan(self, jobs, entries):
-        """What is to be done for these dead jobs, of which these entries of dlq.json are."""
+        """What is to be done for these jobs, of which these entries of dlq.json are."""
         changes = {job.place: encode_line2(retried(job, self._now).progress()) for job in jobs if job.place}
         return Plan(jobs, changes, [job for job in jobs if not job.place], places_of(jobs, entries))
 
@@ -45,9 +52,9 @@ class BringingBack:
             with OpenFiles(self._store.lock, jobs_json):
                 for job in with_output[start:start + _SET_ASIDE_AT_ONCE]:
                     now = self._store.at_its_place(job)
-                    if now is not None and now.state == DEAD:
+                    if now is not None and now.state == job.state:
                         set_aside_logs(self._store.home, {stem_of(job): logs[stem_of(job)]})
-                    else:  # it was moved or brought back meanwhile: `act` looks at all jobs that still are dead then
+                    else:  # it was moved or brought back meanwhile: `act` looks at all jobs that still have ended then
                         self._prepared = None
 
     def _logs(self, jobs):
@@ -73,3 +80,49 @@ class BringingBack:
         except Replaced:
             pass  # someone has just saved dlq.json: what it says of jobs that are back does not count
         return [job.id for job in plan.jobs]
+
+    def bring_back_named(self, choice):
+        """Bring back the jobs that a Choice names: dead ones; of an id without a dead job the newest that is completed. Jobs that died
+        because of them come back with them (`core.order.revived`). Gives back a BroughtBack. Raises JobNotFound, JobRefused."""
+        jobs_json, dlq_json, choice = self._store.jobs_json, self._store.dlq_json, choice.resolved(self._store)
+        dependents = Selection(jobs_json, (DEAD,), containing=b', "after": ')
+
+        def choose(named, entries, _):
+            return self.plan(_named(choice, named.jobs, entries.jobs), entries.jobs)
+
+        def act(plan):
+            followers, named = self._followers(plan.jobs, dependents.jobs), [job.id for job in plan.jobs]
+            if followers:
+                also = self.plan(followers, self._dead_letters.entries_of(followers))
+                plan = Plan(plan.jobs + followers, {**plan.changes, **also.changes}, plan.lonely, plan.entries | also.entries)
+            self.act(plan)
+            return BroughtBack(named, [job.id for job in followers])
+
+        selections = Selection(jobs_json, ids=choice.ids), Selection(dlq_json, ids=choice.ids), dependents
+        return change_selected(self._store, selections, choose, act, self.prepare)
+
+    def _followers(self, jobs, dead):
+        """Those of these dead jobs that come back with these jobs. Within a change."""
+        ids = {job.id for job in jobs}
+        if not any(not ids.isdisjoint(job.after) for job in dead):
+            return []
+        namesakes: dict = {job_id: [] for job in dead for job_id in job.after}
+        with self._store.jobs_json.view(locked=True) as view:
+            for job_id, job in view.find_ids(namesakes):
+                namesakes[job_id].append(job)
+        places = {job.place for job in jobs}
+        return revived(jobs, [job for job in dead if job.place not in places], namesakes)
+
+
+def _named(choice, jobs, entries):
+    """The jobs that come back by the names of a Choice, of these jobs of jobs.json and entries of dlq.json."""
+    living = {job.key for job in jobs if job.state != DEAD}  # an entry of such a job was left by a crash
+    dead = [job for job in buried([job for job in jobs if job.state == DEAD], entries) if job.key not in living]
+    jobs, chosen = dead + [job for job in jobs if job.state != DEAD], []
+    for name in dict.fromkeys(choice.names):
+        there = choice._replace(names=(name,)).of(jobs, no_job)
+        ended = [job for job in there if job.state == DEAD] or [job for job in there if job.state == COMPLETED][-1:]
+        if not ended:
+            raise JobRefused("job %r is %s; only one that has ended can be brought back" % (name, there[-1].state))
+        chosen += ended
+    return list({job.key: job for job in chosen}.values())

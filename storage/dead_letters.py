@@ -99,20 +99,20 @@ class DeadLetters:
         `plan` is asked, and `prepare(planned)` called, without the lock: what takes long for many jobs belongs there. `plan` is asked again
         if the jobs are others by then."""
         def choose(dead, entries):
-            jobs = list(filter(wanted, choice.of(_buried(dead.jobs, entries.jobs), no_dead_job)))
+            jobs = list(filter(wanted, choice.of(buried(dead.jobs, entries.jobs), no_dead_job)))
             return (jobs, plan(jobs, entries.jobs)) if jobs else None
 
         def act_on(chosen):
             jobs, planned = chosen
-            still = self._still_dead(jobs, choice)
+            still = self.still_dead(jobs, choice)
             return act(planned if still is jobs else plan(still, selections[1].jobs))
 
         choice = choice.resolved(self._store)
         selections = Selection(self._store.jobs_json, (DEAD,), choice.ids), Selection(self._file, ids=choice.ids)
         return change_selected(self._store, selections, choose, act_on, lambda chosen: prepare(chosen[1]))
 
-    def _still_dead(self, jobs, choice):
-        """Of these jobs those that are dead: not those that an entry alone is of, as a crash leaves it, while the job lives on."""
+    def still_dead(self, jobs, choice):
+        """These jobs without those that an entry alone is of, as a crash leaves it, while the job lives on."""
         lonely = {job.id for job in jobs if not job.place}
         if not lonely:
             return jobs
@@ -129,9 +129,23 @@ class DeadLetters:
                 return []
             return [job_from_checked(record, place) for place, record in view.records(ids={job.id for job in jobs})]
 
+    def rewrite(self, job):
+        """Let the entries of a dead job say what it is now that it was edited. jobs.json says it already; a crash in between leaves entries
+        that say what it was, and a retry takes nothing from them."""
+        entries = {entry.place: entry for entry in self.entries_of([job]) if entry.key == job.key}
+        if entries:
+            with self._file.view(locked=True) as view:
+                self._file.rewrite(_row_like(job, entries[place]) if place in entries else row for place, row in view.rows())
+
     def drop(self, places, make_room=None):
         """Remove the entries at these places (see `places_of`). `make_room` is as for `Store.remove`."""
         self._store.remove(self._file, places, make_room)
+
+
+def _row_like(job, entry):
+    """The row of an entry that says of a job what this one says of its end."""
+    fields = dict(job.fields(), **{name: value for name, value in entry.options.items() if name in BURIED})
+    return encode_line1(fields), encode_line2(entry.progress())
 
 
 def places_of(jobs, entries):
@@ -145,7 +159,7 @@ def _key(record):
     return hash((record["id"], record["created_at"]))
 
 
-def _buried(dead, entries):
+def buried(dead, entries):
     """Each of these dead jobs of jobs.json as that has it, and each job that only these entries of dlq.json have, as the last of its
     entries has it, at place 0; in the order in which they died."""
     last = {}

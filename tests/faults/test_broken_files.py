@@ -471,7 +471,7 @@ class TestContents(BrokenFileTest):
                 state = DEAD if field == '"run_at"' else PENDING
                 self.assertEqual([job.state for job in manager.jobs()], [PENDING, state, PENDING])
                 job = manager.find("b")[-1]
-                self.assertEqual(manager.retry(Choice(["b"], None), 1800000000) if state == DEAD else [], ["b"] if state == DEAD else [])
+                self.assertEqual(manager.retry(Choice(["b"], None), 1800000000).ids if state == DEAD else [], ["b"] if state == DEAD else [])
                 claimed = [manager.claim("worker-%d" % number, 1800000000) for number in range(3)]
                 self.assertEqual([job.id for job in claimed], ["a", "b", "new"])
                 after = manager.record(claimed[1], Outcome(1, FAILED), 1800000001)[0]

@@ -326,6 +326,39 @@ class FaultTest(HomeTest):
 
         self.sweep(lambda: self.bury("a", "b", "c"), self.command("retry", "--all"), check)
 
+    def test_a_job_that_comes_back_with_what_died_because_of_it_is_dead_or_pending(self):
+        def prepare():
+            self.bury("a")
+            self.manager().enqueue([{"id": "b", "command": "true", "after": ["a"]}, {"id": "c", "command": "true"}], "/", time.time())
+            self.manager().claim("worker-9", time.time())
+
+        def check(stdout, stderr):
+            self.assertEqual(self.ids(), ["a", "b", "c"])
+            if "with 1 that died because of it: b" in stdout:
+                self.assertEqual([self.state(job_id) for job_id in "ab"], [PENDING, PENDING])
+            self.assertIn(self.state("b"), (PENDING, DEAD))
+
+        self.sweep(prepare, self.command("retry", "a"), check)
+
+    def test_an_edited_dead_job_is_wholly_as_before_or_as_after(self):
+        def check(stdout, stderr):
+            self.assertEqual(self.ids(), ["a", "b"])
+            command = self.manager().find("a")[-1].command
+            self.assertIn(command, ("true", "false"))
+            if "changed" in stdout:
+                self.assertEqual(command, "false")
+            self.assertEqual(self.state("a"), DEAD)
+
+        self.sweep(lambda: self.bury("a", "b"), self.command("edit", "a", "--", "false"), check)
+
+    def test_removing_removes_what_it_says_and_no_more(self):
+        def check(stdout, stderr):
+            self.assertEqual([job_id for job_id in self.ids() if job_id != "b"], ["a", "c"])
+            if "Removed" in stdout:
+                self.assertEqual(self.ids(), ["a", "c"])
+
+        self.sweep(lambda: self.bury("a", "b", "c"), self.command("remove", "b"), check)
+
     def test_cleaning_removes_what_it_says_and_no_more(self):
         def prepare():
             self.add("a", "b", "c")

@@ -213,7 +213,7 @@ class TestKill(WorkerTest):
     def sweep(self):
         """Remove what is completed, lest the file grow without end."""
         if self.queue.count()[COMPLETED] > 2000:
-            self.ledger.removed.update(job.id for job in self.queue.clean(COMPLETED, Choice(None, None)))
+            self.ledger.removed.update(job.id for job in self.queue.clean((COMPLETED,), Choice(None, None)))
 
     # -- the books
 

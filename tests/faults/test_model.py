@@ -193,7 +193,7 @@ class History:
                         self.model.jobs, lambda job: not job.ended, lambda job: self.model.end(job, DEAD, CANCELLED))
 
     def retry(self):
-        self.on_some_id(lambda job_id: self.other.retry(Choice([job_id], None), self.now), self.dead(), lambda job: True, self.bring_back)
+        self.on_some_id(lambda job_id: self.other.retry(Choice([job_id], None), self.now).ids, self.dead(), lambda job: True, self.bring_back)
 
     def retry_all(self):
         self.other.retry(Choice(None, None), self.now)
@@ -218,7 +218,7 @@ class History:
         (self.model.jobs if job in self.model.jobs else self.model.only_buried).remove(job)
 
     def clean(self):
-        self.other.clean(COMPLETED, Choice(None, None))
+        self.other.clean((COMPLETED,), Choice(None, None))
         self.model.jobs = [job for job in self.model.jobs if job.state != COMPLETED or self.model.is_needed(job)]
 
     def on_some_id(self, command, jobs, fits, change):

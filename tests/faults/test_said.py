@@ -16,7 +16,7 @@ import unittest
 import helpers
 import main
 import worker_manager
-from cli import adding, control, listing, logs, status, tidying, waiting
+from cli import adding, configuring, control, editing, listing, logs, status, tidying, waiting
 from core import errors
 from core.errors import CorruptFile
 from core.job import COMPLETED, DEAD, FAILED, Outcome
@@ -24,7 +24,7 @@ from execution import on_finish
 from storage import store
 from tests.support.home import HomeTest, replace_call, set_everywhere
 
-IMPORTED = (adding, control, listing, logs, status, tidying, waiting, on_finish, worker_manager)  # so that no import fails in a child
+IMPORTED = (adding, configuring, control, editing, listing, logs, status, tidying, waiting, on_finish, worker_manager)  # so that no import fails in a child
 EVERY = os.environ.get("QUEUECTL_FAULTS") == "all"
 WRITES = ("write", "pwrite", "fsync", "replace", "ftruncate")
 OTHERS = ("open", "pread", "stat", "fstat", "dup", "unlink", "mkdir", "utime", "listdir")
@@ -190,14 +190,31 @@ class SaidTest(HomeTest):
 
         self.sweep(prepare, self.command("retry", "--all"))
 
+    def test_retry_of_a_completed_job_and_of_one_with_what_died_because_of_it(self):
+        self.sweep(self.some, self.command("retry", "done"))
+        self.sweep(self.with_follower, self.command("retry", "dead"))
+
+    def with_follower(self):
+        """A dead job, and one that died because of it."""
+        self.some()
+        self.manager(fsync=False).enqueue([{"id": "follower", "command": "true", "after": ["dead"]}], "/", NOW)
+        manager = self.manager(fsync=False)
+        manager.record(manager.claim("worker-3", NOW), Outcome(0, None), NOW)
+
     def test_cancel(self):
         self.sweep(self.some, self.command("cancel", "waits"))
+        self.sweep(self.some, self.command("cancel", "--all"))
+
+    def test_remove(self):
+        for job_id in ("done", "dead", "waits"):
+            self.sweep(self.some, self.command("remove", job_id))
 
     def test_purge(self):
         self.sweep(self.some, self.command("dlq", "purge", "--all"))
 
     def test_clean(self):
         self.sweep(self.some, self.command("clean"))
+        self.sweep(self.some, self.command("clean", "--state", "completed,dead"))
 
     def test_reset(self):
         self.sweep(self.some, self.command("reset", "--yes"))
@@ -215,6 +232,7 @@ class SaidTest(HomeTest):
 
     def test_a_setting(self):
         self.sweep(lambda: self.write("config.json", '{"max_retries": 2}'), self.command("config", "set", "max_retries", "5"))
+        self.sweep(lambda: self.write("config.json", '{"max_retries": 2}'), self.command("config", "unset", "max_retries"))
 
     def test_edit(self):
         def edit():
@@ -227,6 +245,7 @@ class SaidTest(HomeTest):
             return 0
 
         self.sweep(self.some, edit)
+        self.sweep(self.some, self.command("edit", "dead", "--priority", "5", "--", "false"))
 
     def test_an_end_is_recorded(self):
         for outcome, state in ((Outcome(0, None), COMPLETED), (Outcome(3, FAILED), DEAD)):

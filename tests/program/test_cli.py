@@ -636,16 +636,19 @@ class TestDeadLetterQueue(CliTest):
 
     def test_what_names_no_dead_job_is_refused_and_none_of_the_others_is_touched(self):
         self.refuse_each((
-            (["retry", "nope"], "'nope'", "dlq list"),
-            (["retry", "a", "b"], "'b'"),  # b is completed
+            (["retry", "nope"], "'nope'", typed("list")),
             (["dlq", "retry", "a", "nope"], "'nope'"),
             (["dlq", "purge", "d", "nope"], "'nope'"),
+            (["dlq", "purge", "b"], "'b' is completed, not dead", typed("remove b")),
+            (["clean", "a"], "'a' is dead, not completed", typed("remove a")),
         ), code=1)
         self.refuse_each((
             (["dlq"], "list, retry, purge"),
             (["dlq", "lsit"], "did you mean 'list'"),
             (["retry"], "--all"),
             (["retry", "a", "--all"], "--all"),
+            (["clean", "--state", "pending"], "completed, dead or both"),
+            (["retry", "--edit", "a", "d"], "--edit"),
             (["dlq", "purge"], "--all"),
             (["dlq", "purge", "--older-than", "1d"], "--all"),
             (["dlq", "purge", "--all", "--older-than", "old"], "old"),

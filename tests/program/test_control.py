@@ -191,7 +191,8 @@ class TestCancel(ControlTest):
         self.add("x", "true")
         self.succeed("cancel", "x")
         self.write("mended", "")
-        self.assertEqual(self.succeed("retry", "--all"), "Job 'failed' is back in the queue.\n")
+        self.assertEqual(self.succeed("retry", "--all"), "Job 'failed' is back in the queue; 1 cancelled job stays dead: '%s' brings it back.\n"
+                         % typed("retry ID"))
         self.assertEqual((self.job("failed").state, self.job("x").state), (PENDING, DEAD))
         self.succeed("retry", "x")
         self.drain()

@@ -90,7 +90,7 @@ class OrderTest(HomeTest):
         self.assertEqual(self.claim(second).id, "urgent")
         other.cancel(["n1"], NOW, lambda cancelled: "")
         self.assertEqual(self.claim(first).id, "n2")
-        self.assertEqual(other.retry(Choice(["n1"], None), NOW), ["n1"])
+        self.assertEqual(other.retry(Choice(["n1"], None), NOW).ids, ["n1"])
         self.add(job("late", after=["n3"]), manager=other)
         self.assertEqual(self.claim(second).id, "n1")
         last = self.claim(first)
@@ -118,7 +118,7 @@ class OrderTest(HomeTest):
         self.assertEqual(self.order(manager, outcome=FAIL), ["a", "d"])
         reasons = {dead.id: dead.reason for dead in manager.dead()}
         self.assertEqual(reasons, {"a": "failed", "d": "failed", "b": "dependency", "c": "dependency"})
-        self.assertEqual(sorted(self.manager().retry(Choice(None, None), NOW)), ["a", "b", "c", "d"])
+        self.assertEqual(sorted(self.manager().retry(Choice(None, None), NOW).ids), ["a", "b", "c", "d"])
         self.assertEqual(self.order(manager), ["a", "b", "c", "d"])
         self.assertEqual(list(manager.dead()), [])
 
@@ -173,7 +173,7 @@ class OrderTest(HomeTest):
         first.cancel(["build"], NOW, lambda cancelled: "")
         second.taken_away([])
         self.assertIsNone(self.claim(first))  # it buries deploy
-        self.assertEqual(first.retry(Choice(["build", "deploy"], None), NOW), ["build", "deploy"])
+        self.assertEqual(first.retry(Choice(["build", "deploy"], None), NOW).ids, ["build", "deploy"])
         self.assertEqual(self.order(second), ["build", "deploy"])
 
     def test_a_twin_that_another_worker_has_taken_at_once_is_waited_for_too(self):
@@ -282,9 +282,9 @@ class OrderTest(HomeTest):
         manager = self.manager()
         self.add(job("a"), job("x"), job("b", after=["a"], delay=10))
         self.order(manager)
-        self.assertEqual([removed.id for removed in self.manager().clean("completed", Choice(None, None))], ["x"])
+        self.assertEqual([removed.id for removed in self.manager().clean(("completed",), Choice(None, None))], ["x"])
         self.assertEqual(self.order(manager, NOW + 11), ["b"])
-        self.assertEqual(len(self.manager().clean("completed", Choice(None, None))), 2)
+        self.assertEqual(len(self.manager().clean(("completed",), Choice(None, None))), 2)
 
     def test_an_id_that_is_not_there_or_a_circle_is_refused_and_nothing_added(self):
         self.add(job("a"), job("w", after=["a"]))

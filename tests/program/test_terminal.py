@@ -479,7 +479,7 @@ class TestEdit(LookTest):
         self.kept(self.edit('"$PYTHON" "$PROGRAM" cancel two >/dev/null\n' + self.CHANGE, code=1), "echo changed")
         self.assertEqual((self.states()["two"], self.records()[1]["command"]), ("dead", "echo two >>ran"))
 
-    def test_only_a_pending_job_is_opened(self):
+    def test_only_a_job_that_waits_or_is_dead_is_opened(self):
         self.manager().claim("1-1", time.time())
         self.assertIn("is processing", self.edit('touch "$QUEUECTL_HOME/opened"\n', job_id="one", code=1))
         self.assertFalse(os.path.exists(self.path("opened")))

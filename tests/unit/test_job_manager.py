@@ -7,7 +7,7 @@ import unittest
 from collections import Counter
 
 from core.errors import CorruptFile, InvalidJob, JobNotFound, JobRefused, JsonError
-from core.job import COMPLETED, DEAD, PENDING, PROCESSING, STATES
+from core.job import COMPLETED, DEAD, PENDING, PROCESSING, STATES, Outcome
 from core.times import format_time
 from storage.selection import Choice
 from tests.support.home import WINE
@@ -70,7 +70,7 @@ class EnqueueTest(ManagerTest):
     def test_broken_file_is_refused_and_left_alone(self):
         self.edit("jobs.json", "[{\"id\": \"a\", \"command\": }]")
         for operation in (lambda: self.add("b"), self.claim, self.jobs.count, lambda: list(self.jobs.jobs()), lambda: self.jobs.find("a"),
-                          lambda: list(self.jobs.dead()), lambda: self.jobs.retry(ALL, NOW), lambda: self.jobs.clean(COMPLETED, ALL)):
+                          lambda: list(self.jobs.dead()), lambda: self.jobs.retry(ALL, NOW), lambda: self.jobs.clean((COMPLETED,), ALL)):
             with self.assertRaises(CorruptFile):
                 operation()
         self.assertEqual(self.read("jobs.json"), b"[{\"id\": \"a\", \"command\": }]")
@@ -79,7 +79,7 @@ class EnqueueTest(ManagerTest):
         self.jobs.enqueue([{"id": "a", "command": "x", "own": {"before": 1, "after": "noon"}, "env": {"A": "1", "after": "x"}}], "/", NOW)
         self.assertEqual(self.add("b", after=["a"]), ["b"])
         self.finish(self.claim())
-        self.assertEqual((self.jobs.clean(COMPLETED, ALL), self.claimed_ids()), ([], ["b"]))
+        self.assertEqual((self.jobs.clean((COMPLETED,), ALL), self.claimed_ids()), ([], ["b"]))
 
     def test_created_at_is_strictly_increasing(self):
         later = NOW + 10
@@ -234,8 +234,8 @@ class CancelTest(ManagerTest):
         self.add("a", "b")
         self.cancel("a")
         self.kill("b")
-        self.assertEqual(self.jobs.retry(ALL, NOW), ["b"])
-        self.assertEqual(self.jobs.retry(Choice(["a"], None), NOW), ["a"])
+        self.assertEqual(self.jobs.retry(ALL, NOW).ids, ["b"])
+        self.assertEqual(self.jobs.retry(Choice(["a"], None), NOW).ids, ["a"])
         self.assertEqual(self.claimed_ids(), ["a", "b"])
 
 
@@ -244,7 +244,7 @@ class RetryTest(ManagerTest):
     def test_retried_job_is_pending_again_with_all_its_attempts_before_it(self):
         self.add("a", own=5)
         self.kill("a")
-        self.assertEqual(self.jobs.retry(Choice(["a"], None), NOW + 9), ["a"])
+        self.assertEqual(self.jobs.retry(Choice(["a"], None), NOW + 9).ids, ["a"])
         record = self.records()[0]
         self.assertEqual((record["state"], record["attempts"], record["exit_code"], record["reason"], record["run_at"],
                           record["updated_at"], record["own"]), (PENDING, 0, None, None, None, format_time(NOW + 9), 5))
@@ -288,38 +288,117 @@ class RetryTest(ManagerTest):
                 self.jobs.reset()
                 self.add("a", "b", "c", "d")
                 self.kill("a", "b", "c")
-                self.assertEqual(sorted(self.jobs.retry(Choice(ids, None), NOW)), back)
+                self.assertEqual(sorted(self.jobs.retry(Choice(ids, None), NOW).ids), back)
                 self.assertEqual(self.states(), dict({name: PENDING if name in back else DEAD for name in "abc"}, d=PENDING))
                 self.assertEqual(self.dead_ids(), [name for name in "abc" if name not in back])
 
     def test_all_of_one_id_are_retried(self):
         self.add("a", "a", "a")
         self.kill("a", "a")
-        self.assertEqual(self.jobs.retry(Choice(["a"], None), NOW), ["a", "a"])
+        self.assertEqual(self.jobs.retry(Choice(["a"], None), NOW).ids, ["a", "a"])
         self.assertEqual([record["state"] for record in self.records()], [PENDING] * 3)
 
     def test_only_those_that_are_old_enough_are_chosen(self):
         self.add("a", "b")
         self.kill("a", now=NOW)
         self.kill("b", now=NOW + 100)
-        self.assertEqual(self.jobs.retry(Choice(None, format_time(NOW + 50)), NOW + 200), ["a"])
+        self.assertEqual(self.jobs.retry(Choice(None, format_time(NOW + 50)), NOW + 200).ids, ["a"])
         self.assertEqual(self.states(), {"a": PENDING, "b": DEAD})
 
     def test_unknown_id_is_refused_and_nothing_is_retried(self):
         self.add("a", "b", "c")
         self.kill("a", "b")
-        self.finish(self.claim())
-        for ids in (["nope"], ["a", "nope"], ["c"]):
+        for ids, fault in ((["nope"], JobNotFound), (["a", "nope"], JobNotFound), (["c"], JobRefused)):
             with self.subTest(ids):
-                with self.assertRaises(JobNotFound) as caught:
+                with self.assertRaises(fault) as caught:
                     self.jobs.retry(Choice(ids, None), NOW)
                 self.assertIn(ids[-1], str(caught.exception))
                 self.assertEqual((self.dead_ids(), self.states()["a"]), (["a", "b"], DEAD))
 
+    def test_a_completed_job_comes_back_by_its_name_alone_and_of_several_the_newest(self):
+        self.add("a", "b")
+        self.add("a", now=NOW + 1)
+        for _ in range(3):
+            self.finish(self.claim(NOW + 2), now=NOW + 2)
+        self.assertEqual(self.jobs.retry(ALL, NOW + 3).ids, [])
+        self.assertEqual(self.jobs.retry(Choice(["a"], None), NOW + 3).ids, ["a"])
+        self.assertEqual([(record["id"], record["state"], record["attempts"]) for record in self.records()],
+                         [("a", COMPLETED, 1), ("b", COMPLETED, 1), ("a", PENDING, 0)])
+        self.assertEqual(self.claimed_ids(NOW + 4), ["a"])
+
+    def test_of_one_id_the_dead_ones_come_back_before_a_completed_one(self):
+        self.add("a", "a")
+        self.kill("a")
+        self.finish(self.claim())
+        self.jobs.retry(Choice(["a"], None), NOW)
+        self.assertEqual([record["state"] for record in self.records()], [PENDING, COMPLETED])
+
+    def die(self, job_id, now=NOW):
+        """Let a job die, and what comes after it."""
+        job = self.claim(now)
+        self.assertEqual(job.id, job_id)
+        self.finish(job, Outcome(1, "failed"), now)
+        self.assertIsNone(self.claim(now))
+
+    def test_what_died_because_of_a_job_comes_back_with_it(self):
+        self.jobs = self.manager(max_retries=0)
+        self.add("dump")
+        self.add("upload", after=["dump"])
+        self.add("tidy", after=["upload"])
+        self.die("dump")
+        self.assertEqual(set(self.states().values()), {DEAD})
+        self.assertEqual(self.jobs.retry(Choice(["dump"], None), NOW + 1)[:2], (["dump"], ["upload", "tidy"]))
+        self.assertEqual((set(self.states().values()), self.records("dlq.json")), ({PENDING}, []))
+        for job_id in ("dump", "upload", "tidy"):
+            job = self.claim(NOW + 2)
+            self.assertEqual(job.id, job_id)
+            self.finish(job, now=NOW + 2)
+
+    def test_what_would_die_again_at_once_stays_dead(self):
+        self.jobs = self.manager(max_retries=0)
+        self.add("dump", "load")
+        self.add("upload", after=["dump"])
+        self.add("both", after=["dump", "load"])
+        self.add("last", after=["both"])
+        self.finish(self.claim(), Outcome(1, "failed"))
+        self.die("load")
+        self.assertEqual(self.jobs.retry(Choice(["dump"], None), NOW + 1)[:2], (["dump"], ["upload"]))
+        self.assertEqual(self.jobs.retry(Choice(["load"], None), NOW + 1)[:2], (["load"], ["both", "last"]))
+
+    def test_a_dependent_that_was_cancelled_or_failed_itself_stays_dead(self):
+        self.jobs = self.manager(max_retries=0)
+        self.add("dump")
+        self.add("no", after=["dump"])
+        self.jobs.cancel(["no"], NOW, lambda job: "")
+        self.die("dump")
+        self.assertEqual(self.jobs.retry(Choice(["dump"], None), NOW + 1)[:2], (["dump"], []))
+
     def test_nothing_to_retry_is_no_fault(self):
-        self.assertEqual(self.jobs.retry(ALL, NOW), [])
+        self.assertEqual(self.jobs.retry(ALL, NOW).ids, [])
         self.add("a")
-        self.assertEqual(self.jobs.retry(ALL, NOW), [])
+        self.assertEqual(self.jobs.retry(ALL, NOW).ids, [])
+
+
+class EditTest(ManagerTest):
+
+    def test_a_dead_job_is_edited_in_both_files_and_stays_as_dead_as_it_was(self):
+        self.add("a", "b")
+        self.kill("a", output="said")
+        before, = self.jobs.find("a")
+        self.jobs.edit(before, dict(before.fields(), command="true", note=1), NOW + 9)
+        after, = self.jobs.find("a")
+        self.assertEqual(after, before._replace(command="true", options=dict(before.options, note=1), place=after.place))
+        entry, = self.records("dlq.json")
+        self.assertEqual((entry["command"], entry["note"], entry["output"], entry["failed_at"], entry["state"]),
+                         ("true", 1, "said", before.updated_at, DEAD))
+        self.jobs.retry(ALL, NOW + 10)
+        self.assertEqual(self.claim(NOW + 11).command, "true")
+
+    def test_of_several_entries_only_those_of_the_job_change(self):
+        self.add("a", "a")
+        self.kill("a", "a")
+        self.jobs.edit(self.jobs.find("a")[0], {"id": "a", "command": "true"}, NOW)
+        self.assertEqual([record["command"] for record in self.records("dlq.json")], ["true", "echo"])
 
 
 class RemoveTest(ManagerTest):
@@ -347,53 +426,91 @@ class RemoveTest(ManagerTest):
 
     def test_completed_jobs_are_cleaned_and_no_others(self):
         self.mixed()
-        self.assertEqual([job.id for job in self.jobs.clean(COMPLETED, ALL)], ["a", "b"])
+        self.assertEqual([job.id for job in self.jobs.clean((COMPLETED,), ALL)], ["a", "b"])
         self.assertEqual((list(self.states()), self.dead_ids()), (["c", "d", "e", "f"], ["c", "d"]))
 
     def test_completed_jobs_are_cleaned_by_id_or_by_age(self):
         self.mixed()
-        self.assertEqual([job.id for job in self.jobs.clean(COMPLETED, Choice(None, format_time(NOW + 50)))], ["a"])
-        self.assertEqual([job.id for job in self.jobs.clean(COMPLETED, Choice(["b"], None))], ["b"])
+        self.assertEqual([job.id for job in self.jobs.clean((COMPLETED,), Choice(None, format_time(NOW + 50)))], ["a"])
+        self.assertEqual([job.id for job in self.jobs.clean((COMPLETED,), Choice(["b"], None))], ["b"])
         self.assertEqual(list(self.states()), ["c", "d", "e", "f"])
 
     def test_job_that_another_one_comes_after_is_kept_and_refused_by_its_id_with_the_name_of_that_one(self):
         self.mixed()
         self.add("g", after=["a"])
         with self.assertRaisesRegex(JobRefused, "'a' .*'g', which is pending"):
-            self.jobs.clean(COMPLETED, Choice(["b", "a"], None))
+            self.jobs.clean((COMPLETED,), Choice(["b", "a"], None))
         self.assertEqual(len(self.states()), 7)
-        self.assertEqual([job.id for job in self.jobs.clean(COMPLETED, ALL)], ["b"])
+        self.assertEqual([job.id for job in self.jobs.clean((COMPLETED,), ALL)], ["b"])
         self.jobs.cancel(["g"], NOW, lambda job: "")
         with self.assertRaisesRegex(JobRefused, "'g', which is dead"):
-            self.jobs.clean(COMPLETED, Choice(["a"], None))
+            self.jobs.clean((COMPLETED,), Choice(["a"], None))
         self.jobs.purge(Choice(["g"], None))
-        self.assertEqual([job.id for job in self.jobs.clean(COMPLETED, Choice(["a"], None))], ["a"])
+        self.assertEqual([job.id for job in self.jobs.clean((COMPLETED,), Choice(["a"], None))], ["a"])
 
     def test_of_several_jobs_of_one_id_those_are_kept_that_a_dependent_means(self):
         self.add("a", "a")
         for now in (NOW, NOW + 1):
             self.finish(self.claim(), now=now)
         self.add("first", after=["a"], now=NOW + 2)  # comes after the second a, the newest
-        self.assertEqual([job.created_at for job in self.jobs.clean(COMPLETED, ALL)], [format_time(NOW)])
+        self.assertEqual([job.created_at for job in self.jobs.clean((COMPLETED,), ALL)], [format_time(NOW)])
         self.add("a", "a", priority=1, now=NOW + 3)
         for now in (NOW + 4, NOW + 5):
             self.finish(self.claim(), now=now)
         second = format_time(NOW + 0.000001)
-        self.assertEqual([job.created_at for job in self.jobs.clean(COMPLETED, ALL)], [second])  # it comes after those two instead
+        self.assertEqual([job.created_at for job in self.jobs.clean((COMPLETED,), ALL)], [second])  # it comes after those two instead
         self.finish(self.claim(NOW + 6), now=NOW + 6)
         self.add("second", after=["a"], now=NOW + 7)
-        self.assertEqual([(job.id, job.created_at) for job in self.jobs.clean(COMPLETED, ALL)],
+        self.assertEqual([(job.id, job.created_at) for job in self.jobs.clean((COMPLETED,), ALL)],
                          [("first", format_time(NOW + 2)), ("a", format_time(NOW + 3))])
         self.assertEqual(self.claimed_ids(NOW + 8), ["second"])
 
     def test_dead_jobs_are_cleaned_as_they_are_purged(self):
         self.mixed()
-        self.assertEqual([job.id for job in self.jobs.clean(DEAD, ALL)], ["c", "d"])
+        self.assertEqual([job.id for job in self.jobs.clean((DEAD,), ALL)], ["c", "d"])
         self.assertEqual((list(self.states()), self.records("dlq.json")), (["a", "b", "e", "f"], []))
+
+    def test_both_states_are_cleaned_at_once_and_a_dead_dependent_that_goes_too_keeps_nothing(self):
+        self.mixed()
+        self.add("after", after=["b"])
+        self.jobs.cancel(["after"], NOW, lambda job: "")
+        self.assertEqual([job.id for job in self.jobs.clean((COMPLETED,), ALL)], ["a"])
+        self.assertEqual({job.id for job in self.jobs.clean((COMPLETED, DEAD), ALL)}, {"b", "c", "d", "after"})
+        self.assertEqual((list(self.states()), self.records("dlq.json")), (["e", "f"], []))
+
+    def test_a_job_in_whatever_state_is_removed_with_its_entry(self):
+        self.mixed()
+        for job_id in ("a", "c", "f"):
+            with self.subTest(job_id):
+                self.assertEqual([job.id for job in self.jobs.remove([job_id])], [job_id])
+                self.assertNotIn(job_id, self.states())
+        self.assertEqual([record["id"] for record in self.records("dlq.json")], ["d"])
+        self.assertEqual({job.id for job in self.jobs.remove(["b", "d"])}, {"b", "d"})
+
+    def test_what_runs_and_what_another_job_needs_is_not_removed(self):
+        self.mixed()
+        self.add("waits", after=["f"])
+        for ids, fault, said in ((["e"], JobRefused, "'queuectl cancel e'"), (["f"], JobRefused, "'waits', which is pending"),
+                                 (["a", "nope"], JobNotFound, "nope"), (["a", "e"], JobRefused, "running")):
+            with self.subTest(ids):
+                with self.assertRaises(fault) as caught:
+                    self.jobs.remove(ids)
+                self.assertIn(said, str(caught.exception))
+                self.assertIn("a", self.states())
+        self.assertEqual({job.id for job in self.jobs.remove(["f", "waits"])}, {"f", "waits"})
+
+    def test_all_of_one_id_are_removed_also_what_dlq_json_alone_has(self):
+        self.add("a", "a", "b")
+        self.kill("a")
+        self.assertEqual(len(self.jobs.remove(["a"])), 2)
+        self.kill("b")
+        self.write("jobs.json", "[]")
+        self.assertEqual([job.id for job in self.manager().remove(["b"])], ["b"])
+        self.assertEqual(self.records("dlq.json"), [])
 
     def test_removed_is_only_what_is_in_that_state(self):
         self.mixed()
-        for operation, ids in ((lambda choice: self.jobs.clean(COMPLETED, choice), ("c", "e", "f", "nope")),
+        for operation, ids in ((lambda choice: self.jobs.clean((COMPLETED,), choice), ("c", "e", "f", "nope")),
                                (lambda choice: self.jobs.clean(DEAD, choice), ("a", "e", "f", "nope")),
                                (self.jobs.purge, ("a", "e", "f", "nope"))):
             for job_id in ids:
@@ -406,19 +523,19 @@ class RemoveTest(ManagerTest):
     def test_unknown_id_beside_a_known_one_removes_nothing(self):
         self.mixed()
         with self.assertRaises(JobNotFound):
-            self.jobs.clean(COMPLETED, Choice(["a", "nope"], None))
+            self.jobs.clean((COMPLETED,), Choice(["a", "nope"], None))
         with self.assertRaises(JobNotFound):
             self.jobs.purge(Choice(["c", "nope"], None))
         self.assertEqual(len(self.states()), 6)
 
     def test_nothing_to_remove_leaves_the_files_as_they_are(self):
         self.add("a")
-        self.assertEqual((self.jobs.clean(COMPLETED, ALL), self.jobs.purge(ALL)), ([], []))
+        self.assertEqual((self.jobs.clean((COMPLETED,), ALL), self.jobs.purge(ALL)), ([], []))
         self.assertEqual((self.states(), os.path.exists(self.path("dlq.json"))), ({"a": PENDING}, False))
 
     def test_running_job_goes_on_while_others_are_removed(self):
         running = self.mixed()
-        self.jobs.clean(COMPLETED, ALL)
+        self.jobs.clean((COMPLETED,), ALL)
         self.jobs.purge(ALL)
         self.assertEqual(self.finish(running).state, COMPLETED)
         self.assertEqual((self.states(), self.claimed_ids()), ({"e": COMPLETED, "f": PENDING}, ["f"]))
@@ -427,7 +544,7 @@ class RemoveTest(ManagerTest):
         self.add("a", "b", "c", command="x" * 5000, own={"z": [1.5, None, "\u00e9"]})
         self.finish(self.claim())
         before = self.records()[1:]
-        self.jobs.clean(COMPLETED, ALL)
+        self.jobs.clean((COMPLETED,), ALL)
         self.assertEqual(self.records(), before)
 
     def test_dead_job_that_came_back_meanwhile_is_not_removed(self):
@@ -454,6 +571,6 @@ class RemoveTest(ManagerTest):
     def test_created_at_goes_on_after_jobs_were_removed(self):
         self.add("a", now=NOW + 100)
         self.finish(self.claim(NOW + 100))
-        self.jobs.clean(COMPLETED, ALL)
+        self.jobs.clean((COMPLETED,), ALL)
         self.add("b", now=NOW)
         self.assertGreater(self.records()[0]["created_at"], format_time(NOW + 100))

@@ -47,7 +47,7 @@ class BringingBackTest(ManagerTest):
         self.jobs = self.manager()
 
     def test_work_under_the_lock_does_not_grow_with_the_jobs_that_come_back_or_go(self):
-        for what, change in (("retry", lambda: self.jobs.retry(ALL, NOW)), ("purge", lambda: self.jobs.purge(ALL))):
+        for what, change in (("retry", lambda: self.jobs.retry(ALL, NOW).ids), ("purge", lambda: self.jobs.purge(ALL))):
             with self.subTest(what):
                 counts = []
                 for number in (20, 80):
@@ -71,7 +71,7 @@ class BringingBackTest(ManagerTest):
         for job in dead.values():
             with open(log_path(self.home, job, 1), "w", encoding="utf-8") as file:
                 file.write("of %s" % job.id)
-        self.assertEqual(self.jobs.retry(Choice(["job1"], None), NOW), ["job1"])
+        self.assertEqual(self.jobs.retry(Choice(["job1"], None), NOW).ids, ["job1"])
         self.assertEqual([(log.life, log.attempt) for log in logs_of(self.home, dead["job0"])], [(None, 1)])
         self.assertEqual([(log.life, log.attempt) for log in logs_of(self.home, dead["job1"])], [(1, 1)])
 

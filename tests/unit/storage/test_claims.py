@@ -85,7 +85,7 @@ class ClaimTest(ManagerTest):
         self.add("a", "b", "c", "d")
         self.finish(self.claim())
         other = self.manager()
-        other.clean(COMPLETED, ALL)
+        other.clean((COMPLETED,), ALL)
         self.assertEqual(self.claimed_ids(), ["b", "c", "d"])
 
     def test_file_that_was_edited_is_looked_at_again(self):
@@ -350,7 +350,7 @@ class RecordTest(ManagerTest):
         self.add("a", "b")
         self.finish(self.claim())
         job = self.claim()
-        self.manager().clean(COMPLETED, ALL)
+        self.manager().clean((COMPLETED,), ALL)
         after = self.finish(job)
         self.assertEqual((after.id, after.state, self.states()), ("b", COMPLETED, {"b": COMPLETED}))
         self.assertNotEqual(after.place, job.place)

@@ -5,7 +5,7 @@ import json
 import os
 from unittest.mock import patch
 
-from core.errors import CorruptFile, JobNotFound, storage_error
+from core.errors import CorruptFile, JobNotFound, JobRefused, storage_error
 from core.job import DEAD, FAILED, PENDING, PROCESSING, Outcome
 from core.times import format_time
 from storage.selection import Choice
@@ -68,7 +68,7 @@ class DeadTest(ManagerTest):
                 self.with_two_entries()
                 if reformat:
                     self.edit("dlq.json", json.dumps(self.records("dlq.json"), indent=2))
-                self.assertEqual(sorted(self.jobs.retry(ALL, NOW)), ["a", "b"])
+                self.assertEqual(sorted(self.jobs.retry(ALL, NOW).ids), ["a", "b"])
                 self.assertEqual(([record["id"] for record in self.records()], self.dead_ids()), (["a", "b"], []))
 
     def test_entry_of_a_job_that_is_not_dead_is_ignored(self):
@@ -78,7 +78,7 @@ class DeadTest(ManagerTest):
         self.jobs.retry(Choice(["a"], None), NOW)
         self.edit("dlq.json", entries)
         self.assertEqual(self.dead_ids(), ["b"])
-        with self.assertRaises(JobNotFound):
+        with self.assertRaises(JobRefused):
             self.jobs.retry(Choice(["a"], None), NOW)
         with self.assertRaises(JobNotFound):
             self.jobs.purge(Choice(["a"], None))
@@ -91,7 +91,7 @@ class DeadTest(ManagerTest):
         self.kill("a", "b")
         os.unlink(self.path("dlq.json"))
         self.assertEqual(self.dead_ids(), ["a", "b"])
-        self.assertEqual(self.jobs.retry(Choice(["b"], None), NOW), ["b"])
+        self.assertEqual(self.jobs.retry(Choice(["b"], None), NOW).ids, ["b"])
         self.assertEqual((self.states(), self.dead_ids()), ({"a": DEAD, "b": PENDING}, ["a"]))
 
     def test_entry_whose_job_is_gone_is_listed_and_can_be_retried(self):
@@ -99,14 +99,14 @@ class DeadTest(ManagerTest):
         self.kill("a", "b", output="last words")
         self.edit("jobs.json", json.dumps([record for record in self.records() if record["id"] == "b"]))
         self.assertEqual(self.dead_ids(), ["a", "b"])
-        self.assertEqual(self.jobs.retry(Choice(["a"], None), NOW + 9), ["a"])
+        self.assertEqual(self.jobs.retry(Choice(["a"], None), NOW + 9).ids, ["a"])
         job = self.jobs.find("a")[0]
         self.assertEqual((job.state, job.attempts, job.reason, job.options), (PENDING, 0, None, {"own": 5, "cwd": "/"}))
         self.assertEqual((self.dead_ids(), self.claim(manager=self.manager()).id), (["b"], "a"))
 
     def test_entry_typed_by_hand_can_be_retried(self):
         self.edit("dlq.json", json.dumps([{"id": "a", "command": "x", "state": "dead"}]))
-        self.assertEqual((self.dead_ids(), self.jobs.retry(ALL, NOW)), (["a"], ["a"]))
+        self.assertEqual((self.dead_ids(), self.jobs.retry(ALL, NOW).ids), (["a"], ["a"]))
         self.assertEqual(([job.id for job in self.jobs.jobs((PENDING,))], self.dead_ids()), (["a"], []))
 
     def test_broken_dlq_is_refused_where_it_is_needed_and_left_alone(self):
@@ -138,7 +138,7 @@ class BrokenDlqTest(ManagerTest):
         else:
             self.edit("dlq.json", "[]")
         self.assertEqual(sorted(self.dead_ids()), sorted(ids))
-        self.assertEqual(self.jobs.retry(ALL, NOW), list(ids))
+        self.assertEqual(self.jobs.retry(ALL, NOW).ids, list(ids))
 
     def test_a_job_dies_although_dlq_json_cannot_be_written(self):
         for name, spoil in (("broken", lambda: self.edit("dlq.json", "[{]")), ("a folder", lambda: os.mkdir(self.path("dlq.json")))):

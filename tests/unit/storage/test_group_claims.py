@@ -177,7 +177,7 @@ class GroupClaimTest(ManagerTest):
         job, commands = self.claim(), self.manager()
         self.jobs.claims.noted = lambda: {job.worker: group_digest("gpu")}
         commands.cancel(["g1"], NOW, lambda job: "")
-        commands.retry(ALL._replace(ids=["g1"]), NOW)
+        commands.retry(ALL._replace(names=["g1"]), NOW)
         self.assertIsNone(self.claim())
 
     def test_an_index_full_of_what_others_have_done_is_made_anew(self):

@@ -69,7 +69,7 @@ class MeanwhileTest(ManagerTest):
                 pass  # it is gone already
 
         for _ in self.gaps(lambda: (self.add("a", "x"), self.complete("a", "x"), added.clear()), add):
-            gone = {job.id for job in self.jobs.clean(COMPLETED, ALL)}
+            gone = {job.id for job in self.jobs.clean((COMPLETED,), ALL)}
             self.assertEqual(gone, {"x"} if added else {"a", "x"})
             self.assertEqual(self.states(), {"a": COMPLETED, "b": PENDING} if added else {})
 
@@ -79,13 +79,13 @@ class MeanwhileTest(ManagerTest):
 
     def test_dead_job_that_is_brought_back_is_not_purged_nor_said_to_be(self):
         back = []
-        for _ in self.gaps(lambda: (self.two_dead(), back.clear()), lambda other: back.extend(other.retry(Choice(["a"], None), NOW))):
+        for _ in self.gaps(lambda: (self.two_dead(), back.clear()), lambda other: back.extend(other.retry(Choice(["a"], None), NOW).ids)):
             gone = {job.id for job in self.jobs.purge(ALL)}
             self.assertEqual((gone, self.states()), ({"b"}, {"a": PENDING}) if back else ({"a", "b"}, {}))
 
     def test_dead_job_that_is_brought_back_is_refused_to_who_purges_it_by_its_id(self):
         back = []
-        for _ in self.gaps(lambda: (self.two_dead(), back.clear()), lambda other: back.extend(other.retry(Choice(["a"], None), NOW))):
+        for _ in self.gaps(lambda: (self.two_dead(), back.clear()), lambda other: back.extend(other.retry(Choice(["a"], None), NOW).ids)):
             try:
                 gone = [job.id for job in self.jobs.purge(Choice(["a", "b"], None))]
             except JobNotFound:
@@ -95,7 +95,7 @@ class MeanwhileTest(ManagerTest):
     def test_dead_job_that_is_purged_is_not_said_to_be_brought_back(self):
         gone = []
         for _ in self.gaps(lambda: (self.two_dead(), gone.clear()), lambda other: gone.extend(other.purge(Choice(["a"], None)))):
-            back = self.jobs.retry(ALL, NOW)
+            back = self.jobs.retry(ALL, NOW).ids
             self.assertEqual((back, self.states()), (["b"], {"b": PENDING}) if gone else (["a", "b"], {"a": PENDING, "b": PENDING}))
             self.assertEqual(list(self.manager().dead()), [])
 
@@ -129,11 +129,11 @@ class MeanwhileTest(ManagerTest):
         def move():
             self.add("x", manager=other)
             self.finish(self.claim(manager=other), manager=other)
-            other.clean(COMPLETED, Choice(["x"], None))
+            other.clean((COMPLETED,), Choice(["x"], None))
 
-        for name, operation, left in (("clean", lambda: self.jobs.clean(COMPLETED, Choice(["a", "b"], None)), {"c": DEAD, "d": DEAD}),
+        for name, operation, left in (("clean", lambda: self.jobs.clean((COMPLETED,), Choice(["a", "b"], None)), {"c": DEAD, "d": DEAD}),
                                       ("purge", lambda: self.jobs.purge(ALL), {"a": COMPLETED, "b": COMPLETED}),
-                                      ("retry", lambda: self.jobs.retry(ALL, NOW),
+                                      ("retry", lambda: self.jobs.retry(ALL, NOW).ids,
                                        {"a": COMPLETED, "b": COMPLETED, "c": PENDING, "d": PENDING})):
             with self.subTest(name):
                 self.jobs = self.manager()
@@ -161,8 +161,8 @@ class MeanwhileTest(ManagerTest):
             parsed.append(bool(held))
             return layout.parse_record(*lines)
 
-        for name, operation in (("clean", lambda: self.jobs.clean(COMPLETED, ALL)), ("purge", lambda: self.jobs.purge(ALL)),
-                                ("retry", lambda: self.jobs.retry(ALL, NOW)),
+        for name, operation in (("clean", lambda: self.jobs.clean((COMPLETED,), ALL)), ("purge", lambda: self.jobs.purge(ALL)),
+                                ("retry", lambda: self.jobs.retry(ALL, NOW).ids),
                                 ("cancel", lambda: self.jobs.cancel(["p%d" % number for number in range(20)], NOW, lambda job: ""))):
             with self.subTest(name):
                 self.jobs = self.manager()
@@ -190,7 +190,7 @@ class MeanwhileTest(ManagerTest):
             self.jobs = self.manager()
             with patch.object(view, "blocks", side_effect=layout.blocks) as blocks:
                 jobs = [job for found in self.jobs.find_all(some) for job in found]
-                self.jobs.clean(COMPLETED, ALL)
+                self.jobs.clean((COMPLETED,), ALL)
                 self.assertEqual([job.id for job in self.jobs.refresh_all(jobs)], some)
             looks.append(blocks.call_count)
         self.assertEqual(looks[0], looks[1])
@@ -207,7 +207,7 @@ class MeanwhileTest(ManagerTest):
             self.add(*ids)
             with patch.object(view, "blocks", side_effect=layout.blocks) as blocks:
                 self.assertEqual([job.id for job in self.jobs.cancel(some, NOW, lambda job: "")], some)
-                self.assertEqual(self.jobs.retry(Choice(some, None), NOW), some)
+                self.assertEqual(self.jobs.retry(Choice(some, None), NOW).ids, some)
                 self.jobs.cancel(some, NOW, lambda job: "")
                 self.assertEqual([job.id for job in self.jobs.purge(Choice(some, None))], some)
             looks.append(blocks.call_count)

@@ -1,0 +1,88 @@
+"""`edit`: changes what a job is that waits or is dead, in an editor or by the options of `enqueue`."""
+from __future__ import annotations
+
+import os
+import time
+
+from cli.adding import command_of, job_fields
+from cli.terminal import json_text
+from core.errors import NotConfirmed, QueueError, StorageFault, UsageError, hint
+from core.job import DEAD, PENDING
+from core.strict_json import decode_json, decode_utf8
+from core.system import EDITOR, quote_words
+from helpers import printable
+from storage.job_file import remove_quietly
+
+
+def cmd_edit(args, queue):
+    """Change a job that waits, or is dead."""
+    job = queue.store.find(args.id)[-1]
+    if job.state not in (PENDING, DEAD):
+        after = "; %s opens it and runs it again" % hint("retry --edit %s" % quote_words([job.id])) if job.state != "processing" else ""
+        raise QueueError("job %r is %s; only one that waits or is dead can be edited%s" % (args.id, job.state, after))
+    fields = job_fields(args)
+    if args.words is not None:
+        if not args.words:
+            raise UsageError("there is no command after --")
+        fields["command"] = command_of(args.words)
+    if job.state == DEAD and ("run_at" in fields or "delay" in fields):
+        raise QueueError("job %r is dead, and has no time at which it runs; %s runs it again" % (job.id, _retry(job)))
+    if fields:
+        changed = _with_fields(job, fields)
+        queue.jobs.edit(job, changed, time.time())
+        print("Job '%s' changed%s." % (printable(job.id), _what_next(job)))
+    else:
+        edit_in_editor(queue, job)
+    return 0
+
+
+def _retry(job):
+    return printable(hint("retry %s" % quote_words([job.id])))
+
+
+def _what_next(job):
+    return "; %s runs it again" % _retry(job) if job.state == DEAD else ""
+
+
+def _as_written(job):
+    """What a user sees of a job: what `enqueue` takes, and when it was added."""
+    return dict(job.fields(), run_at=job.run_at)
+
+
+def _with_fields(job, fields):
+    """A job as a user describes it, with some fields changed; variables are added to those that there are."""
+    record = _as_written(job)
+    if "delay" in fields:
+        del record["run_at"]
+    if "env" in fields and type(record.get("env")) is dict:
+        fields = dict(fields, env=dict(record["env"], **fields["env"]))
+    return dict(record, **fields)
+
+
+def edit_in_editor(queue, job):
+    """Open a job in an editor, and write it back. Raises QueueError; the text is kept then."""
+    import subprocess
+    import tempfile
+    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or EDITOR
+    text = json_text(_as_written(job)) + "\n"
+    descriptor, path = tempfile.mkstemp(prefix="queuectl-", suffix=".json")
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(text.encode("utf-8"))
+    if subprocess.run("%s %s" % (editor, quote_words([path])), shell=True, check=False).returncode:
+        raise QueueError("the editor (%s) failed; nothing was changed, the text is in %s" % (editor, path))
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        edited = decode_json(decode_utf8(content))
+        if content == text.encode("utf-8"):
+            print("Job '%s' is as it was." % printable(job.id))
+        else:
+            queue.jobs.edit(job, edited, time.time())
+            print("Job '%s' changed." % printable(job.id))
+    except (StorageFault, NotConfirmed) as error:  # it says itself what was changed
+        error.args = ("%s; your text is in %s" % (error.args[0], path),)
+        raise
+    except QueueError as error:
+        error.args = ("%s; nothing was changed, your text is in %s" % (error, path),)
+        raise
+    remove_quietly(path)

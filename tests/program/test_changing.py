@@ -1,0 +1,179 @@
+"""Commands that change jobs, as a user types them: retry, edit with options, remove, cancel and clean of many."""
+from __future__ import annotations
+
+import os
+import time
+import unittest
+
+from core.job import COMPLETED, DEAD, PENDING, PROCESSING
+from tests.support.home import QueueTest, typed
+
+POSIX = os.name != "nt"
+
+
+class ChangingTest(QueueTest):
+    """A queue whose jobs fail at once."""
+
+    def setUp(self):
+        super().setUp()
+        self.settings(max_retries=0)
+
+
+class TestRetry(ChangingTest):
+    """retry of what has ended."""
+
+    def chain(self):
+        """dump, which fails until `mended` is there, and two that come after it; all dead."""
+        self.add("dump", "test -e mended || exit 1")
+        self.add("upload", "echo up", after=["dump"])
+        self.add("tidy", "echo tidied", after=["upload"])
+        self.drain(code=1)
+
+    @unittest.skipUnless(POSIX, "the jobs are written for sh")
+    def test_what_died_because_of_a_job_comes_back_with_it(self):
+        self.chain()
+        self.write("mended", "")
+        self.assertEqual(self.succeed("retry", "dump"), "Job 'dump' is back in the queue, with 2 that died because of it: upload, tidy.\n")
+        self.drain()
+        self.assertEqual(self.states(), {"dump": COMPLETED, "upload": COMPLETED, "tidy": COMPLETED})
+        self.assertEqual(self.succeed("logs", "tidy"), "tidied\n")
+
+    def test_a_completed_job_runs_again_and_keeps_what_it_wrote(self):
+        self.add("a", "echo said")
+        self.drain()
+        self.assertEqual(self.succeed("retry", "a"), "Job 'a' is back in the queue.\n")
+        self.assertEqual(self.succeed("retry", "--all"), "0 jobs back in the queue.\n")
+        self.drain()
+        self.assertEqual((self.job("a").state, self.job("a").attempts), (COMPLETED, 1))
+        self.assertEqual(self.succeed("logs", "a", "--all").count("said\n"), 2)
+
+    def test_a_job_that_has_not_ended_is_refused(self):
+        self.add("waits", "true")
+        self.assertIn("'waits' is pending", self.refuse("retry", "waits", code=1))
+
+    @unittest.skipUnless(POSIX, "the editor is a script of sh")
+    def test_edit_opens_it_first(self):
+        self.chain()
+        self.write("editor", "sed -i.old 's/test -e mended || exit 1/echo mended/' \"$1\"\n")
+        environ = self.environ(EDITOR="sh '%s'" % self.path("editor"), VISUAL="")
+        self.assertEqual(self.succeed("retry", "--edit", "dump", env=environ),
+                         "Job 'dump' changed.\nJob 'dump' is back in the queue, with 2 that died because of it: upload, tidy.\n")
+        self.drain()
+        self.assertEqual(self.succeed("logs", "dump"), "mended\n")
+        self.assertEqual(self.succeed("retry", "--edit", "tidy", env=self.environ(EDITOR="true", VISUAL="")),
+                         "Job 'tidy' is as it was.\nJob 'tidy' is back in the queue.\n")
+        self.assertIn("'tidy' is pending", self.refuse("retry", "--edit", "tidy", code=1))
+
+    @unittest.skipUnless(POSIX, "the editor is a script of sh")
+    def test_what_the_editor_refuses_brings_nothing_back(self):
+        self.chain()
+        self.refuse("retry", "--edit", "dump", env=self.environ(EDITOR="false", VISUAL=""), code=1)
+        self.assertEqual(set(self.states().values()), {DEAD})
+
+
+class TestEdit(ChangingTest):
+    """edit with options, without an editor."""
+
+    def test_options_change_what_a_job_is(self):
+        self.add("a", "echo old", env={"A": "1", "B": "2"}, note="mine", priority=1)
+        self.assertEqual(self.succeed("edit", "a", "--priority", "10", "--timeout", "5m", "--env", "A=b", "--", "echo", "new one"),
+                         "Job 'a' changed.\n")
+        job = self.job("a")
+        self.assertEqual((job.priority, job.options["timeout"], job.options["env"], job.options["note"]), (10, 300, {"A": "b", "B": "2"}, "mine"))
+        self.drain()
+        self.assertEqual(self.succeed("logs", "a"), "new one\n")
+
+    def test_a_time_takes_the_place_of_the_one_that_there_was(self):
+        self.add("a", "true", delay="1d")
+        self.succeed("edit", "a", "--delay", "1h")
+        due = self.job("a").run_at
+        self.succeed("edit", "a", "--at", "2099-01-01T00:00:00Z")
+        self.assertLess(due, self.job("a").run_at)
+        self.assertEqual(self.job("a").run_at[:10], "2099-01-01")
+
+    def test_a_dead_job_is_changed_and_stays_dead_until_it_is_brought_back(self):
+        self.add("a", "exit 3")
+        self.drain(code=1)
+        self.assertEqual(self.succeed("edit", "a", "--", "true"), "Job 'a' changed; '%s' runs it again.\n" % typed("retry a"))
+        self.assertEqual(self.succeed("dlq", "list").split("\t")[3:], ["exit code 3", "true\n"])
+        self.assertIn(typed("retry a"), self.refuse("edit", "a", "--at", "02:00", code=1))
+        self.succeed("retry", "a")
+        self.drain()
+        self.assertEqual(self.states(), {"a": COMPLETED})
+
+    def test_what_does_not_fit_is_refused_and_nothing_changed(self):
+        self.add("a", "true")
+        before = self.records()
+        for words in (["--priority", "high"], ["--after", "a"], ["--after", "nope"], ["--timeout", "-1"], ["--"], ["--env", "NOT_THERE_1"]):
+            with self.subTest(words):
+                self.refuse("edit", "a", *words)
+                self.assertEqual(self.records(), before)
+
+    def test_one_that_is_completed_is_pointed_to_retry(self):
+        self.add("a", "true")
+        self.drain()
+        self.assertIn(typed("retry --edit a"), self.refuse("edit", "a", "--priority", "1", code=1))
+
+
+class TestRemove(ChangingTest):
+    """remove, and clean of both states."""
+
+    def test_a_job_in_whatever_state_goes_with_its_output_and_its_entry(self):
+        for job_id, command in (("bad", "echo said && exit 1"), ("good", "echo said"), ("other", "true")):
+            self.add(job_id, command)
+        self.drain(code=1)
+        self.add("waits", "true")
+        self.assertEqual(self.succeed("rm", "bad", "good", "waits"), "Removed 3 jobs.\n")
+        self.assertEqual((self.states(), self.records("dlq.json"), os.listdir(self.path("logs"))), ({"other": COMPLETED}, [], []))
+
+    def test_what_runs_or_is_needed_stays_and_the_error_says_what_to_do(self):
+        self.add("a", "true")
+        self.add("b", "true", after=["a"])
+        self.assertIn("'b', which is pending, comes after it", self.refuse("remove", "a", code=1))
+        self.manager().claim("1-1", time.time())
+        self.assertIn(typed("cancel a"), self.refuse("remove", "a", "b", code=1))
+        self.assertIn(typed("cancel a"), self.refuse("clean", "a", code=1))
+        self.assertEqual(self.states(), {"a": PROCESSING, "b": PENDING})
+
+    def test_clean_takes_both_states(self):
+        self.add("good", "true")
+        self.add("bad", "exit 1")
+        self.drain(code=1)
+        self.add("waits", "true")
+        self.assertEqual(self.succeed("clean", "--state", "completed,dead"), "Removed 2 jobs.\n")
+        self.assertEqual((self.states(), self.records("dlq.json")), ({"waits": PENDING}, []))
+
+
+class TestCancelMany(ChangingTest):
+    """cancel without ids."""
+
+    def setUp(self):
+        super().setUp()
+        self.add("one", "echo one")
+        self.manager().claim("1-1", time.time())
+        self.add("two", "echo two")
+        self.add("later", "echo three", delay="1d")
+
+    def cancelled(self):
+        """The ids of the jobs that are dead."""
+        return [job_id for job_id, state in self.states().items() if state == DEAD]
+
+    def test_chosen_by_state_and_text(self):
+        for words, ids, said in ((["--search", "three"], ["later"], "1 job cancelled.\n"), (["--state", "ready"], ["two"], "1 job cancelled.\n"),
+                                 (["--state", "scheduled"], ["later"], "1 job cancelled.\n"),
+                                 (["--state", "pending"], ["two", "later"], "2 jobs cancelled.\n"),
+                                 (["--state", "pending", "--search", "two"], ["two"], "1 job cancelled.\n"),
+                                 (["--search", "nothing"], [], "0 jobs cancelled.\n"),
+                                 (["--all"], ["one", "two", "later"], "3 jobs cancelled; workers end 1 of them.\n")):
+            with self.subTest(words):
+                before = self.read("jobs.json")
+                self.assertEqual(self.succeed("cancel", *words), said)
+                self.assertEqual(self.cancelled(), ids)
+                self.write("jobs.json", before)
+                self.write("dlq.json", "[]")
+
+    def test_ids_and_the_others_do_not_go_together_and_what_has_ended_is_not_cancelled(self):
+        for words in ([], ["two", "--all"], ["two", "--search", "x"], ["--state", "dead"], ["--state", "done"]):
+            with self.subTest(words):
+                self.refuse("cancel", *words, code=2)
+        self.assertEqual(self.cancelled(), [])
