@@ -59,7 +59,7 @@ SYNONYMS = {"submit": "enqueue", "push": "enqueue", "run": "enqueue", "kill": "c
             "inspect": "show", "tail": "logs --follow", "follow": "logs --follow", "watch": "status --watch", "metrics": "stats",
             "restart": "retry", "rerun": "retry", "requeue": "retry", "rm": "remove", "delete": "remove"}
 
-_MAY_BE_EMPTY = ("runner", "id", "words_so_far")  # none; told by the rule of jobs; the shell's words
+_MAY_BE_EMPTY = ("runner", "shell", "id", "words_so_far")  # none, twice; told by the rule of jobs; the shell's words
 
 
 class _Parser(ArgumentParser):

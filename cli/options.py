@@ -104,6 +104,11 @@ def _runner(text):
     return check_setting(setting_named("runner"), split_words(text))
 
 
+def _shell(text):
+    """`bash -c` as a list of words. Raises UsageError."""
+    return check_setting(setting_named("shell"), split_words(text))
+
+
 def _positive(text):
     """A whole number from 1 on. Raises ArgumentTypeError."""
     if text.isascii() and text.isdigit() and 0 < int(text) < 1000000:
@@ -144,6 +149,7 @@ def add_job_fields(parser):
     parser.add_argument("--cwd", metavar="DIR", help="the folder to run it in; default: the one you are in")
     parser.add_argument("--env", "-e", action="append", metavar="NAME[=VALUE]", help="a variable for it; without a value, as it is here")
     parser.add_argument("--runner", type=_runner, metavar="WORDS", help="what it is run with, like 'srun -n1'; '': nothing, plainly")
+    parser.add_argument("--shell", type=_shell, metavar="WORDS", help="what runs the command, like 'bash -c'; '': that of the system")
 
 
 def add_list(parser):

@@ -229,7 +229,7 @@ def _as_setting(name):
 OPTION_CHECKS = {"cwd": _check_cwd, "after": _check_after, "after_any": _check_after, "group": _check_group,
                  "env": _check_env,
                  "priority": lambda value: check_value(value, int, -MAX_PRIORITY, MAX_PRIORITY),
-                 **{name: _as_setting(name) for name in ("timeout", "max_retries", "backoff_base", "backoff_max", "runner")}}
+                 **{name: _as_setting(name) for name in ("timeout", "max_retries", "backoff_base", "backoff_max", "runner", "shell")}}
 
 
 ASKED_FOR = ("id", "command", "run_at", "delay", "hold", *OPTION_CHECKS)  # all fields by which users say what they want

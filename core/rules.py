@@ -41,15 +41,24 @@ def own_or_setting(job, name, settings):
 
 
 def runner_words(job, settings, folder):
-    """The words before the job's command, with {id}, {attempt} and {cwd} filled in; [] for none. Raises InvalidJob if the field is no list
-    of words: a job that was added before the field had a meaning was not checked."""
-    words = job.options.get("runner")
-    words = settings.runner if words is None else words
-    if not words:
-        return []
-    check_fields({"id": job.id, "command": job.command, "runner": words})
+    """The words before the job's command, with {id}, {attempt} and {cwd} filled in; [] for none. Raises InvalidJob as `shell_words`."""
+    words = _words(job, "runner", settings)
     values = {"{id}": job.id, "{attempt}": str(job.attempts), "{cwd}": folder}
     return ["".join(values.get(part, part) for part in re.split(r"(\{(?:id|attempt|cwd)\})", word)) for word in words]
+
+
+def shell_words(job, settings):
+    """The words that run the job's command, which is the word behind them; [] for those of the system. Raises InvalidJob if the field is no
+    list of words: a job that was added before the field had a meaning was not checked."""
+    return _words(job, "shell", settings)
+
+
+def _words(job, name, settings):
+    words = job.options.get(name)
+    words = getattr(settings, name) if words is None else words
+    if words:
+        check_fields({"id": job.id, "command": job.command, name: words})
+    return words or []
 
 
 def backoff_delay(job, settings):

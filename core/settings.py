@@ -31,6 +31,8 @@ SETTINGS = (
             "lose the last half minute or more"),
     Setting("runner", list, None, None, None, "", "a list of words put before each job's command: it is run as RUNNER… sh -c COMMAND; "
             "{id}, {attempt} and {cwd} in them are filled in; null: none"),
+    Setting("shell", list, None, None, None, "", "the words that run a job's command, which is put behind them: [\"bash\", \"-o\", "
+            "\"pipefail\", \"-c\"]; null: sh -c, on Windows cmd /c"),
     Setting("on_finish", str, None, None, None, "", "a command that a worker runs when a job is completed or dead; "
             "what it says is in the worker's log, and it is ended after 60 s; null: none"),
     Setting("trust_home", bool, False, None, None, "", "workers start also where the file system of the home keeps no modes, so that "
@@ -39,7 +41,7 @@ SETTINGS = (
             "that is not named has no limit"),
 )
 Settings = namedtuple("Settings", ("max_retries", "backoff_base", "backoff_max", "retry_in_place", "poll_interval", "timeout", "kill_grace",
-                                   "save_output", "max_output", "unique_ids", "fsync", "runner", "on_finish",
+                                   "save_output", "max_output", "unique_ids", "fsync", "runner", "shell", "on_finish",
                                    "trust_home", "limits"))  # the names of SETTINGS, in this order; mypy wants them written out
 DEFAULTS = Settings(*[setting.default for setting in SETTINGS])
 _TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list: "a list of texts like [\"srun\"]",

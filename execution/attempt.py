@@ -14,7 +14,7 @@ from _thread import allocate_lock
 
 from core.errors import InvalidJob
 from core.job import FAILED, KILLED, LOST, TIMEOUT, UNSTARTABLE, Outcome, option_faults, resolve_folder
-from core.rules import runner_words, time_limit
+from core.rules import runner_words, shell_words, time_limit
 from execution.launcher import encode_environ, lacks_room
 from execution.log_file import LogFile
 from execution.process_tree import HAS_PROC, KILL, TERM, Tree, is_denied, signal_group
@@ -77,7 +77,7 @@ class Attempt:
             if self._fault:
                 raise InvalidJob(self._fault)
             self.pid = self._launch.start(job.command, self._folder, self._environ, self._own, output,
-                                          runner_words(job, self._settings, self._folder))
+                                          runner_words(job, self._settings, self._folder), shell_words(job, self._settings))
             self.started = time.monotonic()
             with self._mutex:
                 self._running = True

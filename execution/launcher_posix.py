@@ -38,13 +38,13 @@ class Launcher:
                 continue
         _give_commands_all_signals()
 
-    def start(self, command, folder, environ, own, log, runner=()):
-        """Start a command, or a runner (words) with `sh -c` and the command behind it; its pid. Its environment is `environ`, which
-        is never changed, with `own` over it. Raises OSError, ValueError."""
+    def start(self, command, folder, environ, own, log, runner=(), shell=()):
+        """Start a command by the words of a `shell`, which are `sh -c` unless they are given, or a `runner` (words) with all that behind
+        it; its pid. Its environment is `environ`, which is never changed, with `own` over it. Raises OSError, ValueError."""
         program, words = b"/bin/sh", [b"sh", b"-c", command.encode("utf-8")]
-        if runner:
-            program = _find_program(runner[0], folder, own.get(b"PATH", environ.get(b"PATH")))
-            words = [word.encode("utf-8", "surrogateescape") for word in runner] + words
+        if runner or shell:
+            words = [word.encode("utf-8", "surrogateescape") for word in (*runner, *(shell or ("sh", "-c")))] + words[2:]
+            program = _find_program((*runner, *shell)[0], folder, own.get(b"PATH", environ.get(b"PATH")))
         with self._starting:
             process = subprocess.Popen(words, executable=program, cwd=folder, env={**environ, **own}, stdin=self._null, stdout=log,
                                        stderr=log, close_fds=False, start_new_session=True)
@@ -109,7 +109,7 @@ def _ignore(number, frame):
 
 
 def _find_program(name, folder, path):
-    """Where a runner is, by the PATH (bytes or None) that it is to have, as a shell in the job's place and folder would look for it
+    """Where a program is, by the PATH (bytes or None) that it is to have, as a shell in the job's place and folder would look for it
     (posix_spawnp looks along our own PATH). Raises OSError."""
     from shutil import which
     places = (os.fsdecode(path) if path is not None else os.defpath).split(os.pathsep)

@@ -41,10 +41,13 @@ class Launcher:
         self._limits = 144 if pointer == 8 else 112  # the size of JOBOBJECT_EXTENDED_LIMIT_INFORMATION
         self._processes: dict = {}  # pid: the Popen, and the handle of its job object
 
-    def start(self, command, folder, environ, own, log, runner=()):
-        """Start a command, or a runner (words) with `cmd /c` and the command behind it; its pid. Its environment is `environ` with
-        `own` over it. Raises OSError."""
-        if runner:
+    def start(self, command, folder, environ, own, log, runner=(), shell=()):
+        """Start a command by the words of a `shell`, which are `cmd /c` unless they are given, or a `runner` (words) with all that behind
+        it; its pid. Its environment is `environ` with `own` over it. Raises OSError."""
+        program = (*runner, *shell)
+        if shell:
+            command = subprocess.list2cmdline((*program, command))
+        elif runner:
             command = "%s cmd /c %s" % (subprocess.list2cmdline(runner), command)
         text = {key.decode("utf-8", "surrogatepass").upper(): value.decode("utf-8", "surrogatepass")
                 for variables in (environ, own) for key, value in variables.items()}
@@ -54,11 +57,11 @@ class Launcher:
         tree = self._make(None, None)
         self._set_flags(tree, _KILL_ON_JOB_CLOSE)
         try:
-            process = subprocess.Popen(command, shell=not runner, cwd=folder, env=text, stdin=subprocess.DEVNULL, stdout=output,
+            process = subprocess.Popen(command, shell=not program, cwd=folder, env=text, stdin=subprocess.DEVNULL, stdout=output,
                                        stderr=output, creationflags=_START)
         except FileNotFoundError as error:  # Windows does not name it; a folder that is not there is NotADirectoryError
             self._close(tree)
-            raise (FileNotFoundError(errno.ENOENT, "there is no program %r to run it with" % runner[0]) if runner else error) from None
+            raise (FileNotFoundError(errno.ENOENT, "there is no program %r to run it with" % program[0]) if program else error) from None
         except BaseException:
             self._close(tree)
             raise

@@ -289,3 +289,29 @@ class TestRunner(ControlTest):
         self.write("go", "")
         self.wait_for(lambda: set(self.states().values()) == {COMPLETED})
         self.succeed("worker", "stop")
+
+
+class TestShell(ControlTest):
+    """The words that run a command, in the place of the system's shell."""
+
+    def test_a_jobs_own_shell_comes_before_the_settings_and_an_empty_list_is_the_systems(self):
+        self.write("show", "#!/bin/sh\nprintf '<%s>' \"$@\"\n")
+        os.chmod(self.path("show"), 0o755)
+        self.settings(shell=[self.path("show"), "-x"])
+        self.add("setting", "a  'b'")
+        self.add("own", "a  'b'", shell=[self.path("show")])
+        self.add("system", "printf '%s' a  'b'", shell=[])
+        self.succeed("enqueue", "--id", "option", "--shell", "sh -e -c", "--", "false; echo never")
+        self.add("behind", "echo 'b'", runner=["env", "A=1"], shell=["sh", "-c"])
+        self.drain(code=1)
+        self.assertEqual([self.succeed("logs", job_id) for job_id in ("setting", "own", "system", "behind")],
+                         ["<-x><a  'b'>", "<a  'b'>", "ab", "b\n"])
+        self.assertEqual((self.job("option").state, self.job("option").exit_code), (DEAD, 1))
+
+    def test_a_shell_that_is_not_there_is_a_failure_that_says_so_and_one_that_is_no_list_is_refused(self):
+        self.settings(max_retries=0)
+        self.add("j", "true", shell=["no-such-shell", "-c"])
+        self.drain(code=1)
+        self.assertEqual(self.job("j").reason, UNSTARTABLE)
+        self.assertIn("there is no program 'no-such-shell'", self.succeed("logs", "j"))
+        self.assertIn('"shell" must be a list of texts', self.refuse("enqueue", '{"id": "x", "command": "y", "shell": "bash"}'))
