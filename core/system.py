@@ -184,6 +184,17 @@ def replace(source, target):
     _patiently(os.replace, source, target)
 
 
+def short_write(end, what=None):
+    """The OSError of a write that fell short of `end` of its file: it came to the limit on file sizes of this process, or the disk is full,
+    as `what` says, too. (write(2) tells which only of a write of no byte at all.)"""
+    if not WINDOWS:
+        import resource
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        if limit != resource.RLIM_INFINITY and end > limit:
+            return OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    return OSError(errno.ENOSPC, what or os.strerror(errno.ENOSPC))
+
+
 def write_file(path, content):
     """Replace a file by these bytes, wholly and on the disk, with the same owner and mode. Raises OSError and leaves the old file."""
     temporary = path + ".new"
@@ -192,7 +203,7 @@ def write_file(path, content):
         descriptor = open_private(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         try:
             if os.write(descriptor, content) != len(content):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+                raise short_write(len(content))
             keep_owner(descriptor, path)
             sync(descriptor)
         finally:

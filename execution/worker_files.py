@@ -21,7 +21,7 @@ from collections import namedtuple
 from core.errors import StorageFault, storage_error
 from core.slots import group_digest, slot_of, without_slot
 from core.system import (OPEN_FILES_MOVE, boot_id, is_held, make_folder, open_as_allowed, open_private, pread, pwrite, remove_file,
-                         try_lock, wake)
+                         short_write, try_lock, wake)
 from core.times import format_time
 from execution.process_tree import start_of
 
@@ -145,7 +145,7 @@ def _make_file(path, flags, content):
     try:
         text = content(descriptor)
         if os.write(descriptor, text) != len(text):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise short_write(len(text))
     except OSError as error:
         os.close(descriptor)
         remove_file(path)
@@ -184,7 +184,7 @@ def read_worker_file(descriptor, path):
     """The WorkerProcess that a worker file tells of. Of a file that cannot be understood only the token is known."""
     process_token = os.path.basename(path)[len("worker-"):-len(".json")]
     try:
-        record = json.loads(pread(descriptor, 1 << 22, 0).decode("utf-8"))
+        record = json.loads(pread(descriptor, os.fstat(descriptor).st_size, 0).decode("utf-8"))
         running = [slot if _is_slot(slot) else None for slot in record["running"]]
         count = min(int(record["count"]), len(record["running"]))  # there is a slot for each thread
         proof = None if "boot" not in record else (record["boot"], record.get("file")) == (boot_id(), _identity(descriptor))

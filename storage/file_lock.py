@@ -120,7 +120,10 @@ class FileLock:
         """Write bytes into the lock's file. Raises OSError."""
         if self._is_read_only:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), self.path)
-        pwrite(self._descriptor, content, offset)
+        try:
+            pwrite(self._descriptor, content, offset)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self.path) from None
 
     def sync(self):
         """Put the file on the disk. Raises OSError."""

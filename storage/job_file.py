@@ -14,12 +14,11 @@ whatever is killed, and when (docs/storage.md has the measurements):
 """
 from __future__ import annotations
 
-import errno
 import os
 
 from core.errors import ALL, NOTHING, PART, StorageFault, storage_error
 from core.job import STATES
-from core.system import OPEN_FILES_MOVE, keep_owner, open_private, pread, pwrite, remove_file, replace, sync, sync_folder
+from core.system import OPEN_FILES_MOVE, keep_owner, open_private, pread, pwrite, remove_file, replace, short_write, sync, sync_folder
 from core.times import micros_of
 from storage.foreign import ForeignFile, Inspector, cut_short_error, look_at, rows_of, with_created_at
 from storage.layout import CHUNK, EMPTY, END, STATE_AT, WIDTH, counted, lay_out, recounted
@@ -267,7 +266,12 @@ class JobFile(NotedFile):
     def _undo_append(self, start):
         """Back to what was there; if even that fails, the note of the intent stays for whoever comes next."""
         try:
-            self._cut(start)
+            if os.fstat(self._descriptor).st_size != start + len(END):
+                self._cut(start)
+            else:  # no more than the end was written over; behind the limit on file sizes what was not written cannot be written now
+                left = pread(self._descriptor, len(END), start)
+                over = max([0] + [number for number in range(1, len(END) + 1) if left[number - 1:number] != END[number - 1:number]])
+                _write_all(self._descriptor, END[:over], start)
             self.notes.intent = 0
             self._note_change()
             self.notes.sync()  # lest a power cut bring the note back, and what is added next is taken for a torn append
@@ -339,10 +343,10 @@ class JobFile(NotedFile):
 
 
 def _write_all(descriptor, content, offset):
-    """One write; one that falls short means a full disk and is not continued."""
+    """One write; one that falls short is not continued."""
     written = pwrite(descriptor, content, offset)
     if written != len(content):
-        raise OSError(errno.ENOSPC, "the disk took %d of %d bytes" % (written, len(content)))
+        raise short_write(offset + len(content), "the disk took %d of %d bytes" % (written, len(content)))
 
 
 def _restore(descriptor, written):

@@ -15,7 +15,7 @@ import time
 import unittest
 
 import main
-from cli import doctor
+from cli import salvage
 from core.job import COMPLETED, DEAD, FAILED, PENDING, PROCESSING, Outcome
 from execution.recovery import DeadWorker
 from execution.worker_files import WorkerProcess
@@ -417,7 +417,7 @@ class FaultTest(HomeTest):
 
         def mend():
             if self.read("jobs.json") == broken.encode("utf-8"):
-                doctor.repair(self.path("jobs.json"), self.manager())
+                salvage.repair(self.path("jobs.json"), self.manager())
 
         def check(stdout, stderr):
             self.assertEqual(self.ids(), ["a", "c"])

@@ -1165,7 +1165,8 @@ class TestBrokenFiles(CliTest):
         self.add(*({"id": "job%d" % number, "command": "echo"} for number in range(10)))
         limit = len(self.read("jobs.json")) + 1000
         many = json.dumps([{"id": "more%d" % number, "command": "echo"} for number in range(20)])
-        options = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))}
+        options = {"env": self.environ(PYTHONDONTWRITEBYTECODE="1"),
+                   "preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))}
         said = self.refuse_and_keep("enqueue", "-", stdin=many, code=1, **options)
         self.assertIn(self.path("jobs.json"), said)
         self.assertIn("nothing was changed", said)

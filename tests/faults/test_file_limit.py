@@ -1,0 +1,58 @@
+"""A limit on file sizes (`ulimit -f`): what cannot be written is left as it was, and the limit is what one is told to raise."""
+from __future__ import annotations
+
+import os
+import sys
+import unittest
+
+import main
+from core.errors import StorageFault
+from tests.support.forked import end_of, start_forked
+from tests.support.home import WINDOWS, QueueTest
+
+try:
+    import resource
+except ImportError:  # Windows, where nothing here is tried
+    pass
+
+
+@unittest.skipIf(WINDOWS, "limits are POSIX's")
+class TestFileLimit(QueueTest):
+    """Commands and workers of which no file may grow beyond a limit."""
+
+    def limited(self, limit, work):
+        """Do `work()` in a child with that limit: (its exit code, what it said)."""
+        def within_it():
+            sys.dont_write_bytecode = True  # Python would leave compiled modules that are cut short
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            return work()
+
+        reader, writer = os.pipe()  # what it says is limited, too, in a file
+        with os.fdopen(reader, encoding="utf-8") as said:
+            child = start_forked(within_it, "/dev/fd/%d" % writer, told=(StorageFault,))
+            os.close(writer)
+            words = said.read()
+        return end_of(child), words
+
+    def test_an_append_that_was_cut_anywhere_leaves_the_file_to_the_byte(self):
+        self.add("a", "true")
+        self.add("b", "true")
+        before = self.read("jobs.json")
+        size = len(before)
+        for limit in [0, 1, size // 2] + list(range(size - 4, size + 8)) + [size + 100, size + 350]:
+            with self.subTest(limit - size):
+                code, said = self.limited(limit, lambda: self.add("new", "echo " + "x" * 100))
+                self.assertEqual((code, said.count("raise the limit on file sizes"), "nothing was changed" in said), (1, 1, True), said)
+                self.assertEqual(self.read("jobs.json"), before)
+                self.assertEqual(self.queue.count()["pending"], 2)
+
+    def test_a_job_dies_where_its_entry_would_be_too_long_and_the_limit_is_named(self):
+        self.add("b", "printf %4000s x; exit 1", max_retries=0)
+        self.drain(code=1)
+        limit = len(self.read("dlq.json")) + 100
+        self.assertGreater(limit, len(self.read("jobs.json")) + 1000)
+        self.add("c", "exit 1", max_retries=0)
+        code, said = self.limited(limit, lambda: main.main(["--home", self.home, "cancel", "c"]))
+        self.assertEqual((code, "cannot write %s: File too large; raise the limit on file sizes; that c is dead is noted in jobs.json alone"
+                          % self.path("dlq.json") in said), (0, True), said)
+        self.assertEqual(self.states()["c"], "dead")
