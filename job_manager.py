@@ -12,8 +12,8 @@ from collections import namedtuple
 
 from core.errors import InvalidJob, JobChanged, JobRefused, hint, not_confirmed, not_utf8, storage_error
 from core.home import paused_groups_path, paused_path, wake_workers
-from core.job import (ASKED_FOR, CANCELLED, COMPLETED, DEAD, HELD, PENDING, PROCESSING, STATES, TIMED, first_run_at, job_from_checked,
-                      new_job_fields, own_fields)
+from core.job import (ASKED_FOR, CANCELLED, COMPLETED, DEAD, HELD, PENDING, PROCESSING, STATES, TIMED, Job, first_run_at,
+                      job_from_checked, new_job_fields, own_fields)
 from core.strict_json import encode_json
 from core.system import open_private, remove_file, sync_folder, write_file
 from core.times import END_OF_TIME, format_time, parse_time
@@ -21,9 +21,16 @@ from storage.layout import encode_line1, encode_line2
 from storage.store import no_job
 
 
-# Jobs that were added: their ids in order; the created_at of the first one in microseconds, of each further one it is one more; and when
-# they may run, as a text, if that is one time for all of them.
-Added = namedtuple("Added", "ids first_created run_at")
+class Added(namedtuple("Added", "ids first_created run_at has_worker")):
+    """Jobs that were added: their ids in order; the created_at of the first one in microseconds, of each further one it is one more; when
+    they may run, as a text, if that is one time for all of them; and whether there is a worker process, as far as adding has seen it."""
+
+    __slots__ = ()
+
+    def jobs(self):
+        """Each of the jobs as it was added, as far as its identity goes."""
+        return [Job(job_id, "", format_time((self.first_created + number) / 1e6), {}, PENDING, 0, None, None, None, None, None, None, 0)
+                for number, job_id in enumerate(self.ids)]
 
 
 class JobManager:
@@ -61,7 +68,7 @@ class JobManager:
                 needed.update(fields.get("after") or ())
         times = {run_at for _, _, run_at in rows}
         if not rows:
-            return Added(ids, 0, None)
+            return Added(ids, 0, None, True)
 
         def add():
             if unique or self._store.settings.unique_ids:
@@ -77,8 +84,7 @@ class JobManager:
             if self._confirmed(descriptor, format_time(first / 1e6)):
                 self._tell_of_dead(dead)
                 self._tell_of_strange_fields(shapes)
-                wake_workers(self._store.home)
-                return Added(ids, first, times.pop() if len(times) == 1 else None)
+                return Added(ids, first, times.pop() if len(times) == 1 else None, wake_workers(self._store.home))
 
     def _check_unique(self, ids, now):
         """Raise JobRefused if an id is given twice, or is that of a job that has not ended; with `unique_ids`, of any job."""

@@ -5,10 +5,10 @@ import os
 import sys
 import time
 
-from cli.context import notice
+from cli.context import notice, refuse_in_job, tell_of_standstill
 from cli.options import NO_LIMIT
 from cli.progress import Progress
-from cli.terminal import counted
+from cli.terminal import counted, is_terminal
 from core.errors import InvalidJob, JobRefused, JsonError, QueueError, UsageError, hint, typed
 from core.home import check_owner, jobs_path
 from core.job import COMPLETED, DEAD, EXAMPLE, HELD, TIMED
@@ -50,7 +50,23 @@ def cmd_enqueue(args, queue):
         _tell(added, single, args)
     except OSError as error:
         raise QueueError("%s added, but stdout cannot be written: %s" % (counted(len(added.ids), "job"), error.strerror)) from None
+    if args.wait or args.follow:
+        return _wait_for(added.jobs(), queue, args)
+    if added.ids and not args.quiet and is_terminal(sys.stdout):
+        tell_of_standstill(queue, added.has_worker)
     return 0
+
+
+def _wait_for(jobs, queue, args):
+    """Wait until the jobs that were added have ended, and print what they write if that is wanted: the exit code."""
+    from cli.waiting import held_up_by, wait_for
+    refuse_in_job(queue, "enqueue --wait", "it is added, and runs after that",
+                  lambda own: not held_up_by(queue, own).isdisjoint(job.key for job in jobs))
+    if args.follow:
+        from cli.logs import follow
+        if follow(queue, jobs) == 0:
+            return 0
+    return wait_for(queue, jobs)
 
 
 def _tell(added, single, args):

@@ -96,6 +96,20 @@ def notice(message):
     sys.stderr.flush()
 
 
+def tell_of_pause():
+    """Say on stderr that the queue is paused."""
+    notice("the queue is paused, so that no job starts; %s lets workers take jobs again" % hint("resume"))
+
+
+def tell_of_standstill(queue, has_worker=None):
+    """Say on stderr if no job of this queue starts, since it is paused, or since no worker runs (`has_worker`: whether one does, if that is
+    known)."""
+    if queue.store.paused():
+        tell_of_pause()
+    if not (queue.workers.running() if has_worker is None else has_worker):
+        notice("no worker is running; %s runs what is in the queue" % hint("worker start"))
+
+
 def _own_job(queue):
     """The job of this queue that has started this command, or None. The variables that a worker sets are no proof, since a process that a
     job has left in the background keeps them: the job must still run under that attempt token."""

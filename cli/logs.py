@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import time
 
-from cli.context import notice, refuse_in_job
+from cli.context import notice, refuse_in_job, tell_of_standstill
 from cli.terminal import Follower, copy_to_stdout
 from cli.waiting import LOOK_AGAIN, held_up_by
 from core.errors import EXIT_FAILED, QueueError, UsageError, hint
@@ -21,7 +21,7 @@ def cmd_logs(args, queue):
         raise UsageError("-f follows from the newest attempt on; it goes with neither --attempt nor --all")
     if args.follow:
         refuse_in_job(queue, "logs -f", "without -f it prints what there is so far", lambda own: job.key in held_up_by(queue, own))
-        return _follow(args, queue, job)
+        return follow(queue, [job], args.lines)
     logs = kept = logs_of(queue.home, job)
     if not args.all:
         wanted = job.attempts if args.attempt is None else args.attempt
@@ -51,10 +51,10 @@ def _tell_of_nothing(job, kept):
     notice("%r has written nothing%s%s%s" % (job.id, since, unrun, others))
 
 
-def _follow(args, queue, job):
+def follow(queue, jobs, lines=None):
     """Print what a job writes until it has ended: 0 if it completed, 1 if it died or is gone."""
     from storage.output import log_path
-    attempt, lines, follower = 0, args.lines, None
+    attempt, follower, told, job = 0, None, False, jobs[0]
     while True:
         now = queue.store.refresh(job)
         for number in range(attempt or job.attempts, (now or job).attempts + 1):  # also those that began and ended meanwhile
@@ -68,5 +68,8 @@ def _follow(args, queue, job):
             lines = None
         if now is None or now.state in (COMPLETED, DEAD):
             return 0 if now is not None and now.state == COMPLETED else EXIT_FAILED
+        if not told:
+            tell_of_standstill(queue)
+            told = True
         job = now
         time.sleep(LOOK_AGAIN)

@@ -124,6 +124,7 @@ def add_enqueue(parser):
                         "not blank lines, and none that begin with #")
     parser.add_argument("--id", help="the id of a job whose command follows --")
     parser.add_argument("--id-prefix", metavar="TEXT", help="the ids with --lines are TEXT-1, TEXT-2 ...; default: the name of the file")
+    parser.add_argument("--wait", action="store_true", help="wait until all that was added has ended; exit code as that of wait")
     parser.add_argument("--follow", action="store_true", help="print what the job writes, and wait until it has ended")
     parser.add_argument("-f", dest="short_f", nargs="?", const=True, metavar="FILE",
                         help="with a FILE, as --file; without one, as --follow")

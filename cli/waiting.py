@@ -1,13 +1,12 @@
 """`wait`: until jobs have ended."""
 from __future__ import annotations
 
-import sys
 import time
 
-from cli.context import notice, refuse_in_job
+from cli.context import notice, refuse_in_job, tell_of_standstill
 from cli.progress import Progress
-from cli.terminal import counted, is_terminal
-from core.errors import EXIT_FAILED, EXIT_TIMEOUT, EXIT_UNKNOWN, hint
+from cli.terminal import counted
+from core.errors import EXIT_FAILED, EXIT_TIMEOUT, EXIT_UNKNOWN
 from core.job import COMPLETED, DEAD, PENDING
 from core.order import jobs_meant
 
@@ -29,24 +28,35 @@ def held_up_by(queue, own):
 
 def cmd_wait(args, queue):
     """Wait until jobs have ended: 0 if all completed, 1 if some died, 4 if some were removed meanwhile, 124 if it took too long."""
-    deadline = None if args.timeout is None else time.monotonic() + args.timeout
     named = [job for of_one in queue.store.find_all(args.ids) for job in jobs_meant(of_one)]
-    if deadline is None:
+    if args.timeout is None:
         refuse_in_job(queue, "wait" if args.ids else "wait without ids", "name jobs that do not come after it, or give a --timeout",
                        lambda own: not args.ids or not held_up_by(queue, own).isdisjoint(job.key for job in named))
-    jobs = _NamedJobs(queue.store, named) if args.ids else _AllJobs(queue.store)
-    _remind_of_workers(queue)
-    mark, left = None, 1
+    return _wait(queue, _NamedJobs(queue.store, named) if args.ids else _AllJobs(queue.store), args.timeout)
+
+
+def wait_for(queue, jobs):
+    """Wait until these jobs have ended: the exit code of `wait`."""
+    return _wait(queue, _NamedJobs(queue.store, jobs))
+
+
+def _wait(queue, jobs, seconds=None):
+    """Wait until jobs have ended, at most so many seconds: the exit code."""
+    deadline = None if seconds is None else time.monotonic() + seconds
+    mark, left, told = None, 1, False
     with Progress() as progress:
         while True:
             changed, mark = queue.store.changed_since(mark)
             left = jobs.look() if changed else left
             if not left:
                 break
+            if not told:
+                tell_of_standstill(queue)
+                told = True
             progress.show(left)
             if deadline is not None and time.monotonic() >= deadline:
                 progress.clear()
-                notice("%s still unfinished after %g s" % (counted(left, "job"), args.timeout))
+                notice("%s still unfinished after %g s" % (counted(left, "job"), seconds))
                 return EXIT_TIMEOUT
             time.sleep(LOOK_AGAIN)
     for job_id in jobs.removed:
@@ -91,8 +101,3 @@ class _AllJobs:
         if not self.died:
             self.died = not self._look_at_deaths() <= self._deaths
         return counts["pending"] + counts["processing"]
-
-
-def _remind_of_workers(queue):
-    if is_terminal(sys.stderr) and not queue.workers.running():
-        notice("no worker is running; %s runs what is in the queue" % hint("worker start"))

@@ -6,7 +6,7 @@ import sys
 import time
 from collections import deque
 
-from cli.context import WHO_ENDS, abandoned_jobs, is_same_folder, notice, refuse_in_job, visible_workers
+from cli.context import WHO_ENDS, abandoned_jobs, is_same_folder, notice, refuse_in_job, tell_of_pause, visible_workers
 from cli.terminal import counted, display_width, fit, get_width, is_terminal, length, print_json, showable, table, when
 from core.errors import EXIT_TIMEOUT, QueueError, hint, typed
 from core.strict_json import encode_json
@@ -33,6 +33,8 @@ def cmd_worker_start(args, queue):
         raise QueueError("the queue is paused, so that nothing would be drained; %s first" % hint("resume"))
     if args.drain and not args.detach:
         refuse_in_job(queue, "worker start --drain", "add --detach, or name another queue by --home")
+    if queue.store.paused():
+        tell_of_pause()
     queue.store.count()  # what is broken is better said now than by a worker that waits for its repair
     with queue.store.lock:
         pass  # so is what cannot be written

@@ -61,15 +61,13 @@ def worker_log_path(home):
 
 
 def wake_workers(home):
-    """Make the idle worker processes of a home look for jobs at once."""
+    """Make the idle worker processes of a home look for jobs at once; whether there is a worker process (see `wake`)."""
     folder = run_folder(home)
     try:
         names = os.listdir(folder)
     except OSError:
-        return  # nobody has ever worked here; or the folder cannot be read now, and workers look by themselves within a second
-    for name in names:
-        if name.endswith(".wake"):
-            wake(os.path.join(folder, name))
+        return False  # nobody has ever worked here; or the folder cannot be read now, and workers look by themselves within a second
+    return sum(wake(os.path.join(folder, name)) for name in names if name.endswith(".wake")) > 0
 
 
 def find_home(given, environ, program):

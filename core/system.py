@@ -252,17 +252,19 @@ def make_pipe():
 
 
 def wake(path):
-    """Wake the process that waits at this FIFO, or, on a system without FIFOs, waits for this file to grow."""
+    """Wake the process that waits at this FIFO, or, on a system without FIFOs, waits for this file to grow; whether there is one, as far as
+    that can be seen without a FIFO."""
     try:
         descriptor = open_private(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NONBLOCK", 0))
     except OSError:
-        return  # nobody waits there any more
+        return False  # nobody waits there any more
     try:
         os.write(descriptor, b"w")
     except OSError:
-        return  # it has more than enough to wake up for
+        return True  # it has more than enough to wake up for
     finally:
         os.close(descriptor)
+    return True
 
 
 def is_there(path):

@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 import unittest
 
 from core.system import quote_words
 from core.times import parse_time
-from tests.support.home import WINDOWS, QueueTest, typed
+from tests.support.home import MAIN, WINDOWS, QueueTest, typed
+from tests.support.terminal import NEEDS_PTY, Terminal
 
 
 class AddingTest(QueueTest):
@@ -237,3 +239,82 @@ class TestTimes(AddingTest):
     def test_time_without_a_zone_in_the_job_file_is_utc(self):
         self.write("jobs.json", '[{"id": "x", "command": "true", "run_at": "2996-12-24 02:00"}]')
         self.assertEqual(json.loads(self.succeed("show", "x"))["run_at"], "2996-12-24T02:00:00.000000Z")
+
+
+@unittest.skipIf(WINDOWS, "the commands are for a POSIX shell")
+class TestWaiting(AddingTest):
+    """enqueue --wait and --follow, and what is said where nothing would start."""
+
+    def test_wait_has_the_exit_code_of_exactly_the_jobs_that_were_added(self):
+        self.settings(max_retries=0)
+        self.add("a", "exit 1")  # an older one of the same id does not count
+        worker = self.start_worker("--count", "2")
+        for stdin, code in (('{"id": "a", "command": "sleep 0.1"}', 0), ('[{"id": "a", "command": "exit 3"}, {"id": "b", "command": "true"}]', 1),
+                            ("[]", 0)):
+            with self.subTest(stdin):
+                done = self.run_program("enqueue", "--wait", "-", stdin=stdin)
+                self.assertEqual((done.returncode, done.stderr), (code, ""))
+                self.assertRegex(done.stdout, r"^\d jobs? added to the queue\.\n$")
+        self.assertEqual(self.run_program("enqueue", "--wait", "-q", "--id", "c", "--", "exit 7").returncode, 1)
+        self.assertIsNone(worker.poll())
+
+    def test_follow_prints_what_the_job_writes_too(self):
+        self.start_worker()
+        for option in ("-f", "--follow"):
+            with self.subTest(option):
+                done = self.run_program("enqueue", option, "--id", "x", "--", "echo one; sleep 0.1; echo two")
+                self.assertEqual((done.returncode, done.stdout), (0, "Job 'x' added to the queue.\none\ntwo\n"))
+        done = self.run_program("enqueue", "--wait", "-f", '{"id": "x", "command": "echo bad; exit 1", "max_retries": 0}')
+        self.assertEqual((done.returncode, done.stdout), (1, "Job 'x' added to the queue.\nbad\n"))
+
+    def test_job_that_is_removed_while_it_is_waited_for_ends_the_wait_with_4(self):
+        waiting = self.start("enqueue", "--wait", "--id", "x", "--", "true")
+        self.wait_for(lambda: self.ids() == ["x"])
+        self.succeed("reset", "--yes")
+        self.assertEqual((waiting.wait(60), "how it ended is not known" in waiting.stderr.read()), (4, True))
+
+    def test_what_would_wait_for_the_job_that_asks_is_refused(self):
+        self.settings(max_retries=0)
+        self.add("own", '"%s" "%s" enqueue --wait --id later --after own -- true' % (sys.executable, MAIN))
+        self.drain(code=1)
+        self.assertIn("would wait for ever for that job itself", self.succeed("logs", "own"))
+
+    def test_in_a_pipe_wait_and_logs_say_once_that_nothing_starts(self):
+        self.add("x", "echo done")
+        self.succeed("pause")
+        waiting = [self.start("wait"), self.start("logs", "-f", "x"), self.start("enqueue", "--wait", "--id", "y", "--", "true")]
+        self.wait_for(lambda: self.ids() == ["x", "y"])
+        worker = self.start("worker", "start")
+        self.assertIn("the queue is paused", worker.stderr.readline())
+        time.sleep(0.2)
+        self.succeed("resume")
+        for process in waiting:
+            said = process.communicate(timeout=60)[1]
+            self.assertEqual((process.returncode, said.count("is paused"), said.count("no worker is running")), (0, 1, 1), said)
+
+    def test_in_a_pipe_enqueue_says_nothing_of_it(self):
+        self.succeed("pause")
+        self.assertEqual(self.succeed("enqueue", "--id", "x", "--", "true"), "Job 'x' added to the queue.\n")
+
+
+@NEEDS_PTY
+class TestTerminal(AddingTest):
+    """enqueue on a terminal."""
+
+    def said(self, *arguments):
+        """What a command prints on a terminal."""
+        opened = Terminal([sys.executable, MAIN, *arguments], dict(self.environ(), TERM="xterm"))
+        self.addCleanup(opened.close)
+        self.assertEqual(opened.end(), 0)
+        return opened.text().replace("\r\n", "\n")
+
+    def test_it_says_that_no_worker_runs_or_that_the_queue_is_paused(self):
+        added = "Job 'x' added to the queue.\n"
+        command = ("enqueue", "--id", "x", "--", "true")
+        self.assertEqual(self.said(*command), added + "queuectl: no worker is running; '%s' runs what is in the queue\n" % typed("worker start"))
+        self.start_worker()
+        self.assertEqual(self.said(*command), added)
+        self.succeed("pause")
+        self.assertEqual(self.said(*command), added + "queuectl: the queue is paused, so that no job starts; '%s' lets workers take jobs again\n"
+                         % typed("resume"))
+        self.assertEqual(self.said("enqueue", "-q", "--id", "x", "--", "true"), "x\n")
