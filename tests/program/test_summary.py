@@ -7,8 +7,7 @@ import signal
 import sys
 import unittest
 
-from core.system import quote_words
-from tests.support.home import MAIN, WINDOWS, QueueTest
+from tests.support.home import MAIN, ROOT, WINDOWS, QueueTest
 from tests.support.terminal import NEEDS_PTY, Screen, Terminal
 
 NEEDS_SH = unittest.skipIf(WINDOWS, "the commands are written for sh")
@@ -18,9 +17,9 @@ NEEDS_SH = unittest.skipIf(WINDOWS, "the commands are written for sh")
 class SummaryTest(QueueTest):
     """The summary behind a drain or a stop."""
 
-    def typed(self, command):
-        """The line with a command that can be pasted."""
-        return "    %s %s" % (quote_words([sys.executable, MAIN]), command)
+    def without_program(self, lines):
+        """These lines with only the command of each that calls the program, however that was called."""
+        return [re.sub(r"^    .*main\.py ", "    ", line) for line in lines]
 
     def add_four(self):
         """Two jobs that complete, and two that die."""
@@ -36,8 +35,8 @@ class SummaryTest(QueueTest):
         self.assertEqual(done.returncode, 1)
         lines = done.stdout.splitlines()[1:]
         self.assertRegex(lines[0], r"^4 jobs in [0-9.]+ s: 2 completed, 2 dead$")
-        self.assertEqual(lines[1:], ["  bad (echo reading; echo 'cannot open 17.png' >&2; exit 2): exit code 2: cannot open 17.png",
-                                     self.typed("logs bad"), "  mute (exit 3): exit code 3", self.typed("show mute")])
+        self.assertEqual(self.without_program(lines[1:]), ["  bad (echo reading; echo 'cannot open 17.png' >&2; exit 2): exit code 2: cannot open 17.png",
+                                     "    logs bad", "  mute (exit 3): exit code 3", "    show mute"])
         self.assertRegex(done.stderr, r"(?m)^\d\d:\d\d:\d\d good: completed in \d+\.\d\d s$")
         self.assertNotIn("\033", done.stdout + done.stderr)
         self.assertNotIn("started", done.stderr)
@@ -51,7 +50,7 @@ class SummaryTest(QueueTest):
         done = self.run_program("worker", "start", "--drain", "-q")
         self.assertEqual((done.returncode, done.stderr), (1, ""))
         self.assertRegex(done.stdout, r"\A1 job in [0-9.]+ s: 1 dead\n")
-        self.assertEqual(done.stdout.splitlines()[1:], ["  bad (exit 1): exit code 1", self.typed("show bad")])
+        self.assertEqual(self.without_program(done.stdout.splitlines()[1:]), ["  bad (exit 1): exit code 1", "    show bad"])
 
     def test_quiet_still_says_what_is_wrong(self):
         self.write("config.json", '{"poll_interval": 0.05, "no_such_setting": 1}')
@@ -113,3 +112,18 @@ class TerminalTest(QueueTest):
         self.add("one", "true")
         opened = self.open_drain("--quiet")
         self.assertEqual((opened.end(), opened.text()), (0, ""))
+
+    def test_what_others_write_stands_above_the_line_also_in_pieces(self):
+        code = ("import os, sys, time; sys.path.insert(0, %r)\nfrom cli.progress import Progress\n"
+                "with Progress(below=True) as progress:\n"
+                "    progress.say('line'); sys.stderr.write('first\\nsec'); progress.say('another')\n"
+                "    sys.stderr.write('ond\\n'); progress.say('wide ' * 40)\n"
+                "    while not os.path.exists(%r): time.sleep(0.01)" % (ROOT, self.path("go")))
+        opened = Terminal([sys.executable, "-c", code], dict(self.environ(), TERM="xterm", PYTHONIOENCODING="utf-8"))
+        self.addCleanup(opened.close)
+        self.wait_for(lambda: "wide" in opened.text())
+        screen = Screen(80, 24).feed(opened.text())
+        self.assertEqual((screen.text()[:2], len(screen.text()), screen.text()[2][:9]), (["first", "second"], 3, "wide wide"))
+        self.write("go", "")
+        self.assertEqual(opened.end(), 0)
+        self.assertNotIn("wide", "".join(Screen(80, 24).feed(opened.text()).text()))

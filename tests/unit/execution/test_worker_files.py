@@ -5,6 +5,7 @@ import unittest
 
 from execution import worker_files
 from tests.support.home import HomeTest
+from tests.support.jobs import a_job
 
 
 class TestTokens(unittest.TestCase):
@@ -31,3 +32,22 @@ class TestGivenToken(HomeTest):
         for token in ("", "x", "../../../../x", "é" * 12, file.process_token):
             self.assertIsNone(worker_files.given_process_token({"QUEUECTL_TOKEN": token}, folder))
         self.assertEqual(worker_files.given_process_token({"QUEUECTL_TOKEN": "0123456789ab"}, folder), "0123456789ab")
+
+
+class TestWaits(HomeTest):
+    """The job whose retry a thread waits for."""
+
+    def test_it_is_read_back_and_is_nothing_that_runs(self):
+        folder, job = self.path("run"), a_job(attempts=1)._replace(place=4711)
+        file = worker_files.WorkerFile(folder, 2)
+        self.addCleanup(file.remove)
+        file.note(1, waits=job)
+        process = worker_files.all_workers(folder)[0]
+        self.assertEqual((process.waits, process.running), (((4711, job.digest),), [None, None]))
+        file.note(1)
+        self.assertEqual(worker_files.all_workers(folder)[0].waits, ())
+
+    def test_what_a_hand_has_written_there_is_none(self):
+        for waits in ([], [1], ["x", 1], [1, 2], [True, "x"], [1, "x", 3], None, {}):
+            with self.subTest(waits=waits):
+                self.assertEqual(worker_files._read_waits([{"waits": waits}, None, 5]), ())
