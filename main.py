@@ -7,7 +7,12 @@ if sys.version_info < (3, 8):  # older ones must be able to read this file alone
                      % (sys.version_info[0], sys.version_info[1], sys.executable))
     sys.exit(1)
 
+import _signal
 import gc
+
+_heeds_interrupts = _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
+if _heeds_interrupts:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # Ctrl+C among the imports ends the program without a traceback
 
 gc.disable()  # what is imported is no garbage, and to look for some takes a short command 3 % of its time
 
@@ -25,6 +30,8 @@ from core.home import find_home
 from helpers import guard_stdout, printable
 
 gc.enable()
+if _heeds_interrupts:
+    _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
 VERSION = "0.2.0.dev0"  # the one place; pyproject.toml reads it here
 
@@ -97,6 +104,8 @@ def main(argv=None):
         return EXIT_INTERRUPTED
     except OSError as error:
         message, code = fault_text(error) + advice(error), EXIT_FAILED
+    except MemoryError:
+        message, code = "there is not enough memory for this; ask for less at a time, or raise the limit (ulimit -v)", EXIT_FAILED
     except Exception:
         import traceback
         traceback.print_exc()
@@ -111,8 +120,11 @@ def main(argv=None):
 def run():
     """Be the program. It ends without the cleaning up of the interpreter, a tenth of the time of a short command: all files are written and
     closed by now."""
-    _speak_utf8()
-    code = main()
+    try:
+        _speak_utf8()
+        code = main()
+    except KeyboardInterrupt:  # before `main` heeds it, or while it tells of something else
+        code = EXIT_INTERRUPTED
     try:
         sys.stderr.flush()
     except (OSError, ValueError):

@@ -76,7 +76,7 @@ def _removed(queue, jobs):
     try:
         _remove_output(queue, jobs)
     except OSError as error:
-        raise QueueError("the jobs are removed, but not all of their output: %s: %s" % (error.filename, error.strerror)) from None
+        raise QueueError("the jobs are removed, but not all of their output: %s" % fault_text(error)) from None
     return 0
 
 

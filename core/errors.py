@@ -138,7 +138,7 @@ def fault_text(error):
 
 def storage_error(action, path, error):
     """A StorageFault for an OSError, with advice."""
-    fault = StorageFault("cannot %s %s: %s%s" % (action, path, error.strerror, advice(error)))
+    fault = StorageFault("cannot %s %s: %s%s" % (action, path, error.strerror or error, advice(error)))
     fault.path = path
     fault.lacks_space = error.errno in (errno.ENOSPC, errno.EDQUOT)
     return fault
@@ -146,7 +146,7 @@ def storage_error(action, path, error):
 
 def not_confirmed(path, error):
     """A NotConfirmed for an fsync that failed."""
-    return NotConfirmed("stored, but not confirmed on disk: %s: %s; check the disk before you trust it" % (path, error.strerror))
+    return NotConfirmed("stored, but not confirmed on disk: %s: %s; check the disk before you trust it" % (path, error.strerror or error))
 
 
 def rotten_record_error(place, fault, path=None):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 
 from core.errors import storage_error
 from core.system import has_exact_times, open_as_allowed, pread, set_mtime
@@ -53,7 +54,10 @@ class NotedFile:
                 self._close()
                 self._descriptor, writable = open_as_allowed(self.path, to_look)
                 self._is_read_only = not writable
-                key = file_key(os.fstat(self._descriptor))
+                status = os.fstat(self._descriptor)
+                if not stat.S_ISREG(status.st_mode):
+                    raise OSError(errno.EINVAL, "it is no file, as a job file must be")
+                key = file_key(status)
                 self._inode = key[0]
             self._seen = key
         except FileNotFoundError:

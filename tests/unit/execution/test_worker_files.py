@@ -1,6 +1,8 @@
 """Tests of the worker files and the two kinds of token."""
 from __future__ import annotations
 
+import os
+
 import unittest
 
 from execution import worker_files
@@ -51,3 +53,13 @@ class TestWaits(HomeTest):
         for waits in ([], [1], ["x", 1], [1, 2], [True, "x"], [1, "x", 3], None, {}):
             with self.subTest(waits=waits):
                 self.assertEqual(worker_files._read_waits([{"waits": waits}, None, 5]), ())
+class TestManyWorkers(HomeTest):
+    """The file of a process with very many workers."""
+
+    def test_it_is_read_whole(self):
+        folder = self.path("run")
+        os.mkdir(folder)
+        file = worker_files.WorkerFile(folder, 20000)
+        self.addCleanup(file.remove)
+        worker, = worker_files.live_workers(folder)
+        self.assertEqual((worker.pid, worker.count), (os.getpid(), 20000))
