@@ -81,7 +81,8 @@ def cmd_show(args, queue):
         notice("%d jobs have the id %r; this is the newest" % (len(found), args.id))
         for number, (job, wait) in list(enumerate(pairs, 1))[-_NAMESAKES:]:
             notice("%s@%d was added %s: %s, %s" % (job.id, number, age(job.created_at, now), job.state, standing(job, wait, settings, now)))
-    print_json(details(*pairs[-1], settings))
+    newest, wait = pairs[-1]
+    print_json(details(newest, wait, settings))
     return 0
 
 

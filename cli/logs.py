@@ -1,39 +1,60 @@
-"""`logs`: what jobs wrote, byte for byte, also while they write it."""
+"""`logs`: what jobs wrote, byte for byte, also while they write it.
+
+One job's output in a pipe is as the job wrote it. On a terminal, and where it is about several jobs, a header says which attempt it is and
+how that ended. Where several are followed at once, the name of the job stands before each line.
+"""
 from __future__ import annotations
 
+import os
+import sys
 import time
 
 from cli.context import notice, refuse_in_job, tell_of_standstill
-from cli.terminal import Follower, copy_to_stdout
+from cli.standing import ending, span, standing
+from cli.terminal import Follower, copy_to_stdout, counted, display_width, is_terminal, paint, showable, use_color, when
 from cli.waiting import LOOK_AGAIN, held_up_by
 from core.errors import EXIT_FAILED, QueueError, UsageError, hint
-from core.job import COMPLETED, DEAD
+from core.job import COMPLETED, PENDING, PROCESSING, STATES
+from core.rules import NO_WAIT, is_called, states_meant
 from core.system import quote_words
-from helpers import printable
+from core.times import format_time
 
+_COLORS = ("36", "33", "32", "35", "34", "31")  # of the names of jobs that are followed at once
+_LONGEST = 1 << 16  # bytes of a line that is kept back until it ends
 
 
 def cmd_logs(args, queue):
-    """Print what a job wrote, byte for byte."""
-    from storage.output import logs_of
-    job = queue.store.find(args.id)[-1] if args.id is not None else _latest(queue.store)
+    """Print what jobs wrote, byte for byte."""
     if args.follow and (args.attempt is not None or args.all):
         raise UsageError("-f follows from the newest attempt on; it goes with neither --attempt nor --all")
+    jobs = _chosen(args, queue)
     if args.follow:
-        refuse_in_job(queue, "logs -f", "without -f it prints what there is so far", lambda own: job.key in held_up_by(queue, own))
-        return follow(queue, [job], args.lines)
-    logs = kept = logs_of(queue.home, job)
-    if not args.all:
-        wanted = job.attempts if args.attempt is None else args.attempt
-        logs = [log for log in kept if log.life is None and log.attempt == wanted]
-    if not logs:
-        _tell_of_nothing(job, kept)
-    for log in logs:
-        if args.all:
-            life = "" if log.life is None else " before retry %d" % log.life
-            print("==> %s, attempt %d%s <==" % (printable(job.id), log.attempt, life))
-        copy_to_stdout(log.path, args.lines)
+        keys = {job.key for job in jobs}
+        refuse_in_job(queue, "logs -f", "without -f it prints what there is so far",
+                      lambda own: not keys.isdisjoint(held_up_by(queue, own)))
+        return follow(queue, jobs, args.lines)
+    several = len(jobs) != 1 or args.state is not None
+    out = _Output()
+    for job, logs in _with_logs(queue.home, jobs):
+        _print_logs(args, queue, out, job, logs, several)
     return 0
+
+
+def _chosen(args, queue):
+    """The jobs that are asked for, each once."""
+    if args.state is None and args.since is None:
+        jobs = [found[-1] for found in queue.store.find_all(args.ids)] if args.ids else [_latest(queue.store)]
+        return list({job.key: job for job in jobs}.values())
+    if args.ids:
+        raise UsageError("say which jobs: by their ids, or by --state and --since")
+    from storage.waits import Waits
+    words, now = args.state or STATES, time.time()
+    since = "" if args.since is None else format_time(now - args.since)
+    jobs = [job for job, wait in Waits(queue.store, now).each(queue.store.jobs(states_meant(words)))
+            if is_called(job, wait, words) and (job.updated_at or job.created_at) >= since]
+    if not jobs:
+        notice("there is no such job")
+    return jobs
 
 
 def _latest(store):
@@ -41,6 +62,55 @@ def _latest(store):
     if latest is None:
         raise QueueError("no job has run yet; %s runs those in the queue" % hint("worker start"))
     return latest
+
+
+def _with_logs(home, jobs):
+    """These jobs with the Logs that are there of each, in the order in which its attempts ran, by one look at the folder."""
+    from storage.output import logs_by_stem, stem_of
+    by_stem = logs_by_stem(home, jobs)
+    for job in jobs:
+        yield job, sorted(by_stem.get(stem_of(job), ()), key=lambda log: (log.life is None, log.life or 0, log.attempt))
+
+
+def _print_logs(args, queue, out, job, kept, several):
+    """Print those Logs of a job that are asked for; `kept` are all of it, `several` says that other jobs' are printed, too."""
+    wanted = job.attempts if args.attempt is None else args.attempt
+    if wanted > max(job.attempts, 1):
+        raise QueueError("job %r has had %s; there is no attempt %d" % (job.id, counted(job.attempts, "attempt"), wanted))
+    logs = kept if args.all else [log for log in kept if log.life is None and log.attempt == wanted]
+    telling = several or is_terminal(sys.stdout)
+    if not logs and several:
+        out.say("%s, %s; it has written nothing" % (job.id, _told(queue, job, wanted)))
+    elif not logs:
+        _tell_of_nothing(job, kept)
+    for log in logs:
+        if telling:
+            out.say("%s, %s" % (job.id, _told(queue, job, log.attempt, log.life)))
+        elif args.all:
+            out.say("%s, attempt %d%s" % (job.id, log.attempt, _life(log.life)))
+        copy_to_stdout(log.path, args.lines, out)
+
+
+def _life(life):
+    return "" if life is None else " before retry %d" % life
+
+
+def _told(queue, job, attempt, life=None):
+    """What a header says of an attempt of a job: its number, how it ended, when."""
+    if not attempt:
+        return "no attempt yet"
+    return "attempt %d%s%s" % (attempt, _life(life), ": %s" % _ended(queue, job) if life is None and attempt == job.attempts else "")
+
+
+def _ended(queue, job):
+    """How the newest attempt of a job ended, and when; or for how long it runs."""
+    settings = queue.store.settings
+    if job.state == PROCESSING:
+        return standing(job._replace(attempts=1), NO_WAIT, settings, time.time())
+    how = ending(job, settings) or job.state
+    if job.state == COMPLETED:
+        how = "completed" + ("" if job.duration is None else ", took %s" % span(job.duration))
+    return "%s, %s" % (how, when(job.updated_at))
 
 
 def _tell_of_nothing(job, kept):
@@ -51,25 +121,116 @@ def _tell_of_nothing(job, kept):
     notice("%r has written nothing%s%s%s" % (job.id, since, unrun, others))
 
 
+class _Output:
+    """Stdout, for bytes and for headers between them; with `prefix` (bytes) each line has it in front, and comes once it has ended."""
+
+    def __init__(self, prefix=b""):
+        self._prefix = prefix
+        self.has_prefix = bool(prefix)
+        self._rest = b""  # of a line that has not ended
+        self._at_start = True  # of a line
+
+    def write(self, piece):
+        """Write bytes."""
+        if self._prefix:
+            *lines, self._rest = (self._rest + piece).split(b"\n")
+            if len(self._rest) > _LONGEST:
+                lines, self._rest = lines + [self._rest], b""
+            piece = b"".join(self._prefix + line + b"\n" for line in lines)
+        sys.stdout.buffer.write(piece)
+        self._at_start = piece.endswith(b"\n") if piece else self._at_start
+
+    def flush(self):
+        """Let everyone see what was written."""
+        sys.stdout.buffer.flush()
+
+    def end_line(self):
+        """End a line that has not ended."""
+        if self._rest or not self._at_start:
+            self.write(b"\n")
+            self.flush()
+
+    def say(self, text):
+        """Write a header on a line of its own."""
+        self.end_line()
+        header = "==> %s <==" % showable(text)
+        if self._prefix:
+            self.write(_encoded(header + "\n"))
+            self.flush()
+        else:
+            print(header, flush=True)
+            self._at_start = True
+
+
+class _Followed:
+    """A job whose output is copied as it grows, over its attempts. `look` copies what is new; `completed` says in the end how it ended.
+    `telling` says that headers are wanted."""
+
+    def __init__(self, queue, job, lines, out, telling):
+        self.job = job
+        self._name = "" if out.has_prefix else job.id + ", "
+        self.completed = False
+        self._queue, self._lines, self._out, self._telling = queue, lines, out, telling
+        self._attempt, self._follower = 0, None
+
+    def look(self, now):
+        """Copy what is new; `now` is the job as it is now, None if it is gone. Whether it goes on."""
+        from storage.output import log_path
+        newest = (now or self.job).attempts
+        for number in range(self._attempt or self.job.attempts, newest + 1):  # also those that began and ended meanwhile
+            if number and number != self._attempt:
+                self._close()
+                self._attempt, self._follower = number, Follower(log_path(self._queue.home, self.job, number), self._out)
+                if self._telling:
+                    self._out.say("%sattempt %d" % (self._name, number))
+        if self._follower is not None:
+            self._follower.copy(self._lines)
+            self._lines = None
+        if now is not None and now.state in (PENDING, PROCESSING):
+            self.job = now
+            return True
+        self._close()
+        self.completed = now is not None and now.state == COMPLETED
+        if self._telling:
+            self._out.say(self._name + ("it was removed" if now is None else _told(self._queue, now, now.attempts)))
+        return False
+
+    def _close(self):
+        if self._follower is not None:
+            self._follower.copy()
+            self._follower.close()
+            self._follower = None
+
+
 def follow(queue, jobs, lines=None):
-    """Print what a job writes until it has ended: 0 if it completed, 1 if it died or is gone."""
-    from storage.output import log_path
-    attempt, follower, told, job = 0, None, False, jobs[0]
-    while True:
-        now = queue.store.refresh(job)
-        for number in range(attempt or job.attempts, (now or job).attempts + 1):  # also those that began and ended meanwhile
-            if number and number != attempt:
-                if follower is not None:
-                    follower.copy()
-                    follower.close()
-                attempt, follower = number, Follower(log_path(queue.home, job, number))
-        if follower is not None:
-            follower.copy(lines)
-            lines = None
-        if now is None or now.state in (COMPLETED, DEAD):
-            return 0 if now is not None and now.state == COMPLETED else EXIT_FAILED
-        if not told:
+    """Print what jobs write until all have ended: 0 if all completed, 1 if one died or is gone. `lines` says with how many of the last
+    lines to begin (None: all)."""
+    telling = len(jobs) != 1 or is_terminal(sys.stdout)
+    followed = [_Followed(queue, job, lines, out, telling) for job, out in zip(jobs, _outputs(jobs))]
+    going_on, completed, told = followed, True, False
+    while going_on:
+        now = queue.store.refresh_all([each.job for each in going_on])
+        still = [each for each, job in zip(going_on, now) if each.look(job)]
+        completed = completed and all(each.completed for each in going_on if each not in still)
+        going_on = still
+        if going_on and not told:
             tell_of_standstill(queue)
             told = True
-        job = now
-        time.sleep(LOOK_AGAIN)
+        if going_on:
+            time.sleep(LOOK_AGAIN)
+    return 0 if completed else EXIT_FAILED
+
+
+def _outputs(jobs):
+    """An _Output for each of these jobs: plain for one, else with its name before each line."""
+    if len(jobs) == 1:
+        return [_Output()]
+    names = [showable(job.id) for job in jobs]
+    width, colored = max(map(display_width, names), default=0), use_color(os.environ)
+    colors = [_COLORS[number % len(_COLORS)] if colored else None for number in range(len(names))]
+    painted = [paint(name, color) + " " * (width - display_width(name)) for name, color in zip(names, colors)]
+    return [_Output(_encoded("%s | " % shown)) for shown in painted]
+
+
+def _encoded(text):
+    return text.encode(sys.stdout.encoding or "utf-8", "backslashreplace")

@@ -242,7 +242,9 @@ def add_worker_stop(parser):
 
 
 def add_logs(parser):
-    parser.add_argument("id", nargs="?", metavar="ID", help="default: the job that was started last")
+    parser.add_argument("ids", nargs="*", metavar="ID", help="default: the job that was started last")
+    parser.add_argument("--state", "-s", type=_states, metavar="S[,S]", help="of all jobs in these states, as list has them: dead, running")
+    parser.add_argument("--since", type=_duration, metavar="TIME", help="of all jobs that ended or changed in this time: 12h, 1d")
     parser.add_argument("--lines", "-n", type=_positive, metavar="N", help="only the last N lines")
     parser.add_argument("--follow", "-f", action="store_true", help="go on until the job has ended, over its retries; 0 completed, 1 dead")
     which = parser.add_mutually_exclusive_group()

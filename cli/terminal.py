@@ -178,19 +178,21 @@ def paint_state(text, state, color):
     return paint(text, _COLORS.get(state)) if color else text
 
 
-def copy_to_stdout(path, lines=None):
-    """Copy a file to stdout byte for byte, or only its last lines."""
-    follower = Follower(path)
+def copy_to_stdout(path, lines=None, out=None):
+    """Copy a file to stdout byte for byte, or only its last lines. `out` is as for a Follower."""
+    follower = Follower(path, out)
     follower.copy(lines)
     follower.close()
 
 
 class Follower:
     """Copies a file to stdout byte for byte as it grows, a piece at a time. A file that was replaced or shortened is copied from
-    its start; a missing one counts as empty. Of a log whose start was dropped no byte is copied twice."""
+    its start; a missing one counts as empty. Of a log whose start was dropped no byte is copied twice. With `out`, an object with `write`
+    and `flush`, it gets the bytes instead."""
 
-    def __init__(self, path):
+    def __init__(self, path, out=None):
         self._path = path
+        self._out = sys.stdout.buffer if out is None else out
         self._file = None
         self._dropped = 0  # bytes, from the start of the log, as it was when it was looked at last
         self._line = 0  # length of the line that says so
@@ -218,8 +220,8 @@ class Follower:
             piece = self._file.read(1 << 16)
             if not piece:
                 break
-            sys.stdout.buffer.write(piece)
-            sys.stdout.buffer.flush()
+            self._out.write(piece)
+            self._out.flush()
 
     def _find_place(self):
         """Go to where the first byte is that was not written yet."""

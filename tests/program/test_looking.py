@@ -2,10 +2,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 import time
 
 from core.job import FAILED, TIMEOUT, Outcome
+from storage.output import log_path
 from tests.support.home import MAIN, HomeTest
 from tests.support.terminal import NEEDS_PTY, Terminal, outside
 
@@ -101,3 +104,80 @@ class TestWaiting(LookingTest):
         self.succeed("enqueue", "-", stdin=self.succeed("show", "a"))
         first, second = self.records()
         self.assertEqual((second["own"], "due_in" in second, "waits_for" in second), (1, False, False))
+
+
+class TestLogs(LookingTest):
+    """logs: of several jobs, and on a terminal."""
+
+    def wrote(self, job, text, attempt=1):
+        """Let an attempt of a job have written this."""
+        os.makedirs(self.path("logs"), exist_ok=True)
+        with open(log_path(self.home, job, attempt), "wb") as log:
+            log.write(text)
+
+    def died(self, job_id, text, now=None):
+        """A job that died at some time, and wrote this."""
+        self.add(job_id, max_retries=0)
+        job = self.attempt(Outcome(3, FAILED), now)
+        self.wrote(job, text)
+        return job
+
+    def test_several_jobs_have_a_header_each_and_one_in_a_pipe_has_none(self):
+        self.died("a", b"one\ntwo\nthree")
+        self.died("b", b"four\n")
+        self.add("c")
+        self.attempt(Outcome(0, None))
+        self.add("new")
+        self.assertEqual(self.succeed("logs", "a"), "one\ntwo\nthree")
+        told = re.sub(r"\d{4}-\S*Z", "TIME", self.succeed("logs", "a", "b", "c", "new", "a", "-n", "2"))
+        self.assertEqual(told, "==> a, attempt 1: exit code 3, TIME <==\ntwo\nthree\n==> b, attempt 1: exit code 3, TIME <==\nfour\n"
+                               "==> c, attempt 1: completed, took 0.5s, TIME; it has written nothing <==\n"
+                               "==> new, no attempt yet; it has written nothing <==\n")
+        self.assertEqual(self.succeed("logs", "a", "--all"), "==> a, attempt 1 <==\none\ntwo\nthree")
+
+    def test_output_of_what_failed_lately_is_one_command(self):
+        self.died("old", b"old\n", time.time() - 90000)
+        self.died("bad", b"no disk\n")
+        self.add("good")
+        self.attempt(Outcome(0, None))
+        self.assertEqual(re.findall(r"^==> (\w+)|^(\w.*)", self.succeed("logs", "--state", "dead"), re.M),
+                         [("old", ""), ("", "old"), ("bad", ""), ("", "no disk")])
+        told = self.succeed("logs", "--state", "dead", "--since", "1d", "-n", "5")
+        self.assertRegex(told, r"^==> bad, attempt 1: exit code 3, \S+ <==\nno disk\n$")
+        done = self.run_program("logs", "--state", "running")
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", "queuectl: there is no such job\n"))
+        self.assertIn("by their ids, or by --state", self.refuse("logs", "bad", "--state", "dead", code=2))
+
+    def test_attempt_that_never_was_is_refused_with_how_many_there_were(self):
+        self.died("bad", b"x\n")
+        self.add("new")
+        self.assertIn("'bad' has had 1 attempt; there is no attempt 20", self.refuse("logs", "bad", "--attempt", "20", code=1))
+        self.assertIn("'new' has had 0 attempts", self.refuse("logs", "new", "--attempt", "2", code=1))
+
+    @NEEDS_PTY
+    def test_on_a_terminal_a_header_says_how_the_attempt_ended_and_when(self):
+        self.died("bad", b"no disk\n")
+        self.assertRegex("\n".join(self.see("logs")), r"^==> bad, attempt 1: exit code 3, \d+s ago <==\nno disk$")
+        self.assertRegex("\n".join(self.see("logs", "-f", "bad", code=1)),
+                         r"^==> bad, attempt 1 <==\nno disk\n==> bad, attempt 1: exit code 3, \d+s ago <==$")
+        self.add("runs")
+        self.wrote(self.attempt(None), b"no line end")
+        self.assertRegex("\n".join(self.see("logs", "runs")), r"^==> runs, attempt 1: running for \d\S*s <==\nno line end$")
+
+    def test_several_that_are_followed_have_their_name_before_each_line(self):
+        self.add("a", "long", "c", max_retries=0)
+        first, second = self.attempt(None), self.attempt(None)
+        self.wrote(first, b"one\ntwo")
+        process = self.start("logs", "-f", "a", "long")
+        self.wrote(second, b"three\n")
+        lines = [process.stdout.readline() for _ in range(4)]
+        self.manager().record(first, Outcome(0, None), time.time())
+        lines += [process.stdout.readline() for _ in range(2)]
+        self.manager().record(second, Outcome(1, FAILED), time.time())
+        lines += process.stdout.readlines()
+        self.assertEqual(process.wait(60), 1, process.stderr.read())
+        told = [re.sub(r"took \S+ TIME", "TIME", re.sub(r"\d{4}-\S*Z", "TIME", line)).rstrip("\n") for line in lines]
+        self.assertEqual([line for line in told if line.startswith("a ")],
+                         ["a    | ==> attempt 1 <==", "a    | one", "a    | two", "a    | ==> attempt 1: completed, TIME <=="])
+        self.assertEqual([line for line in told if not line.startswith("a ")],
+                         ["long | ==> attempt 1 <==", "long | three", "long | ==> attempt 1: exit code 1, TIME <=="])
