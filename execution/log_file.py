@@ -11,9 +11,10 @@ import os
 import time
 from _thread import allocate_lock
 from collections import namedtuple
+from contextlib import suppress
 
 from core.system import OPEN_FILES_MOVE, is_held, make_folder, open_private, pread, pwrite, remove_file, try_lock
-from storage.output import dropped_line
+from storage.output import dropped_line, emptied_line
 
 _PAUSES = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.004, 0.008)  # seconds before one looks again whether an empty log is held
 
@@ -38,6 +39,8 @@ class LogFile:
         self._sleep = sleep
         self._begun = False
         self._dropped = 0  # bytes that `trim` took away
+        self._seen = 0  # its size when it was looked at last
+        self._emptied = 0  # bytes that went because the command, or someone else, made it shorter
         self._mutex = allocate_lock()  # `trim` touches no log that was released
 
     def begin(self, spare=None):
@@ -87,10 +90,16 @@ class LogFile:
                 self._cut(limit)
 
     def _size(self):
+        """Its size now. On Linux `> /dev/stderr` in a command opens the log anew and empties it (proc(5), /proc/PID/fd)."""
         try:
-            return os.stat(self.path).st_size
+            size = os.stat(self.path).st_size
         except FileNotFoundError:
             return 0  # someone has removed it
+        if size < self._seen:
+            self._emptied += self._seen - size
+            self._dropped = 0  # the line that says so is gone, too
+        self._seen = size
+        return size
 
     def _cut(self, limit):
         descriptor = open_private(self.path, os.O_RDWR)  # not to append: Linux would heed no offset then (pwrite(2), BUGS)
@@ -103,18 +112,22 @@ class LogFile:
             if pwrite(descriptor, content, 0) != len(content):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.path)
             os.ftruncate(descriptor, len(content))
-            self._dropped = dropped
+            self._dropped, self._seen = dropped, len(content)
         finally:
             os.close(descriptor)
 
     def release(self, limit=None, keep=False):
-        """The attempt has ended: trim the log if there is a limit. One that is empty, and that no process has open, is removed, or with
-        `keep` given back as a Spare. Raises OSError."""
+        """The attempt has ended: trim the log if there is a limit, and say in it if it became shorter by other hands. One that is empty,
+        and that no process has open, is removed, or with `keep` given back as a Spare. Raises OSError."""
         with self._mutex:
             begun, self._begun = self._begun, False
             size = self._size() if begun else None
             if limit is not None and size and size > limit:
                 self._cut(limit)
+        if self._emptied and size is not None:
+            with suppress(FileNotFoundError):
+                self.write(emptied_line(self._emptied))
+            return None
         if size == 0:
             if keep and OPEN_FILES_MOVE:
                 return self._as_spare()

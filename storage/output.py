@@ -112,6 +112,12 @@ def dropped_line(number):
     return b"[queuectl: %d bytes were dropped here, since the output exceeds max_output]\n" % number
 
 
+def emptied_line(number):
+    """The last line of a log that became shorter by so many bytes while its command ran."""
+    return ("\n[queuectl: at least %d bytes are missing: this log was emptied while the command ran, as `> /dev/stderr` does; "
+            "write `>&2`, or `tee -a`]\n" % number)
+
+
 def dropped_at_start(descriptor):
     """(how many bytes were dropped from the start of a log, how long the line is that says so); (0, 0) if none were."""
     match = _DROPPED.match(pread(descriptor, 128, 0))

@@ -49,3 +49,47 @@ class SpareTest(HomeTest):
     def test_one_that_no_attempt_follows_is_removed(self):
         self.attempt("a").discard()
         self.assertEqual(os.listdir(self.home), [])
+
+
+@unittest.skipIf(WINDOWS, "an open file is emptied by nobody there")
+class EmptiedTest(HomeTest):
+    """A log that its own command makes shorter."""
+
+    def setUp(self):
+        super().setUp()
+        self.log = LogFile(self.path("a"))
+        self.descriptor = self.log.begin()
+        self.addCleanup(os.close, self.descriptor)
+
+    def test_it_says_so_at_its_end(self):
+        os.write(self.descriptor, b"x" * 1000)
+        self.log.trim(2000)
+        os.truncate(self.path("a"), 0)
+        os.write(self.descriptor, b"rest")
+        self.assertIsNone(self.log.release(2000, True))
+        self.assertRegex(self.read("a"), rb"\Arest\n\[queuectl: at least 996 bytes are missing: [^\n]*`tee -a`\]\n\Z")
+
+    def test_one_that_is_empty_then_stays_and_says_so(self):
+        os.write(self.descriptor, b"x" * 1000)
+        self.log.trim(2000)
+        os.truncate(self.path("a"), 0)
+        self.assertIsNone(self.log.release(2000, True))
+        self.assertIn(b"at least 1000 bytes are missing", self.read("a"))
+
+    def test_one_that_was_trimmed_was_not_emptied(self):
+        for _ in range(3):
+            os.write(self.descriptor, b"x" * 1000)
+            self.log.trim(500)
+        self.log.release(500)
+        self.assertNotIn(b"missing", self.read("a"))
+
+    def test_one_that_someone_has_removed_is_no_fault(self):
+        os.write(self.descriptor, b"x")
+        self.log.trim(500)
+        os.unlink(self.path("a"))
+        self.log.trim(500)
+        with open(self.path("a"), "w"):
+            pass
+        self.log.trim(500)
+        os.unlink(self.path("a"))
+        self.assertIsNone(self.log.release(500))
