@@ -23,7 +23,7 @@ from storage.waits import look_at_pending
 _REST = 30  # times as long as a look at all pending jobs took, until the next one
 _FIRST_LOOK = 0.3  # seconds to wait for the first one
 _MOST_SPECIAL = 100000  # pending jobs that are read for what they wait for
-_MESSAGE = 3.0  # seconds that what a key has done is told
+_MESSAGE = 5.0  # seconds that something is told at the bottom
 _FOLLOWING = 500  # jobs that may run next, known from the last such look
 
 
@@ -118,8 +118,10 @@ def watch(queue, seconds, color):
         with Screen() as screen:
             while True:
                 now = time.monotonic()
+                if screen.said:
+                    message, until, screen.said = screen.said, now + _MESSAGE, ""
                 if now >= next_look:
-                    scene, next_look = looker.scene(message if now < until else screen.said), now + seconds
+                    scene, next_look = looker.scene(message if now < until else ""), now + seconds
                 width, height = screen.size()
                 screen.draw(draw(scene, width, height, color))
                 key = screen.wait(next_look - time.monotonic())

@@ -5,10 +5,13 @@ import os
 import sys
 import time
 from collections import deque
+from math import ceil
 
 from cli.context import WHO_ENDS, abandoned_jobs, is_same_folder, notice, refuse_in_job, tell_of_pause, visible_workers
+from cli.standing import span
 from cli.terminal import counted, display_width, fit, get_width, is_terminal, length, print_json, showable, table, when
 from core.errors import EXIT_TIMEOUT, QueueError, hint, typed
+from core.rules import RETRY
 from core.strict_json import encode_json
 from core.system import quote_words
 from core.times import parse_time
@@ -91,27 +94,34 @@ class _Screen:
         """Show how far the queue is."""
         from storage.waits import look_at_pending
         counts, now = self._store.count(), time.monotonic()
-        pending, done = counts["pending"], account.completed + account.dead
-        if 0 < pending <= _LOOKED_AT:
-            looked = look_at_pending(self._store, time.time(), _LOOKED_AT)
-            pending -= min(pending, looked.delayed if looked is not None else 0)
+        pending, done, soonest, kept = counts["pending"], account.completed + account.dead, None, None
+        looked = look_at_pending(self._store, time.time(), _LOOKED_AT) if 0 < pending <= _LOOKED_AT else None
+        if looked is not None:
+            pending -= min(pending, looked.delayed)
+            soonest = min((wait.due_in for _, wait in looked.found if wait.due_in is not None), default=None)
+            retries = [(wait.due_in, job.id) for job, wait in looked.found if wait.waits_for == RETRY and not running]
+            kept = min(retries, default=None) if self._store.settings.retry_in_place else None
         self._ends.append((now, done))
         then, before = self._ends[0]
         rate = (done - before) / (now - then) if now > then else 0.0
         self._progress.say(progress_text(done, pending + counts["processing"], running, rate, self._store.paused(),
-                                         counts["pending"] - pending))
+                                         counts["pending"] - pending, soonest, kept))
 
 
-def progress_text(done, left, running, rate, paused, later):
+def progress_text(done, left, running, rate, paused, later, soonest=None, kept=None):
     """The line that a worker process shows: how many jobs it has `done`, how many are `left` that could run, and run; the `rate` (jobs a
-    second); how many are to run `later`."""
+    second); how many are to run `later`, and the `soonest` of them in how many seconds; the job that keeps it waiting, if one does, as (the
+    seconds until its retry, its id)."""
     from cli.progress import far
+    if kept is not None and not running and not paused:
+        return "waiting with %s, retry in %s%s" % (kept[1], span(ceil(kept[0])), "; %s after that" % counted(left, "job") if left else "")
     if running or (left and not paused):
         speed = ", %.1f a second" % rate if rate else ""
         return far(done, done + left) + (", %d running" % running if running else "") + speed
     if paused:
         return "paused: %s lets workers take jobs again" % hint("resume")
-    return "no job to run now%s; waiting for more" % (", %d later" % later if later else "")
+    when = ", the next in %s" % span(ceil(soonest)) if soonest is not None else ""
+    return "no job to run now%s; waiting for more" % (", %d later%s" % (later, when) if later else "")
 
 
 def _print_summary(queue, account):

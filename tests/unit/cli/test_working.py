@@ -53,7 +53,10 @@ class ProgressTest(unittest.TestCase):
                 ((6, 1, 1, 0.0, True, 0), "[#################...] 6 of 7 done, 1 running"),
                 ((6, 3, 0, 0.0, True, 0), "paused: 'queuectl resume' lets workers take jobs again"),
                 ((0, 0, 0, 0.0, False, 0), "no job to run now; waiting for more"),
+                ((0, 3, 0, 0.0, False, 1, 13.2, (13.2, "flaky")), "waiting with flaky, retry in 14s; 3 jobs after that"),
+                ((0, 0, 0, 0.0, False, 1, 13.2, (13.2, "flaky")), "waiting with flaky, retry in 14s"),
                 ((3, 0, 0, 0.0, False, 2), "no job to run now, 2 later; waiting for more"),
+                ((3, 0, 0, 0.0, False, 2, 13.2), "no job to run now, 2 later, the next in 14s; waiting for more"),
         ):
             with self.subTest(line):
                 self.assertEqual(progress_text(*facts), line)
