@@ -153,7 +153,8 @@ class Claims:
         index, view = found
         if not locked:
             index.fill(view)
-        self._index = index
+        with self.store.lock:  # in no other thread's change, or that is hidden: its end says that the index knows of it
+            self._index = index
         self.scans += 1
         return True
 

@@ -6,11 +6,13 @@ import os
 import threading
 import time
 from collections import Counter
+from unittest.mock import patch
 
 from core.errors import CorruptFile, StorageFault
 from core.job import COMPLETED, DEAD, LOST, PENDING, PROCESSING
 from core.times import format_time, parse_time
 from storage.claims import Finished
+from storage.file_index import FileIndex
 from tests.support.home import DEADLINE, as_command, longest
 from tests.support.manager import ALL, FAILURE, NOW, SUCCESS, ManagerTest
 
@@ -173,6 +175,36 @@ class ClaimTest(ManagerTest):
             thread.join(DEADLINE)
         self.assertEqual(Counter(sum(given, [])), Counter(ids))
         self.assertEqual(self.jobs.count()[COMPLETED], 300)
+
+    def test_thread_that_has_looked_at_the_file_hides_no_change_that_another_one_just_makes(self):
+        self.add("a")
+        self.add("b", after=["a"])
+        claims, job = self.jobs.claims, self.claim()
+        looked, changing = threading.Event(), threading.Event()
+
+        def look():
+            fill = FileIndex.fill
+
+            def fill_and_wait(index, view):
+                fill(index, view)
+                looked.set()
+                changing.wait(DEADLINE)
+
+            with patch.object(FileIndex, "fill", fill_and_wait):
+                claims._scan(True, NOW, locked=False)
+
+        def commit():
+            commit_now()
+            changing.set()
+            thread.join(0.3)
+
+        thread, commit_now = threading.Thread(target=look), claims._file.commit
+        thread.start()
+        self.assertTrue(looked.wait(DEADLINE))
+        claims._file.commit = commit
+        self.finish(job)
+        thread.join()
+        self.assertEqual(self.claim().id, "b")
 
     def test_processes_never_get_one_job_twice_while_others_are_added(self):
         code = ("done = 0\n"
