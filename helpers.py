@@ -64,9 +64,13 @@ def load_settings(path):
     return settings_from(read_config(path), path)
 
 
-def save_setting(path, setting, value):
-    """Write one setting into config.json, keeping all other keys and their order. Raises InvalidSettings, OSError."""
+def save_setting(path, setting, value, part=None):
+    """Write one setting into config.json, keeping all other keys and their order. With `part`, only that part of an object, which None as a
+    value removes. Raises InvalidSettings, OSError."""
     record = read_config(path)
+    if part is not None:
+        parts = dict(check_setting(setting, record.get(setting.name, {})), **{part: value})
+        value = {name: value for name, value in parts.items() if value is not None}
     record[setting.name] = check_setting(setting, value)
     settings_from(record, path)
     _write_config(path, record)

@@ -24,12 +24,12 @@ class WorkerManager:
         self._config_path = config_path
         self._folder = run_folder(home)
 
-    def start(self, store, count, drain, environ, runner=None, quiet=False, screen=None):
+    def start(self, store, count, drain, environ, runner=None, quiet=False, screen=None, groups=None):
         """Be a worker process for a Store, with `count` workers, until stopped; with `drain`, until no job is left that could run.
 
-        `runner` (words) takes the place of the setting; `quiet` and `screen` are an Account's. Gives back (the exit code, the Account). The
-        code is 0, or 1 if a job died while draining, if a result could not be recorded, or if on_finish was given up for a job; 3 after a
-        bug. Raises QueueError, OSError.
+        `runner` (words) takes the place of the setting; `quiet` and `screen` are an Account's; with `groups` (names) it takes jobs of these
+        groups alone. Gives back (the exit code, the Account). The code is 0, or 1 if a job died while draining, if a result could not be
+        recorded, or if on_finish was given up for a job; 3 after a bug. Raises QueueError, OSError.
         """
         from execution.account import Account
         from execution.live_settings import FollowedSettings
@@ -41,7 +41,8 @@ class WorkerManager:
         settings, account = FollowedSettings(self._config_path, own), Account(quiet, screen)
         with StopSignals() as signals:  # before anyone can find this process to send one
             file = WorkerFile(self._folder, count, given_process_token(environ, self._folder))
-            return Supervisor(self._home, Claims(store), settings, environ, file, signals, account, count, drain).run(), account
+            claims = Claims(store, groups=frozenset(groups) if groups else None)
+            return Supervisor(self._home, claims, settings, environ, file, signals, account, count, drain).run(), account
 
     def detach(self, command, environ):
         """Start a worker process in the background by running `command`; its pid once it is up. Raises NotAllowed if it is not."""

@@ -142,8 +142,9 @@ def command_of(words):
 def job_fields(args):
     """The fields of jobs that options set."""
     fields = {"priority": args.priority, "timeout": args.timeout, "run_at": args.at, "delay": args.delay, "hold": args.hold,
-              "after": args.after, "max_retries": args.max_retries, "backoff_base": args.backoff_base, "backoff_max": args.backoff_max,
-              "cwd": args.cwd, "runner": args.runner, "shell": args.shell}
+              "group": args.group, "after": args.after, "after_any": args.after_any, "max_retries": args.max_retries,
+              "backoff_base": args.backoff_base, "backoff_max": args.backoff_max, "cwd": args.cwd, "runner": args.runner,
+              "shell": args.shell}
     if args.env:
         fields["env"] = dict(_env_pair(text) for text in args.env)
     fields = {name: value for name, value in fields.items() if value is not None}

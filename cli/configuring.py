@@ -6,7 +6,9 @@ import sys
 from cli.context import notice
 from cli.terminal import get_width, is_terminal, print_json, showable, table
 from core.errors import InvalidSettings, JsonError, UsageError, hint
-from core.settings import DEFAULTS, SETTINGS, check_setting, did_you_mean, setting_named, settings_from, split_words, unknown_settings
+from core.home import wake_workers
+from core.settings import (DEFAULTS, SETTINGS, check_part, check_setting, did_you_mean, key_of, part_named, settings_from, split_words,
+                           unknown_settings)
 from core.strict_json import decode_json, encode_json
 from core.system import quote_words
 from helpers import printable_json, read_config, save_setting, unset_key
@@ -23,8 +25,10 @@ def cmd_config(args, queue):
         notice("%s: %s" % (queue.config_path, said))
     settings = settings_from(record, queue.config_path)
     if args.key is not None:
-        name = setting_named(args.key).name
-        print(printable_json(encode_json({name: getattr(settings, name)} if args.json else getattr(settings, name))))
+        setting, part = part_named(args.key)
+        value = getattr(settings, setting.name)
+        value = value if part is None else value.get(part)
+        print(printable_json(encode_json({key_of(setting, part): value} if args.json else value)))
     elif args.json:
         print_json(settings._asdict())
     elif is_terminal(sys.stdout):
@@ -60,7 +64,7 @@ def wrapped(rows, window):
 
 def cmd_set(args, queue):
     """Change a setting."""
-    setting = setting_named(args.key)
+    setting, part = part_named(args.key)
     try:
         value = decode_json(args.value)
     except JsonError:
@@ -69,11 +73,17 @@ def cmd_set(args, queue):
         value = args.value
     elif setting.type is list and type(value) is str:
         value = split_words(value)
-    value = check_setting(setting, value)
+    return _save(queue, setting, part, value)
+
+
+def _save(queue, setting, part, value):
+    """Change a setting, or a part of it, and let workers look."""
+    value = check_setting(setting, value) if part is None else check_part(setting, part, value)
     queue.settle_for_defaults()
     with queue.store.lock:
-        save_setting(queue.config_path, setting, value)
-    print("%s = %s" % (setting.name, printable_json(encode_json(value))))
+        save_setting(queue.config_path, setting, value, part)
+    wake_workers(queue.home)  # they look at config.json once a second, and when they are woken
+    print(printable_json("%s = %s" % (key_of(setting, part), encode_json(value))))
     return 0
 
 
@@ -81,6 +91,9 @@ def cmd_unset(args, queue):
     """Remove a setting, or a key that is none, from config.json, so that the default holds."""
     record = read_config(queue.config_path)
     name = args.key if args.key in record else args.key.replace("-", "_")
+    if name not in record and "." in name:
+        setting, part = part_named(args.key)
+        return _save(queue, setting, part, None)
     if name not in record and name not in DEFAULTS._fields:
         raise InvalidSettings("config.json has no key %s%s" % (encode_json(args.key), did_you_mean(name, list(record))))
     if name in record:

@@ -140,6 +140,11 @@ def abandoned_jobs(queue, running):
     return [was for was, job in zip(suspects, now) if job is not None and job.worker == was.worker]
 
 
+def named_groups(groups):
+    """These groups in the middle of a sentence."""
+    return "the group%s %s" % ("" if len(groups) == 1 else "s", ", ".join(groups))
+
+
 def is_same_folder(one, other):
     """Whether two paths name one folder; False for one that is not there."""
     try:

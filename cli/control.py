@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 import time
 
-from cli.context import WHO_ENDS, Home, notice
+from cli.context import WHO_ENDS, Home, named_groups, notice
 from cli.terminal import counted
 from core.errors import EXIT_FAILED, UsageError, hint, typed
 from core.home import wake_workers
@@ -100,7 +100,11 @@ def cmd_release(args, queue):
 
 
 def cmd_pause(args, queue):
-    """Let workers take no new jobs."""
+    """Let workers take no new jobs, or none of some groups."""
+    if args.group:
+        queue.jobs.pause(args.group)
+        print(printable("Paused: workers take no new jobs of %s until %s." % (named_groups(args.group), hint(_resume(args.group)))))
+        return 0
     queue.jobs.pause()
     print(printable("Paused: workers take no new jobs until %s." % hint("resume")))
     return 0
@@ -108,8 +112,17 @@ def cmd_pause(args, queue):
 
 def cmd_resume(args, queue):
     """Let workers take jobs again."""
-    was_paused = queue.store.paused()
-    queue.jobs.resume()
+    was_paused, groups = queue.store.paused(), queue.store.paused_groups()
+    queue.jobs.resume(args.group or ())
     wake_workers(queue.home)
-    print("Resumed." if was_paused else "It was not paused.")
+    if args.group:
+        was_paused = not set(groups).isdisjoint(args.group)
+    left = queue.store.paused_groups()
+    print(("Resumed." if was_paused else "It was not paused.") + (
+        printable(" T%s still paused; %s lets workers take those jobs, too." % (
+            named_groups(left)[1:] + (" is" if len(left) == 1 else " are"), hint(_resume(left)))) if left else ""))
     return 0
+
+
+def _resume(groups):
+    return "resume " + " ".join("--group " + quote_words([group]) for group in groups)

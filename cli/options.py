@@ -17,7 +17,7 @@ if _gettext is None:
 else:
     sys.modules["gettext"] = _gettext
 
-from core.job import COMPLETED, DEAD, STATES
+from core.job import COMPLETED, DEAD, OPTION_CHECKS, STATES
 from core.settings import check_setting, did_you_mean, setting_named, split_words
 from core.times import LENGTHS, format_time, parse_duration
 
@@ -109,6 +109,19 @@ def _shell(text):
     return check_setting(setting_named("shell"), split_words(text))
 
 
+def _group(text):
+    """The name of a group. Raises ArgumentTypeError."""
+    fault = OPTION_CHECKS["group"](text)
+    if fault:
+        raise ArgumentTypeError("%r %s" % (text, fault))
+    return text
+
+
+def _groups(parser, meaning):
+    """The option that names groups of jobs."""
+    parser.add_argument("--group", "-g", action="append", type=_group, metavar="GROUP", help=meaning + "; may be repeated")
+
+
 def _positive(text):
     """A whole number from 1 on. Raises ArgumentTypeError."""
     if text.isascii() and text.isdigit() and 0 < int(text) < 1000000:
@@ -141,7 +154,9 @@ def add_job_fields(parser):
     when.add_argument("--delay", type=_delay, metavar="TIME", help="run it no sooner than in this time: 90, 5m, 1h30m, 1d")
     when.add_argument("--at", type=_moment, metavar="WHEN",
                       help="run it no sooner than then: 02:00 (the next one), 'tomorrow 7:30', '2026-12-24 02:00'; local time")
+    parser.add_argument("--group", "-g", type=_group, metavar="GROUP", help="its group; the setting limits says how many run at once")
     parser.add_argument("--after", action="append", metavar="ID", help="run it once that job is completed; may be repeated")
+    parser.add_argument("--after-any", action="append", metavar="ID", help="run it once that job has ended, however; may be repeated")
     parser.add_argument("--timeout", type=_time_limit, metavar="TIME",
                         help="end an attempt that runs for longer: 90, 5m, 1h30m; none: no limit")
     parser.add_argument("--max-retries", type=_whole, metavar="N", help="how often it is tried again if it fails")
@@ -227,6 +242,7 @@ def add_show(parser):
 
 def add_worker_start(parser):
     parser.add_argument("--count", "-c", type=_positive, default=1, metavar="N", help="how many workers (threads); default 1")
+    _groups(parser, "take only jobs of that group")
     parser.add_argument("--drain", action="store_true", help="end when nothing is left to run; exit code 1 if a job died meanwhile")
     parser.add_argument("--quiet", "-q", action="store_true", help="print nothing but a summary at the end, and that only if a job died")
     parser.add_argument("--detach", "-d", action="store_true", help="run in the background, with its log in run/worker.log")
@@ -272,6 +288,10 @@ def add_hold(parser):
 def add_release(parser):
     parser.add_argument("ids", nargs="*", metavar="ID", help="a job that is held, or due later")
     parser.add_argument("--all", "-a", action="store_true", help="every job that is held")
+
+
+def add_pause(parser):
+    _groups(parser, "only jobs of that group")
 
 
 def add_nothing(parser):

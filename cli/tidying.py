@@ -148,6 +148,7 @@ def cmd_reset(args, queue):
     queue.jobs.reset()
     try:
         queue.jobs.resume()
+        queue.jobs.resume(queue.store.paused_groups())
     except StorageFault as fault:
         fault.effect = "the jobs are removed, but the queue may still be paused"
         raise

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from math import ceil
 
-from cli.context import WHO_ENDS, abandoned_jobs, is_same_folder, notice, refuse_in_job, tell_of_pause, visible_workers
+from cli.context import WHO_ENDS, abandoned_jobs, is_same_folder, named_groups, notice, refuse_in_job, tell_of_pause, visible_workers
 from cli.standing import span
 from cli.terminal import counted, display_width, fit, get_width, is_terminal, length, print_json, showable, table, when
 from core.errors import EXIT_TIMEOUT, QueueError, hint, typed
@@ -32,8 +32,8 @@ def cmd_worker_start(args, queue):
     if warning:
         notice("warning: " + warning)
     check_open_files(args.count)
-    if args.drain and queue.store.paused():
-        raise QueueError("the queue is paused, so that nothing would be drained; %s first" % hint("resume"))
+    if args.drain:
+        _refuse_paused(args.group, queue.store)
     if args.drain and not args.detach:
         refuse_in_job(queue, "worker start --drain", "add --detach, or name another queue by --home")
     if queue.store.paused():
@@ -48,11 +48,23 @@ def cmd_worker_start(args, queue):
     return _detach(args, queue) if args.detach else _work(args, queue)
 
 
+def _refuse_paused(groups, store):
+    """Raise QueueError if a drain of these groups (None: all) would do nothing."""
+    if store.paused():
+        raise QueueError("the queue is paused, so that nothing would be drained; %s first" % hint("resume"))
+    paused = [group for group in groups or () if group in store.paused_groups()]
+    if groups and len(paused) == len(groups):
+        raise QueueError("%s paused, so that nothing would be drained; %s first" % (
+            named_groups(paused) + (" is" if len(paused) == 1 else " are"),
+            hint("resume " + " ".join("--group " + quote_words([group]) for group in paused))))
+
+
 def _detach(args, queue):
     """Start a worker process in the background."""
     from core.home import worker_log_path
     command = [sys.executable, _program(), "--home", queue.home, "worker", "start", "--count", str(args.count)]
     command += [] if args.runner is None else ["--runner", encode_json(args.runner)]
+    command += ["--group=" + group for group in args.group or ()]
     command += ["--drain"] * args.drain + ["--quiet"] * args.quiet
     pid = queue.workers.detach(command, _without_job(os.environ))
     if not args.quiet:
@@ -70,7 +82,7 @@ def _work(args, queue):
         sys.stdout.flush()
     with Progress(below=not args.quiet) as progress:
         screen = _Screen(queue.store, progress) if progress.is_shown and not args.quiet else None
-        code, account = queue.workers.start(queue.store, args.count, args.drain, os.environ, args.runner, args.quiet, screen)
+        code, account = queue.workers.start(queue.store, args.count, args.drain, os.environ, args.runner, args.quiet, screen, args.group)
     if account.dead or not args.quiet:
         _print_summary(queue, account)
     return code

@@ -71,6 +71,21 @@ def revived(back, dead, namesakes):
         places.update(job.place for job in coming)
 
 
+def those_of_groups(jobs, groups):
+    """Those of these jobs, which have not ended, that workers for some groups (names) must see to the end: the jobs of the groups, and all
+    that these come after."""
+    jobs, by_id, found = list(jobs), {}, set()
+    for job in jobs:
+        by_id.setdefault(job.id, []).append(job)
+    open_jobs = [job for job in jobs if job.group in groups]
+    while open_jobs:
+        job = open_jobs.pop()
+        found.add(job.key)
+        for job_id in job.predecessors:
+            open_jobs += by_id.pop(job_id, ())
+    return [job for job in jobs if job.key in found]
+
+
 def find_cycle(edges, starts=None):
     """The ids of a circle of jobs that wait for each other, in order, or None: of one that the `starts` (None: all) wait for or are in.
     `edges` maps an id to the ids that it comes after."""

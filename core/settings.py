@@ -57,6 +57,17 @@ def setting_named(key):
     raise InvalidSettings("there is no setting %r%s (%s lists them)" % (key, did_you_mean(name, Settings._fields), hint("config")))
 
 
+def part_named(key):
+    """(the setting that a key names, the part of it, or None for all of it): `limits.gpu` is the limit of the group gpu. Raises
+    InvalidSettings."""
+    name, dot, part = key.partition(".")
+    setting = setting_named(name)
+    if dot and (setting.type is not dict or not part):
+        raise InvalidSettings("%s %s, as in limits.gpu" % (encode_json(key), "names no group" if setting.type is dict else
+                                                           "is no setting; only limits has parts"))
+    return setting, part or None
+
+
 def did_you_mean(word, known):
     """`", did you mean 'x'?"` with the known word that is most like this one; "" if none is."""
     from difflib import get_close_matches
@@ -120,6 +131,19 @@ def check_setting(setting, value):
     if fault:
         raise InvalidSettings("%s %s, not %s" % (setting.name, fault, encode_json(value)))
     return in_seconds(value) if setting.unit == "seconds" else value
+
+
+def key_of(setting, part):
+    """The key that `part_named` was given."""
+    return setting.name if part is None else "%s.%s" % (setting.name, part)
+
+
+def check_part(setting, part, value):
+    """The value, if it fits a part of a setting; None is for a part that is not to be. Raises InvalidSettings."""
+    if value is not None and check_value({part: value}, setting.type, setting.low, setting.high):
+        raise InvalidSettings("%s must be a whole number from 0 to %d, or null for no limit, not %s"
+                              % (key_of(setting, part), MAX_LIMIT, encode_json(value)))
+    return value
 
 
 def settings_from(record, path):

@@ -12,10 +12,10 @@ import threading
 import time
 
 from core.errors import QueueError, fault_text
+from core.drain import what_is_left
 from core.home import wake_workers
 from core.job import CANCELLED, PENDING, PROCESSING
-from core.order import find_cycle, in_circles, told_circle
-from core.rules import is_retry, ready_at
+from core.order import those_of_groups, told_circle
 from core.system import folder_identity, is_there
 from execution.attempt import PATIENCE, STOPPED, job_environ
 from execution.launcher import Launcher
@@ -202,7 +202,10 @@ class Supervisor:
             self._guarded("look whether all is done", self._finish_if_drained)
             due = now + self._until_due()
             wake_at = min([next_tick, next_poll, next_flush, due] + self._check_attempts())
-            if self._waker.wait(wake_at - time.monotonic()) or time.monotonic() >= due:
+            woken = self._waker.wait(wake_at - time.monotonic())
+            if woken:
+                self._guarded("follow the settings", self._follow_settings)
+            if woken or time.monotonic() >= due:
                 next_poll = next_look = 0.0
 
     def _finish_announcing(self):
@@ -332,31 +335,23 @@ class Supervisor:
                 attempt.end(STOPPED, self._store.settings.kill_grace)
 
     def _finish_if_drained(self):
-        """With drain, stop if no job runs or waits for a retry, and all others are scheduled for later, come after such a job, or wait for
-        each other in a circle."""
+        """With drain, stop if nothing is left that it waits for, and say what it leaves."""
         if not self._drain or self._stop.is_set() or self._crew.busy or self._recovery:
             return
-        scheduled, retried, edges = [], set(), {}
-        for job in self._store.jobs((PENDING, PROCESSING)):
-            if job.predecessors:
-                edges.setdefault(job.id, set()).update(job.predecessors)
-            if job.state == PROCESSING:
-                return
-            if job.attempts and (job.run_at is None or is_retry(job, self._store.settings)):
-                retried.add(job.id)
-            elif ready_at(job, self._store.settings, time.time()) <= time.time() and not job.predecessors:
-                return
-            scheduled.append(job.id)
-        self._circle = find_cycle(edges)
-        stuck = in_circles(edges) if self._circle else ()
-        if retried.difference(stuck):
+        jobs, groups = self._store.jobs((PENDING, PROCESSING)), self._claims.groups
+        left = what_is_left(jobs if groups is None else those_of_groups(jobs, groups), self._store.settings, time.time(),
+                            self._store.limits())
+        self._circle = left.circle
+        if left.job is not None:
+            if groups is not None and left.job.group not in groups:
+                self._faults.tell("waiting for other workers to run %s, which comes before jobs of these groups" % left.job.id)
             return
-        if self._circle:
-            log(told_circle(self._circle))
-        scheduled = [job_id for job_id in scheduled if job_id not in stuck]
-        if scheduled:
-            named = ", ".join(scheduled[:20] + ["…"] * (len(scheduled) > 20))
-            self._account.say("not waiting for jobs that are held or scheduled, or come after one that is: %s" % named)
+        if left.circle:
+            log(told_circle(left.circle))
+        for ids, what in ((left.scheduled, "that are held or scheduled, or come after one that is"),
+                          (left.standing, "whose group is paused, or has the limit 0")):
+            if ids:
+                self._account.say("not waiting for jobs %s: %s" % (what, ", ".join(ids[:20] + ["…"] * (len(ids) > 20))))
         self._drained = True
         self._crew.dismiss()
 

@@ -1,0 +1,44 @@
+"""What a drain waits for, and what it leaves: a drain ends once nothing is left that could run now or after a retry. All pure."""
+from __future__ import annotations
+
+from collections import namedtuple
+
+from core.job import PROCESSING
+from core.order import find_cycle, in_circles
+from core.rules import is_retry, ready_at
+
+# What keeps a drain from its end, a Job or None; and if nothing does, what it leaves: the ids of jobs that are scheduled or come after one
+# that is, of those whose group may not run any, and a circle of jobs that wait for each other, as `find_cycle` gives it.
+Left = namedtuple("Left", "job scheduled standing circle")
+
+_RUNS, _STANDS, _RETRIES, _READY, _LATER = range(5)
+
+
+def what_is_left(jobs, settings, now, limits):
+    """The Left of the jobs that have not ended, in the order of the file. `limits` are those of all groups; 0 for one that is paused."""
+    kinds, edges = [], {}
+    for job in jobs:
+        kind = _kind(job, settings, now, limits)
+        if kind == _RUNS or (kind == _READY and not job.predecessors):
+            return Left(job, (), (), None)
+        kinds.append((job, kind))
+        if job.predecessors:
+            edges.setdefault(job.id, set()).update(job.predecessors)
+    circle, unfinished = find_cycle(edges), {job.id for job, _ in kinds}
+    stuck = in_circles(edges) if circle else ()
+    for job, kind in kinds:
+        has_just_become_ready = kind == _READY and unfinished.isdisjoint(job.predecessors)
+        if has_just_become_ready or (kind == _RETRIES and job.id not in stuck):
+            return Left(job, (), (), circle)
+    left = [(job.id, kind) for job, kind in kinds if job.id not in stuck]
+    return Left(None, [job_id for job_id, kind in left if kind != _STANDS], [job_id for job_id, kind in left if kind == _STANDS], circle)
+
+
+def _kind(job, settings, now, limits):
+    if job.state == PROCESSING:
+        return _RUNS
+    if limits.get(job.group) == 0:
+        return _STANDS
+    if job.attempts and (job.run_at is None or is_retry(job, settings)):
+        return _RETRIES
+    return _READY if ready_at(job, settings, now) <= now else _LATER
