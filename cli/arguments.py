@@ -34,7 +34,7 @@ COMMANDS = {
     "wait": ("wait until jobs have ended", "wait job1 --timeout 5m", options.add_wait, "waiting.cmd_wait"),
     "stats": ("tell how jobs fare: success, times, speed", "stats", options.add_stats, "listing.cmd_stats"),
     "dashboard": ("show the queue in a browser, on this machine alone", "dashboard", options.add_dashboard, "dashboard.cmd_dashboard"),
-    "dlq list": ("show the dead letter queue", "dlq list", options.add_table, "listing.cmd_dlq_list"),
+    "dlq list": ("show the dead letter queue", "dlq list --since 1d", options.add_dlq_list, "listing.cmd_dlq_list"),
     "retry": ("run jobs again that are dead or completed", "retry --all", options.add_retry, "tidying.cmd_retry"),
     "dlq retry": ("the same as retry", "dlq retry job1", options.add_retry, "tidying.cmd_retry"),
     "dlq purge": ("remove dead jobs for good", "dlq purge --all --older-than 7d", options.add_dlq_purge, "tidying.cmd_dlq_purge"),

@@ -4,14 +4,17 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections import deque
 from itertools import islice
 
 from cli.context import abandoned_jobs, notice
-from cli.standing import details, standing
-from cli.terminal import age, bars, is_terminal, knows_unicode, print_json, print_json_array, table, use_color, when
+from cli.standing import details, ending, standing
+from cli.terminal import (age, bars, fit, get_width, is_terminal, knows_unicode, print_json, print_json_array, showable, table, use_color,
+                          when)
 from core.job import COMPLETED, DEAD, STATES
 from core.rules import NO_WAIT, is_called, states_meant
 from core.strict_json import encode_json
+from core.times import format_time
 from helpers import printable, printable_json
 from storage.waits import Waits
 
@@ -117,11 +120,32 @@ def cmd_stats(args, queue):
 
 def cmd_dlq_list(args, queue):
     """Show the dead jobs, and why they died."""
-    jobs = queue.jobs.dead()
+    since = "" if args.since is None else format_time(time.time() - args.since)
+    found = (job for job in queue.jobs.dead() if _died_at(job) >= since and (args.search is None or args.search in _searched(job)))
+    jobs = found if args.limit is None else deque(found, args.limit)
     if args.json:
         print_json_array(job.to_dict() for job in jobs)
-        return 0
-    table(("ID", "ATTEMPTS", "FAILED", "REASON", "COMMAND"),
-          ((job.id, str(job.attempts), when(job.options.get("failed_at") or job.updated_at, args.utc), job.ending, job.command)
-           for job in jobs))
+    elif is_terminal(sys.stdout):
+        settings, room = queue.store.settings, max(16, get_width() // 4)  # for a command: the rest is for what was written last
+        table(("ID", "DIED", "REASON", "COMMAND", "LAST LINE"),
+              ((job.id, when(_died_at(job), args.utc), ending(job, settings), fit(showable(job.command), room).rstrip(), _last_line(job))
+               for job in jobs), kept="REASON")
+    else:
+        table(("ID", "ATTEMPTS", "FAILED", "REASON", "COMMAND"),
+              ((job.id, str(job.attempts), when(_died_at(job), args.utc), job.ending, job.command) for job in jobs))
     return 0
+
+
+def _died_at(job):
+    """When a dead job died, as a text."""
+    return str(job.options.get("failed_at") or job.updated_at or job.created_at)
+
+
+def _last_line(job):
+    """The last line that a dead job wrote which is not blank."""
+    lines = str(job.options.get("output") or "").rstrip().splitlines()
+    return lines[-1] if lines else ""
+
+
+def _searched(job):
+    return "\n".join((job.id, job.command, str(job.options.get("output") or "")))

@@ -301,7 +301,15 @@ def add_nothing(parser):
 def add_retry(parser):
     parser.add_argument("ids", nargs="*", metavar="ID", help="a job that is dead or completed; what died because of it comes back, too")
     parser.add_argument("--all", "-a", action="store_true", help="every dead job that was not cancelled")
+    parser.add_argument("--since", type=_duration, metavar="TIME", help="every job that died in this time and was not cancelled: 12h, 1d")
     parser.add_argument("--edit", action="store_true", help="open the job in your editor first")
+
+
+def add_dlq_list(parser):
+    parser.add_argument("--limit", "-n", type=_positive, metavar="N", help="at most N jobs, those that died last")
+    parser.add_argument("--search", metavar="TEXT", help="only jobs with TEXT in their id, their command or what they wrote last")
+    parser.add_argument("--since", type=_duration, metavar="TIME", help="only jobs that died in this time: 12h, 1d")
+    add_table(parser)
 
 
 def add_dlq_purge(parser):

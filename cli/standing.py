@@ -3,11 +3,12 @@ from __future__ import annotations
 
 from math import ceil
 
-from core.job import COMPLETED, DEAD, DEPENDENCY, PENDING, PROCESSING, TIMEOUT
+from core.job import COMPLETED, DEPENDENCY, PENDING, PROCESSING, TIMEOUT
 from core.rules import GROUP, HOLD, OTHER_JOBS, RETRY, own_or_setting, time_limit
 from core.rules import TIME as LATER
 from core.times import format_duration, parse_time
 
+_COMES_AFTER = ", which it comes after,"  # in what dlq.json says of a job that died because of another one
 _NAMED = 2  # ids of other jobs that are named
 
 
@@ -63,8 +64,9 @@ def ending(job, settings):
     if job.reason == TIMEOUT:
         limit = job.options.get("timed_out_after") or time_limit(job, settings)
         return "timed out" + (" after %s" % span(limit) if limit and type(limit) in (int, float) else "")
-    if job.state == DEAD and job.reason == DEPENDENCY and not job.options.get("died_of") and job.after:
-        return "died because of %s" % _few(job.after)
+    if job.reason == DEPENDENCY:
+        died_of = str(job.options.get("died_of") or "").replace(_COMES_AFTER, "")
+        return died_of or ("died because of %s" % _few(job.after) if job.after else job.ending)
     return job.ending
 
 

@@ -22,11 +22,12 @@ _SAFE_AGE = 3600.0  # seconds
 
 def _choice(args):
     """The Choice of jobs that the arguments make."""
-    every = getattr(args, "all", False)
+    older, since = getattr(args, "older_than", None), getattr(args, "since", None)
+    every = getattr(args, "all", False) or since is not None
     if bool(args.ids) == every and hasattr(args, "all"):
-        raise UsageError("say which jobs: ids, or --all")
-    older = getattr(args, "older_than", None)
-    return Choice(args.ids or None, None if older is None else format_time(time.time() - older))
+        raise UsageError("say which jobs: ids, or --all" + ", or --since TIME" * hasattr(args, "since"))
+    now = time.time()
+    return Choice(args.ids or None, *(None if length is None else format_time(now - length) for length in (older, since)))
 
 
 def cmd_retry(args, queue):
@@ -58,11 +59,11 @@ def _left_out(number):
 def _open_first(args, queue):
     """Let a user edit the job that is to come back."""
     from cli.editing import edit_in_editor
-    if len(args.ids) != 1 or args.all:
+    if len(args.ids) != 1:
         raise UsageError("--edit opens one job; name it")
     job = queue.store.find(args.ids[0])[-1]
     if job.state not in (COMPLETED, DEAD):
-        raise QueueError("job %r is %s; %s opens one that waits" % (job.id, job.state, hint("edit %s" % quote_words([job.id]))))
+        raise QueueError("job %r is %s; %s opens one that waits" % (job.id, job.state, hint("edit %s" % quote_words(args.ids))))
     edit_in_editor(queue, job)
 
 
@@ -125,12 +126,11 @@ def _clean(args, queue, states):
 
 def _in_another_state(args, queue, states):
     """A JobRefused that says what to do with the first of the jobs that are in none of these states; None if that is not the reason."""
-    for jobs in queue.store.find_all(args.ids):
+    for name, jobs in zip(args.ids, queue.store.find_all(args.ids)):
         if not any(job.state in states for job in jobs):
-            job = jobs[-1]
-            words = quote_words([job.id])
+            job, words = jobs[-1], quote_words([name])
             removes = hint("cancel %s" % words) + " ends it first" if job.state == PROCESSING else hint("remove %s" % words) + " removes it"
-            return JobRefused("job %r is %s, not %s; %s" % (job.id, job.state, " or ".join(states), removes))
+            return JobRefused("job %r is %s, not %s; %s" % (name, job.state, " or ".join(states), removes))
     return None
 
 

@@ -43,7 +43,8 @@ class Removal:
         jobs = self._choice.of(jobs, self._explain)
         for job in jobs:
             if job.state == PROCESSING:
-                raise JobRefused("job %r is running; %s ends it" % (job.id, hint("cancel %s" % quote_words([job.id]))))
+                name = self._choice.name_of(job)
+                raise JobRefused("job %r is running; %s ends it" % (name, hint("cancel %s" % quote_words([name]))))
         return self._without_needed(jobs, there) if self._guarded else jobs
 
     def _without_needed(self, jobs, there):

@@ -14,6 +14,7 @@ from core.order import jobs_meant
 from storage.layout import job_from_lines
 from storage.store import OpenFiles
 
+
 class Choice(namedtuple("Choice", "names before since keys", defaults=(None, {}))):
     """Which jobs someone names to a command: those with one of `names` (None: all), last changed before and since these times (as
     `format_time` makes them; None: any). `keys` is what `Store.keys` says of the names: a name in it means one job of several."""
@@ -50,6 +51,10 @@ class Choice(namedtuple("Choice", "names before since keys", defaults=(None, {})
             turns.setdefault(self._meant(name), number)
         last = len(self.names)
         return sorted(jobs, key=lambda job: min(turns.get(job.key, last), turns.get((job.id, None), last)))
+
+    def name_of(self, job):
+        """The name by which a job was chosen, for a hint that can be pasted; its id if none was given."""
+        return next((name for name in self.names or () if self._meant(name) == job.key), job.id)
 
     def _meant(self, name):
         return self.keys.get(name, (name, None))

@@ -181,3 +181,42 @@ class TestLogs(LookingTest):
                          ["a    | ==> attempt 1 <==", "a    | one", "a    | two", "a    | ==> attempt 1: completed, TIME <=="])
         self.assertEqual([line for line in told if not line.startswith("a ")],
                          ["long | ==> attempt 1 <==", "long | three", "long | ==> attempt 1: exit code 1, TIME <=="])
+
+
+class TestDead(LookingTest):
+    """dlq list and retry: what died lately."""
+
+    def setUp(self):
+        super().setUp()
+        for job_id, code, hours, output in (("old", 1, 30, "a\n"), ("dump", 2, 3, "reading\nno space left\n\n"), ("load", 3, 2, "")):
+            self.add(job_id, max_retries=0)
+            jobs, now = self.manager(), time.time() - 3600 * hours
+            jobs.record(jobs.claim("1-1", now - 1), Outcome(code, FAILED), now, output)
+
+    def test_options_choose_jobs(self):
+        for words, wanted in (("", "old dump load"), ("--since 1d", "dump load"), ("--since 150m", "load"), ("--limit 2", "dump load"),
+                              ("-n 1", "load"), ("--search space", "dump"), ("--search echo", "old dump load"), ("--search nothing", ""),
+                              ("--since 1d --search o -n 1", "load")):
+            with self.subTest(words):
+                lines = self.succeed("dlq", "list", *words.split()).splitlines()
+                self.assertEqual([line.split("\t")[0] for line in lines], wanted.split())
+                told = json.loads(self.succeed("dlq", "list", "--json", *words.split()))
+                self.assertEqual([job["id"] for job in told], wanted.split())
+        self.assertEqual(len(self.succeed("dlq", "list").splitlines()[0].split("\t")), 5)
+
+    @NEEDS_PTY
+    def test_on_a_terminal_the_last_line_of_output_is_told(self):
+        lines = self.see("dlq", "list")
+        self.assertEqual(lines[0].split(), ["ID", "DIED", "REASON", "COMMAND", "LAST", "LINE"])
+        self.assertRegex(lines[2], r"^dump  3h ago  exit code 2  echo dump  no space left$")
+        self.assertRegex(lines[3], r"^load  2h ago  exit code 3  echo load$")
+        self.assertEqual(self.see("dlq", "list", columns=40)[2].split()[:4], ["dump", "exit", "code", "2"])
+
+    def test_retry_since_brings_back_what_died_lately_and_was_not_cancelled(self):
+        self.add("unwanted")
+        self.succeed("cancel", "unwanted")
+        self.assertIn("2 jobs back in the queue", self.succeed("retry", "--since", "1d"))
+        self.assertEqual({job["id"]: job["state"] for job in self.records()},
+                         {"old": "dead", "dump": "pending", "load": "pending", "unwanted": "dead"})
+        self.assertIn("--since", self.refuse("retry", code=2))
+        self.assertIn("say which jobs", self.refuse("retry", "old", "--since", "1d", code=2))

@@ -65,10 +65,18 @@ class TestNumbers(HomeTest):
         self.end(1, 1, 0)
         self.succeed("dlq", "purge", "x@1")
         self.assertEqual(self.states(), [DEAD, COMPLETED, DEAD])
-        self.assertIn("'x@1'", self.refuse("clean", "x@1", code=1))
+        self.assertIn("remove x@1' removes it", self.refuse("clean", "x@1", code=1))
         self.succeed("clean", "x@-1")
         self.assertEqual(self.states(), [DEAD, DEAD])
         self.assertEqual([record["id"] for record in self.records("dlq.json")], ["y", "x"])
+
+    def test_remove_hold_and_release_do_it_to_that_one_alone(self):
+        self.end(0)
+        self.succeed("hold", "x@2")
+        self.assertEqual(self.succeed("list", "-q", "--state", "held"), "x\n")
+        self.succeed("remove", "x@1")
+        self.succeed("release", "x@1")
+        self.assertEqual([(record["command"], record["run_at"]) for record in self.records()[:2]], [("echo 2", None), ("echo 3", None)])
 
     def test_wait_waits_for_that_one_alone(self):
         self.end(0, 1)

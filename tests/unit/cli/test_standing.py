@@ -43,7 +43,7 @@ class StandingTest(unittest.TestCase):
                 (dict(DEAD, reason="cancelled"), NO_WAIT, "cancelled"),
                 (dict(DEAD, reason="dependency", after=["dump"]), NO_WAIT, "died because of dump"),
                 (dict(DEAD, reason="dependency", after=["dump"], died_of="dump, which it comes after, is dead"), NO_WAIT,
-                 "dump, which it comes after, is dead"),
+                 "dump is dead"),
                 (DEAD, NO_WAIT, ""),
         ):
             with self.subTest(fields, wait=wait):
