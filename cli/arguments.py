@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from cli import options  # first: it imports argparse without gettext
-from argparse import ArgumentError, ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentError, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from core.errors import JsonError, UsageError, hint, typed
 from core.job import EXAMPLE
 from core.settings import did_you_mean
@@ -59,7 +59,7 @@ SYNONYMS = {"submit": "enqueue", "push": "enqueue", "run": "enqueue", "kill": "c
             "inspect": "show", "tail": "logs --follow", "follow": "logs --follow", "watch": "status --watch", "metrics": "stats",
             "restart": "retry", "rerun": "retry", "requeue": "retry", "rm": "remove", "delete": "remove"}
 
-_MAY_BE_EMPTY = ("runner", "shell", "id", "words_so_far")  # none, twice; told by the rule of jobs; the shell's words
+_MAY_BE_EMPTY = ("runner", "shell", "id")  # none, twice; told by the rule of jobs
 
 
 class _Parser(ArgumentParser):
@@ -104,6 +104,8 @@ def parse(argv):
     Instead of a command it may be "--help" or "--version", or "" if none is given; the arguments are then the group of commands that help
     is wanted for, or "".
     """
+    if argv[:1] == ["completion"] and "--words" in argv[1:3]:  # what was typed so far is no argument of this command: not even its --
+        return COMMANDS["completion"][3], _words_so_far(argv)
     home, name, rest, words = _split(argv)
     if not name or name.startswith("-"):
         return name, "".join(rest)
@@ -116,6 +118,11 @@ def parse(argv):
     args.words = words
     args.home = home if args.home is None else args.home
     return COMMANDS[name][3], args
+
+
+def _words_so_far(argv):
+    words = argv[argv.index("--words") + 1:] + ([""] if argv[1] == "--new-word" else [])
+    return Namespace(words_so_far=words, home=None)
 
 
 def build_parser(name):

@@ -1,23 +1,37 @@
-"""Completion for bash, zsh and fish. Each script asks the program itself, which knows all options, states and ids."""
+"""Completion for bash, zsh, fish and PowerShell. Each script asks the program itself, which knows all options, states and ids.
+
+Behind `--` stands another program's command: there the scripts offer commands and files, and the program is not asked. Where it offers
+nothing they offer files.
+"""
 from __future__ import annotations
 
 import argparse
 import re
 
-from cli.arguments import ALIASES, COMMANDS, build_parser
-from core.job import STATES
+from cli.arguments import ALIASES, COMMANDS, SYNONYMS, build_parser
+from core.job import COMPLETED, DEAD, PENDING, PROCESSING, STATES
+from core.rules import STATE_WORDS, states_meant
 from core.settings import SETTINGS
+from core.strict_json import encode_json
 
 SCRIPTS = {
     # The words are split anew, since bash splits them at colons and equal signs too; no candidate is ever expanded.
     "bash": """_queuectl() {
-    local line=${COMP_LINE:0:COMP_POINT} word prefix found
+    local line=${COMP_LINE:0:COMP_POINT} word prefix found place
     local -a words
     read -ra words <<< "$line"
     [[ $line == *[[:space:]] ]] && words+=("")
     word=${words[${#words[@]}-1]}
-    prefix=${word%"${word##*[:=]}"}
     COMPREPLY=()
+    for (( place = 1; place < ${#words[@]} - 1; place++ )); do
+        [[ ${words[place]} == -- ]] || continue
+        (( place == ${#words[@]} - 2 )) || return
+        while IFS= read -r found; do
+            COMPREPLY+=("$found")
+        done < <(compgen -c -- "$word" | sort -u)
+        return
+    done
+    prefix=${word%"${word##*[:=]}"}
     while IFS= read -r found; do
         COMPREPLY+=("${found#"$prefix"}")
     done < <(queuectl completion --words "${words[@]:1}" 2>/dev/null)
@@ -27,6 +41,13 @@ complete -o default -F _queuectl queuectl
     "zsh": """#compdef queuectl
 _queuectl() {
     local -a found
+    local -i place=${words[(i)--]}
+    if (( place > 1 && place < CURRENT )); then
+        shift place words
+        (( CURRENT -= place ))
+        _normal
+        return
+    fi
     found=("${(@f)$(queuectl completion --words "${(@)words[2,CURRENT]}" 2>/dev/null)}")
     [[ -n "$found" ]] && compadd -a found || _files
 }
@@ -34,26 +55,67 @@ compdef _queuectl queuectl
 """,
     "fish": """function __queuectl
     set -l words (commandline -opc) (commandline -ct)
-    queuectl completion --words $words[2..-1] 2>/dev/null
+    set -l place (contains -i -- -- $words)
+    if test -n "$place"; and test $place -lt (count $words)
+        complete -C (string join ' ' -- $words[(math $place + 1)..-1])
+        return
+    end
+    set -l found (queuectl completion --words $words[2..-1] 2>/dev/null)
+    if test -n "$found"
+        printf '%s\\n' $found
+    else
+        __fish_complete_path (commandline -ct)
+    end
 end
 complete -c queuectl -f -a '(__queuectl)'
+""",
+    # Windows PowerShell leaves out empty arguments, so that --new-word says that a word is to begin.
+    "powershell": """Register-ArgumentCompleter -Native -CommandName queuectl -ScriptBlock {
+    param($wordToComplete, $commandAst, $cursorPosition)
+    $words = @($commandAst.CommandElements | Select-Object -Skip 1 | Where-Object { $_.Extent.EndOffset -lt $cursorPosition } |
+        ForEach-Object { if ($_ -is [Management.Automation.Language.StringConstantExpressionAst]) { $_.Value } else { $_.Extent.Text } })
+    if ($words -contains '--') {
+        if ($words[-1] -eq '--') { [Management.Automation.CompletionCompleters]::CompleteCommand($wordToComplete) }
+        return
+    }
+    $found = if ($wordToComplete) { queuectl completion --words @words $wordToComplete 2>$null }
+        else { queuectl completion --new-word --words @words 2>$null }
+    $found | Where-Object { $_ } | ForEach-Object { [Management.Automation.CompletionResult]::new($_, $_, 'ParameterValue', $_) }
+}
 """,
 }
 
 # The states of the jobs whose ids a command takes.
-_IDS = {"cancel": STATES[:2], "edit": STATES[:1], "retry": STATES[3:], "dlq retry": STATES[3:], "dlq purge": STATES[3:],
-        "clean": STATES[2:], "show": STATES, "logs": STATES, "wait": STATES[:2]}
+_IDS = {"cancel": (PENDING, PROCESSING), "hold": (PENDING,), "release": (PENDING,), "edit": (PENDING, DEAD), "retry": (COMPLETED, DEAD),
+        "dlq retry": (COMPLETED, DEAD), "dlq purge": (DEAD,), "clean": (COMPLETED, DEAD), "remove": (PENDING, COMPLETED, DEAD),
+        "show": STATES, "logs": STATES, "wait": (PENDING, PROCESSING)}
+# The words that --state takes, of a command that does not take all.
+_STATE_WORDS = {"clean": (COMPLETED, DEAD),
+                "cancel": tuple(word for word in STATE_WORDS if set(states_meant([word])) <= {PENDING, PROCESSING})}
 _MOST_IDS = 200
 _PLAIN = re.compile(r"[\w@%+:,./-]+\Z")  # an id that every shell takes as it is
 
 
 def home_in(words):
-    """(the --home before the command or None, the words without it)."""
-    if words[:1] == ["--home"] and len(words) > 2:
-        return words[1], words[2:]
-    if words and words[0].startswith("--home=") and len(words) > 1:
-        return words[0][len("--home="):], words[1:]
-    return None, words
+    """(the --home among words that were typed, or None; the words without it, if it stands before the command)."""
+    home, left = None, list(words)
+    for place, word in enumerate(words[:-1]):
+        option, equals, value = word.partition("=")
+        if option == "--home" and (equals or place + 2 < len(words)):
+            home = value if equals else words[place + 1]
+            left = left if place else words[1 if equals else 2:]
+    return home, left
+
+
+def _path(before):
+    """The command that these words name, as its one or two words, or what there is of one."""
+    plain = [word for word in before if not word.startswith("-")]
+    if plain[:1] == ["help"]:
+        plain = plain[1:]
+    if not plain:
+        return []
+    first = "cancel" if plain[0] == "stop" else ALIASES.get(plain[0], SYNONYMS.get(plain[0], plain[0]).partition(" --")[0])
+    return (first.split(" ") + plain[1:])[:2]
 
 
 def candidates(words, store):
@@ -61,43 +123,55 @@ def candidates(words, store):
     queue."""
     _, words = home_in(words)
     *before, word = words or [""]
-    path = [ALIASES.get(one, one) for one in before if not one.startswith("-")][:2]
+    if "--" in before:
+        return []
+    path = _path(before)
     name = " ".join(path) if " ".join(path) in COMMANDS else path[0] if path else ""
-    found = []
-    if len(path) == len(before) and path != name.split(" ")[:2] or len(before) == len(name.split()) or not before:
-        depth = len(before)
-        found = [other.split(" ")[depth] for other in COMMANDS if other.split(" ")[:depth] == path and other.count(" ") >= depth]
-        found += list(ALIASES) if not before else []
-    if name in COMMANDS:
-        found += _arguments(name, before[-1] if before else "", word, store)
+    depth = len(path)
+    found = [other.split(" ")[depth] for other in COMMANDS if other.split(" ")[:depth] == path and other.count(" ") >= depth]
+    found += list(ALIASES) + ["help"] if not before else []
+    if name in COMMANDS and before[:1] != ["help"]:
+        found += _arguments(name, before, word, store)
     return [one for one in dict.fromkeys(found) if one.startswith(word)]
 
 
-def _arguments(name, previous, word, store):
-    parser = build_parser(name)
+def _arguments(name, before, word, store):
+    parser, previous = build_parser(name), before[-1]
     option, equals, value = word.partition("=")
     for action in parser._actions:
         if equals and option in action.option_strings:
-            return ["%s=%s" % (option, one) for one in _values(action, value, store)]
-        if previous in action.option_strings and action.nargs != 0:
-            return _values(action, word, store)
+            return ["%s=%s" % (option, one) for one in _values(name, action, value, store)]
+        if previous in action.option_strings and action.nargs not in (0, "?"):
+            return _values(name, action, word, store)
     if word.startswith("-"):
         return [option for action in parser._actions if action.help != argparse.SUPPRESS for option in action.option_strings
                 if option.startswith("--")]
-    if name in ("config get", "config set"):
-        return [setting.name for setting in SETTINGS] if previous in ("get", "set") else []
+    if name.split(" ")[0] == "config":
+        return _of_setting(name, before)
     positional = [action for action in parser._actions if not action.option_strings and action.choices]
     return (_ids(store, _IDS[name], word) if name in _IDS else []) + [str(one) for action in positional for one in action.choices or ()]
 
 
-def _values(action, word, store):
-    """The values that an option takes."""
+def _of_setting(name, before):
+    """The names of the settings, or, behind one, the values that `config set` offers for it."""
+    plain = [word for word in before if not word.startswith("-")][len(name.split(" ")):]
+    if not plain:
+        return [setting.name for setting in SETTINGS]
+    setting = next((setting for setting in SETTINGS if setting.name == plain[0].replace("-", "_")), None)
+    if name != "config set" or setting is None or len(plain) > 1:
+        return []
+    return ["true", "false"] if setting.type is bool else [encode_json(setting.default)]
+
+
+def _values(name, action, word, store):
+    """The values that an option of a command takes."""
     if action.choices:
         return [str(choice) for choice in action.choices]
     if action.dest == "state":
         first = word.rpartition(",")[0]
-        return ["%s,%s" % (first, state) if first else state for state in STATES if state not in first.split(",")]
-    return _ids(store, STATES, word) if action.dest == "after" else []
+        return ["%s,%s" % (first, state) if first else state for state in _STATE_WORDS.get(name, STATE_WORDS)
+                if state not in first.split(",")]
+    return _ids(store, STATES, word) if action.dest in ("after", "after_any") else []
 
 
 def _ids(store, states, word):

@@ -20,11 +20,11 @@ def cmd_completion(args, queue):
     from cli import completion
     if args.words_so_far is not None:
         home, _ = completion.home_in(args.words_so_far)
-        asked = Home(os.path.abspath(home)) if home else queue
+        asked = Home(os.path.abspath(os.path.expanduser(home))) if home else queue
         for word in completion.candidates(args.words_so_far, asked.store if os.path.isdir(asked.home) else None):
             print(word)
     elif args.shell is None:
-        raise UsageError("which shell: bash, zsh or fish? For bash: source <(%s)" % typed("completion bash"))
+        raise UsageError("which shell: bash, zsh, fish or powershell? For bash: source <(%s)" % typed("completion bash"))
     else:
         print(completion.SCRIPTS[args.shell], end="")
     return 0

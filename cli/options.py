@@ -10,7 +10,7 @@ from types import SimpleNamespace
 # argparse imports gettext, and that locale, to translate its texts, which Python has in English alone: a twentieth of an `enqueue`.
 _gettext = sys.modules.get("gettext")
 sys.modules["gettext"] = SimpleNamespace(gettext=str, ngettext=lambda one, many, number: one if number == 1 else many)  # type: ignore
-from argparse import REMAINDER, SUPPRESS, ArgumentTypeError
+from argparse import SUPPRESS, ArgumentTypeError
 
 if _gettext is None:
     del sys.modules["gettext"]
@@ -208,9 +208,9 @@ def add_edit(parser):
 
 
 def add_completion(parser):
-    parser.add_argument("shell", nargs="?", choices=("bash", "zsh", "fish"), metavar="bash|zsh|fish",
+    parser.add_argument("shell", nargs="?", choices=("bash", "zsh", "fish", "powershell"), metavar="bash|zsh|fish|powershell",
                         help="the shell that the script is for")
-    parser.add_argument("--words", dest="words_so_far", nargs=REMAINDER, metavar="WORD", help=SUPPRESS)
+    parser.set_defaults(words_so_far=None)
 
 
 def add_json(parser):

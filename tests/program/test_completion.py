@@ -11,7 +11,8 @@ import time
 import unittest
 
 from cli import arguments, completion
-from core.job import STATES, Outcome
+from core.job import Outcome
+from core.rules import STATE_WORDS
 from tests.support.home import MAIN, HomeTest
 from tests.support.terminal import NEEDS_PTY, Terminal
 
@@ -42,20 +43,36 @@ class TestCandidates(CompletionTest):
 
     def test_commands_are_completed_from_their_start(self):
         for words, wanted in ((["enq"], ["enqueue"]), (["st"], ["status", "stats"]), (["lo"], ["logs", "log"]), (["dl"], ["dlq"]),
-                              (["x"], []), (["list", "nothing"], [])):
+                              (["x"], []), (["list", "nothing"], []), (["help", "lo"], ["logs"]), (["help", "dlq", "l"], ["list"])):
             with self.subTest(words=words):
                 self.assertEqual(sorted(self.candidates(*words)), sorted(wanted))
 
     def test_nothing_typed_offers_every_first_word_once(self):
-        first = [name.split()[0] for name in arguments.COMMANDS] + list(arguments.ALIASES)
+        first = [name.split()[0] for name in arguments.COMMANDS] + list(arguments.ALIASES) + ["help"]
         self.assertEqual(sorted(self.candidates("")), sorted(set(first)))
         self.assertEqual(sorted(completion.candidates([], self.manager())), sorted(set(first)))
 
     def test_commands_of_two_words_are_completed_word_by_word(self):
         for words, wanted in ((["worker", ""], ["start", "stop", "list"]), (["worker", "st"], ["start", "stop"]),
-                              (["dlq", ""], ["list", "retry", "purge"]), (["config", ""], ["get", "set"])):
+                              (["dlq", ""], ["list", "retry", "purge"]), (["config", "s"], ["set", "save_output"]),
+                              (["config", "get", "max_r"], ["max_retries"]), (["config", "unset", "max_r"], ["max_retries"])):
             with self.subTest(words=words):
                 self.assertEqual(sorted(self.candidates(*words)), sorted(wanted))
+
+    def test_values_of_settings_are_completed(self):
+        for words, wanted in ((["retry_in_place", ""], ["true", "false"]), (["save-output", "f"], ["false"]), (["max_retries", ""], ["3"]),
+                              (["on_finish", ""], ["null"]), (["max_retries", "3", ""], []), (["nothing", ""], [])):
+            with self.subTest(words=words):
+                self.assertEqual(self.candidates("config", "set", *words), wanted)
+
+    def test_words_of_other_programs_are_completed_like_ours(self):
+        for words, like in ((["rm"], ["remove"]), (["ls"], ["list"]), (["tail"], ["logs"]), (["stop"], ["cancel"]), (["kill"], ["cancel"])):
+            with self.subTest(words=words):
+                self.assertEqual(self.candidates(*words, ""), self.candidates(*like, ""))
+                self.assertEqual(self.candidates(*words, "--"), self.candidates(*like, "--"))
+
+    def test_behind_two_dashes_the_command_of_another_program_stands(self):
+        self.assertEqual(self.candidates("enqueue", "--", "li"), [])
 
     def test_options_are_those_of_the_parser(self):
         for name in arguments.COMMANDS:
@@ -72,11 +89,16 @@ class TestCandidates(CompletionTest):
     def test_states_follow_the_option_in_any_spelling(self):
         for words in (["list", "--state"], ["list", "-s"], ["list", "--reverse", "--state"]):
             with self.subTest(words=words):
-                self.assertEqual(self.candidates(*words, ""), list(STATES))
+                self.assertEqual(self.candidates(*words, ""), list(STATE_WORDS))
                 self.assertEqual(self.candidates(*words, "p"), ["pending", "processing"])
 
     def test_a_second_state_is_completed_behind_the_comma(self):
         self.assertEqual(self.candidates("list", "--state", "pending,de"), ["pending,dead"])
+
+    def test_states_are_those_that_the_command_takes(self):
+        self.assertEqual(self.candidates("clean", "--state", ""), ["completed", "dead"])
+        self.assertEqual(self.candidates("cancel", "--state", "p"), ["pending", "processing"])
+        self.assertNotIn("dead", self.candidates("cancel", "--state", ""))
 
     def test_values_of_an_option_are_those_that_its_parser_takes(self):
         for name in arguments.COMMANDS:
@@ -87,8 +109,8 @@ class TestCandidates(CompletionTest):
 
     def test_ids_are_those_of_the_states_that_the_command_is_for(self):
         for name, wanted in (("show", "good bad run wait"), ("logs", "good bad run wait"), ("log", "good bad run wait"),
-                             ("cancel", "run wait"), ("edit", "wait"), ("retry", "bad"), ("dlq retry", "bad"), ("dlq purge", "bad"),
-                             ("wait", "run wait"), ("clean", "good bad")):
+                             ("cancel", "run wait"), ("edit", "bad wait"), ("retry", "good bad"), ("dlq retry", "good bad"), ("dlq purge", "bad"),
+                             ("wait", "run wait"), ("clean", "good bad"), ("remove", "good bad wait"), ("hold", "wait")):
             with self.subTest(command=name):
                 self.assertEqual(sorted(self.candidates(*name.split(), "")), sorted(wanted.split()))
 
@@ -100,7 +122,7 @@ class TestCandidates(CompletionTest):
 
     def test_an_id_that_does_not_fit_a_line_is_not_offered(self):
         self.add("two words", "turned\u202e", "日本", "plain")
-        self.assertEqual(set(self.candidates("edit", "")), {"wait", "日本", "plain"})
+        self.assertEqual(set(self.candidates("hold", "")), {"wait", "日本", "plain"})
 
     def test_a_long_queue_offers_only_so_many(self):
         self.add(*["job%03d" % number for number in range(300)])
@@ -110,9 +132,15 @@ class TestCandidates(CompletionTest):
     def test_a_home_before_the_command_is_no_command(self):
         self.assertEqual(self.candidates("--home", self.home, "dlq", "p"), ["purge"])
         self.assertIn("--reverse", self.candidates("--home", self.home, "list", "--re"))
+        self.assertEqual(self.succeed("completion", "--words", "show", "--home", self.home, "g", env=self.environ(QUEUECTL_HOME="none")), "good\n")
+
+    def test_a_word_that_is_to_begin_is_an_empty_one_or_none(self):
+        for words in (["--words", "dlq", ""], ["--new-word", "--words", "dlq"]):
+            self.assertEqual(self.succeed("completion", *words), "list\nretry\npurge\n")
+        self.assertIn("--state\n", self.succeed("completion", "--words", "list", "--"))
 
     def test_a_shell_is_completed(self):
-        self.assertEqual(self.candidates("completion", ""), ["bash", "zsh", "fish"])
+        self.assertEqual(self.candidates("completion", ""), ["bash", "zsh", "fish", "powershell"])
 
 
 @unittest.skipIf(os.name == "nt", "the shells are those of Unix")
@@ -128,11 +156,11 @@ class ShellTest(CompletionTest):
         os.mkdir(self.path("bin"))
         os.symlink(MAIN, self.path("bin", "queuectl"))
         os.symlink(sys.executable, self.path("bin", "python3"))
-        self.write("script", completion.SCRIPTS[self.shell])
+        self.write("script", completion.SCRIPTS["powershell" if self.shell == "pwsh" else self.shell])
 
     def run_shell(self, text):
         """What a script prints; `script` is the completion's."""
-        done = subprocess.run([self.shell] + (["-f"] if self.shell == "zsh" else []), input=text, cwd=self.home, stdout=subprocess.PIPE,
+        done = subprocess.run([self.shell] + {"zsh": ["-f"], "pwsh": ["-NoProfile", "-Command", "-"]}.get(self.shell, []), input=text, cwd=self.home, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, env=self.environ(PATH=self.path("bin") + os.pathsep + os.environ["PATH"]),
                               universal_newlines=True, timeout=60)
         self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
@@ -144,10 +172,41 @@ class ShellTest(CompletionTest):
         found = self.run_shell(self.BEGIN + text).split("=====\n")
         for (words, wanted), told in zip(cases, found):
             with self.subTest(words=words):
-                self.assertEqual(sorted(told.splitlines()), sorted(wanted))
+                self.assertEqual(sorted(line.partition("\t")[0] for line in told.splitlines()), sorted(wanted))  # fish describes some
+
+    # What is typed, with Tab at its end, and the arguments that the program is run with then.
+    TYPED = (("li", "list"), ("dlq l", "dlq list"), ("list --re", "list --reverse"), ("list --state=pe", "list --state=pending"),
+             ("list --state comp", "list --state completed"), ("show g", "show good"), ("rm g", "rm good"),
+             ("config set fsync t", "config set fsync true"), ("help comp", "help completion"),
+             ("enqueue --file my-own-j", "enqueue --file my-own-jobs.txt"), ("enqueue -- own-com", "enqueue -- own-command"),
+             ("enqueue --id x -- own-command my-own-j", "enqueue --id x -- own-command my-own-jobs.txt"))
+
+    def run_typed(self, begin):
+        """Type each of TYPED into an interactive shell that has read the lines `begin` first, and compare what is run."""
+        os.unlink(self.path("bin", "queuectl"))
+        self.script("queuectl", "[ \"$1\" = completion ] && exec '%s' '%s' \"$@\"\nprintf 'ran <%%s>\\n' \"$*\"" % (sys.executable, MAIN))
+        self.script("own-command", "true")
+        self.write("my-own-jobs.txt", "")
+        environ = self.environ(PATH=self.path("bin") + os.pathsep + os.environ["PATH"], TERM="xterm", HISTFILE=os.devnull, INPUTRC=os.devnull,
+                               HOME=self.home, LC_ALL="C.UTF-8", XDG_CONFIG_HOME=self.home, XDG_DATA_HOME=self.home)
+        shell = Terminal(self.INTERACTIVE, environ, columns=200)
+        self.addCleanup(shell.close)
+        os.write(shell.master, ("cd '%s'; %s\n" % (self.home, begin)).encode("utf-8"))
+        for number, (typed, wanted) in enumerate(self.TYPED, 1):
+            os.write(shell.master, b"queuectl %s\t\n" % typed.encode("utf-8"))
+            said = self.wait_for(lambda: re.findall(r"ran <([^>]*)>", shell.text())[number - 1:])
+            with self.subTest(typed=typed):
+                self.assertEqual(said[0].strip(), wanted)
+
+    def script(self, name, text):
+        """Make a program on the PATH."""
+        self.write(os.path.join("bin", name), "#!/bin/sh\n%s\n" % text)
+        os.chmod(self.path("bin", name), 0o755)
 
     CASES = ((["li"], ["list"]), (["dlq", ""], ["list", "retry", "purge"]), (["list", "--re"], ["--reverse"]),
-             (["list", "--state", "p"], ["pending", "processing"]), (["show", "g"], ["good"]), (["dlq", "retry", ""], ["bad"]))
+             (["list", "--state", "p"], ["pending", "processing"]), (["show", "g"], ["good"]), (["dlq", "purge", ""], ["bad"]),
+             (["list", "--s"], ["--state", "--sort", "--search"]), (["rm", "g"], ["good"]), (["config", "set", "fsync", "t"], ["true"]),
+             (["enqueue", "--", "queuec"], ["queuectl"]))
 
 
 class TestBash(ShellTest):
@@ -163,8 +222,14 @@ class TestBash(ShellTest):
                 "_queuectl queuectl; printf '%%s\\n' ${COMPREPLY[@]+\"${COMPREPLY[@]}\"}" % (quoted, len(words)))
 
     def test_the_script_is_what_the_program_prints(self):
-        for shell in ("bash", "zsh", "fish"):
+        for shell in completion.SCRIPTS:
             self.assertEqual(self.succeed("completion", shell), completion.SCRIPTS[shell])
+
+    INTERACTIVE = ["bash", "--norc", "--noprofile", "-i"]
+
+    @NEEDS_PTY
+    def test_what_is_typed_is_completed(self):
+        self.run_typed("source ./script")
 
     def test_it_is_registered_for_the_program(self):
         self.assertIn("-F _queuectl queuectl", self.run_shell(self.BEGIN + "complete -p queuectl"))
@@ -217,7 +282,8 @@ class TestZsh(ShellTest):
     """In zsh, whose own functions exist only while somebody types: stand-ins print what they are given."""
 
     shell = "zsh"
-    BEGIN = 'compdef() { : }\n_files() { : }\ncompadd() { print -rl -- "${(@P)2}" }\nsource ./script\n'
+    INTERACTIVE = ["zsh", "-f", "-i"]
+    BEGIN = 'compdef() { : }\n_normal() { print -r -- queuectl }\n_files() { : }\ncompadd() { print -rl -- "${(@P)2}" }\nsource ./script\n'
 
     def test_it_completes_commands_options_states_and_ids(self):
         def ask(words):
@@ -227,14 +293,55 @@ class TestZsh(ShellTest):
         self.check(ask, self.CASES)
 
 
+    @NEEDS_PTY
+    def test_what_is_typed_is_completed(self):
+        self.run_typed("autoload -Uz compinit; compinit -u -D; source ./script")
+
+
 class TestFish(ShellTest):
     """In fish."""
 
     shell = "fish"
     BEGIN = "source ./script\n"
+    INTERACTIVE = ["fish", "--no-config", "-i"]
+
+    @NEEDS_PTY
+    def test_what_is_typed_is_completed(self):
+        self.run_typed("source ./script")
 
     def test_it_completes_commands_options_states_and_ids(self):
         self.check(lambda words: "complete -C 'queuectl %s'" % " ".join(words), self.CASES)
+
+
+class TestPowerShell(ShellTest):
+    """In PowerShell."""
+
+    shell = "pwsh"
+    BEGIN = "Invoke-Expression (Get-Content -Raw ./script)\n"
+
+    def test_it_completes_commands_options_states_and_ids(self):
+        def ask(words):
+            line = "queuectl " + " ".join(words)
+            return "(TabExpansion2 '%s' %d).CompletionMatches | ForEach-Object CompletionText" % (line, len(line))
+
+        self.check(ask, self.CASES)
+
+
+class TestPowerShellByReading(unittest.TestCase):
+    """What can be told of its script where there is no PowerShell."""
+
+    def test_brackets_are_closed_and_each_way_to_ask_is_one_that_the_program_takes(self):
+        script, opened = completion.SCRIPTS["powershell"], []
+        pairs = {")": "(", "}": "{", "]": "["}
+        for char in script:
+            if char in "({[":
+                opened.append(char)
+            elif char in pairs:
+                self.assertEqual(opened.pop(), pairs[char])
+        self.assertEqual(opened, [])
+        for words in ("--words", "--new-word --words"):
+            self.assertIn("queuectl completion %s @words" % words, script)
+            self.assertIsNotNone(arguments.parse(["completion", *words.split(), "li"])[1].words_so_far)
 
 
 if __name__ == "__main__":
