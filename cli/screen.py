@@ -147,7 +147,12 @@ class Screen:
         self._write("\033[H" + "\r\n".join(line + end for line, end in zip(lines, ends)))
 
     def _write(self, text):
-        """Write all of a text, past the buffers of Python: a signal may come in the middle of this."""
+        """Write all of a text, past the buffers of Python: a signal may come in the middle of this. The console of Windows takes characters
+        from Python's stream alone, and bytes in an encoding of its own."""
+        if WINDOWS:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+            return
         content = text.encode(self._encoding, "backslashreplace")
         while content:
             content = content[os.write(self._output, content):]
