@@ -161,6 +161,8 @@ class JobManager:
         fields = new_job_fields(record, job.options.get("cwd"))
         if fields.pop("id") != job.id or record.get("created_at", job.created_at) != job.created_at:
             raise InvalidJob("\"id\" and \"created_at\" cannot be edited; add another job instead")
+        if job.kept_env and "kept_env" not in fields and fields.get("keep_env") == job.options.get("keep_env"):
+            fields["kept_env"] = job.kept_env  # which is not shown
         changed = job._replace(command=fields.pop("command"), options=fields)
         if job.state == PENDING:
             changed = changed._replace(run_at=first_run_at(record, now), updated_at=format_time(now))

@@ -12,7 +12,7 @@ from cli.terminal import counted, is_terminal
 from core.errors import InvalidJob, JobRefused, JsonError, QueueError, UsageError, hint, typed
 from core.home import check_owner, jobs_path
 from core.job import COMPLETED, DEAD, EXAMPLE, HELD, TIMED
-from core.strict_json import decode_json
+from core.strict_json import decode_json, encode_json
 from core.system import quote_words
 from core.times import format_duration, parse_time
 from helpers import printable
@@ -33,8 +33,10 @@ def cmd_enqueue(args, queue):
     ended: list = []
     if source is not None and source.is_array:
         records = _without_ended(records, ended)
+    keep = queue.store.settings.keep_env if args.keep_env is None else args.keep_env
     try:
-        added = queue.jobs.enqueue(_with_options(records, job_fields(args)), _current_folder(), time.time(), args.unique)
+        records = _with_environment(_with_options(records, job_fields(args)), keep)
+        added = queue.jobs.enqueue(records, _current_folder(), time.time(), args.unique)
     except (InvalidJob, JsonError) as error:
         if source is None:
             raise
@@ -176,6 +178,33 @@ def _with_options(records, options):
             timed = any(record.get(name) is not None for name in TIMED)
             record = dict({name: value for name, value in options.items() if not timed or name not in TIMED}, **record)
         yield record
+
+
+def _with_environment(records, keep):
+    """The records, each with the variables of this shell that it keeps: those that its field `keep_env` names, or else `keep` (see the
+    setting). One that has kept some already keeps those."""
+    known: dict = {}  # what has been looked up
+    for record in records:
+        wanted = record.get("keep_env", keep) if type(record) is dict else False
+        if (wanted is True or wanted and type(wanted) is list) and type(record.get("kept_env")) is not dict:
+            names = encode_json(wanted)
+            known[names] = known[names] if names in known else _kept(wanted)
+            record = dict(record, keep_env=wanted, kept_env=known[names])
+        yield record
+
+
+def _kept(wanted):
+    """The variables of this shell with these names, or all of them; not ours, not `_`, which the shell sets for each command, and none that
+    is not UTF-8, since no job can have it."""
+    kept = {}
+    for name in os.environ if wanted is True else wanted:
+        value = os.environ.get(name) if type(name) is str else None
+        if value is not None and "=" not in name and name != "_" and not name.startswith("QUEUECTL_"):
+            if (name + value).encode("utf-8", "replace").decode("utf-8") == name + value:
+                kept[name] = value
+            else:
+                notice("the variable %s is not kept: it is not UTF-8, and no JSON file can hold it" % name)
+    return kept
 
 
 def _from_json(text):

@@ -7,8 +7,8 @@ from cli.context import notice
 from cli.terminal import get_width, is_terminal, print_json, showable, table
 from core.errors import InvalidSettings, JsonError, UsageError, hint
 from core.home import wake_workers
-from core.settings import (DEFAULTS, SETTINGS, check_part, check_setting, did_you_mean, key_of, part_named, settings_from, split_words,
-                           unknown_settings)
+from core.settings import (DEFAULTS, SETTINGS, check_part, check_setting, did_you_mean, key_of, part_named, settings_from, split_names,
+                           split_words, unknown_settings)
 from core.strict_json import decode_json, encode_json
 from core.system import quote_words
 from helpers import printable_json, read_config, save_setting, unset_key
@@ -73,6 +73,8 @@ def cmd_set(args, queue):
         value = args.value
     elif setting.type is list and type(value) is str:
         value = split_words(value)
+    elif type(setting.type) is tuple and type(value) is str:
+        value = split_names(value)
     return _save(queue, setting, part, value)
 
 

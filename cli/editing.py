@@ -46,7 +46,9 @@ def _what_next(job):
 
 def _as_written(job):
     """What a user sees of a job: what `enqueue` takes, and when it was added."""
-    return dict(job.fields(), run_at=job.run_at)
+    fields = dict(job.fields(), run_at=job.run_at)
+    fields.pop("kept_env", None)  # `JobManager.edit` keeps it
+    return fields
 
 
 def _with_fields(job, fields):

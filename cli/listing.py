@@ -85,8 +85,14 @@ def cmd_show(args, queue):
         for number, (job, wait) in list(enumerate(pairs, 1))[-_NAMESAKES:]:
             notice("%s@%d was added %s: %s, %s" % (job.id, number, age(job.created_at, now), job.state, standing(job, wait, settings, now)))
     newest, wait = pairs[-1]
-    print_json(details(newest, wait, settings))
+    kept = {} if not newest.kept_env else {"kept_env": newest.kept_env if args.env else _masked(newest.kept_env)}
+    print_json(dict(details(newest, wait, settings), **kept))
     return 0
+
+
+def _masked(variables):
+    """The names of variables, which may hold passwords."""
+    return "%s (--env prints the values)" % ", ".join(sorted(variables))
 
 
 def cmd_stats(args, queue):

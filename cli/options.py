@@ -18,7 +18,7 @@ else:
     sys.modules["gettext"] = _gettext
 
 from core.job import COMPLETED, DEAD, OPTION_CHECKS, STATES
-from core.settings import check_setting, did_you_mean, setting_named, split_words
+from core.settings import check_setting, did_you_mean, setting_named, split_names, split_words
 from core.times import LENGTHS, format_time, parse_duration
 
 NO_LIMIT = "none"  # a time limit that lifts the one of the settings
@@ -99,6 +99,14 @@ def _seconds(text):
     return value
 
 
+def _names(text):
+    """What --keep-env takes: names of variables, `true` or `false`. Raises ArgumentTypeError."""
+    names = split_names(text)
+    if type(names) is list and not all(name.replace("_", "a").isalnum() for name in names):
+        raise ArgumentTypeError("%r is no list of names; write --keep-env=PATH,VIRTUAL_ENV, or put --keep-env behind the job" % text)
+    return names
+
+
 def _runner(text):
     """`nice -n5` as a list of words. Raises UsageError."""
     return check_setting(setting_named("runner"), split_words(text))
@@ -130,6 +138,8 @@ def _positive(text):
 
 
 def add_enqueue(parser):
+    parser.description = ("Add jobs to the queue. A job runs in the folder that it was added from, and in the environment of the worker, "
+                          "not in that of this shell, unless it keeps that (--keep-env).")
     parser.usage = "%(prog)s [options] -- COMMAND...\n       %(prog)s [options] JSON | - | --file FILE | --lines FILE"
     parser.add_argument("job", nargs="?", metavar="JSON", help="a job as JSON with id and command; - reads jobs from standard input")
     parser.add_argument("--file", metavar="FILE", help="read jobs from a file: a JSON array, or one JSON object after another")
@@ -141,8 +151,11 @@ def add_enqueue(parser):
     parser.add_argument("--follow", action="store_true", help="print what the job writes, and wait until it has ended")
     parser.add_argument("-f", dest="short_f", nargs="?", const=True, metavar="FILE",
                         help="with a FILE, as --file; without one, as --follow")
-    parser.add_argument("--unique", "-u", action="store_true", help="refuse an id that is in the queue already")
+    parser.add_argument("--unique", "-u", action="store_true", help="add nothing while a job with that id waits or runs")
     add_job_fields(parser)
+    parser.add_argument("--keep-env", nargs="?", type=_names, const=True, metavar="NAMES",
+                        help="run it with the variables of this shell: with all of them and no others, or as --keep-env=PATH,VIRTUAL_ENV "
+                        "with these; false: with none (see the setting)")
     parser.add_argument("--quiet", "-q", action="store_true", help="print the ids alone")
 
 
@@ -237,6 +250,7 @@ def add_stats(parser):
 
 def add_show(parser):
     parser.add_argument("id", metavar="ID", help="the job; of several with that id the newest, or as ID@2 the second oldest")
+    parser.add_argument("--env", action="store_true", help="print the values of the variables that it keeps of a shell, too")
     parser.add_argument("--json", action="store_true", help=SUPPRESS)
 
 

@@ -74,8 +74,10 @@ class Job(namedtuple("Job", "id command created_at options state attempts exit_c
         return Job._make(self[:4] + progress + self[-1:])
 
     def to_dict(self):
-        """All of the job, as `show` prints it."""
-        return dict(self.fields(), **dict(zip(COLUMN_NAMES, self.progress())))
+        """All of the job but the variables that it keeps of a shell, which are many, and may hold passwords."""
+        fields = dict(self.fields(), **dict(zip(COLUMN_NAMES, self.progress())))
+        fields.pop("kept_env", None)
+        return fields
 
     @property
     def key(self):
@@ -122,6 +124,12 @@ class Job(namedtuple("Job", "id command created_at options state attempts exit_c
     def slot(self):
         """The number that it has among the running jobs of its group, if that had a limit when it was claimed; else None."""
         return slot_of(self.worker)
+
+    @property
+    def kept_env(self):
+        """The variables of the shell that added it, by name."""
+        value = self.options.get("kept_env")
+        return value if type(value) is dict else {}
 
     @property
     def duration(self):
@@ -227,9 +235,10 @@ def _as_setting(name):
 
 # The options that QueueCTL knows, each with a function that says what is wrong with a value, or None. Any other field is the user's own.
 OPTION_CHECKS = {"cwd": _check_cwd, "after": _check_after, "after_any": _check_after, "group": _check_group,
-                 "env": _check_env,
+                 "env": _check_env, "kept_env": lambda value: None if type(value) is str else _check_env(value),
                  "priority": lambda value: check_value(value, int, -MAX_PRIORITY, MAX_PRIORITY),
-                 **{name: _as_setting(name) for name in ("timeout", "max_retries", "backoff_base", "backoff_max", "runner", "shell")}}
+                 **{name: _as_setting(name) for name in ("timeout", "max_retries", "backoff_base", "backoff_max", "keep_env",
+                                                     "runner", "shell")}}
 
 
 ASKED_FOR = ("id", "command", "run_at", "delay", "hold", *OPTION_CHECKS)  # all fields by which users say what they want
@@ -252,6 +261,8 @@ def new_job_fields(record, cwd):
     for name, value in record.items():
         if name not in fields and name not in _NOT_KEPT:
             fields[name] = value
+    if type(fields.get("kept_env")) is str:
+        del fields["kept_env"]  # the names alone, as `show` prints them
     for name in _LENGTHS:
         if name in fields:
             fields[name] = in_seconds(fields[name])

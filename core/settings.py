@@ -33,6 +33,8 @@ SETTINGS = (
             "{id}, {attempt} and {cwd} in them are filled in; null: none"),
     Setting("shell", list, None, None, None, "", "the words that run a job's command, which is put behind them: [\"bash\", \"-o\", "
             "\"pipefail\", \"-c\"]; null: sh -c, on Windows cmd /c"),
+    Setting("keep_env", (bool, list), False, None, None, "", "a job runs with the variables of the shell that added it: true: with all of "
+            "them and no others; a list of names: with these; false: with none, but with the worker's"),
     Setting("on_finish", str, None, None, None, "", "a command that a worker runs when a job is completed or dead; "
             "what it says is in the worker's log, and it is ended after 60 s; null: none"),
     Setting("trust_home", bool, False, None, None, "", "workers start also where the file system of the home keeps no modes, so that "
@@ -41,11 +43,11 @@ SETTINGS = (
             "that is not named has no limit"),
 )
 Settings = namedtuple("Settings", ("max_retries", "backoff_base", "backoff_max", "retry_in_place", "poll_interval", "timeout", "kill_grace",
-                                   "save_output", "max_output", "unique_ids", "fsync", "runner", "shell", "on_finish",
+                                   "save_output", "max_output", "unique_ids", "fsync", "runner", "shell", "keep_env", "on_finish",
                                    "trust_home", "limits"))  # the names of SETTINGS, in this order; mypy wants them written out
 DEFAULTS = Settings(*[setting.default for setting in SETTINGS])
 _TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list: "a list of texts like [\"srun\"]",
-               dict: "an object of whole numbers like {\"gpu\": 1}"}
+               (bool, list): "true, false or a list of names like [\"PATH\"]", dict: "an object of whole numbers like {\"gpu\": 1}"}
 
 
 def setting_named(key):
@@ -77,12 +79,14 @@ def did_you_mean(word, known):
 
 def check_value(value, kind, low, high):
     """What is wrong with a value, as a phrase ("must be …"), or None if it has the type and lies in the range (`high` included)."""
-    if type(value) is not kind and not (kind is float and type(value) is int):
+    if type(value) is not kind and not (kind is float and type(value) is int) and not (type(kind) is tuple and type(value) in kind):
         return "must be %s" % _TYPE_NAMES[kind]
     if kind is dict and not all(name and type(number) is int and 0 <= number <= MAX_LIMIT for name, number in value.items()):
         return "must be %s, each from 0 to %d" % (_TYPE_NAMES[dict], MAX_LIMIT)
     if low is not None and not low <= value <= high:
         return "must be between %s and %s" % (low, high)
+    if kind == (bool, list) and type(value) is list and not all(type(name) is str and name and "=" not in name for name in value):
+        return "must be %s" % _TYPE_NAMES[kind]
     if kind is list and (value[:1] == [""] or not all(type(word) is str and "\0" not in word for word in value)):
         return "must be %s" % _TYPE_NAMES[kind]
     return None
@@ -121,6 +125,11 @@ def split_words(text):
         return list(lexer)
     except ValueError as error:
         raise UsageError("cannot split %s into words: %s" % (encode_json(text), str(error).lower())) from None
+
+
+def split_names(text):
+    """The names in `PATH,VIRTUAL_ENV`; True for `true`, and False for `false`."""
+    return {"true": True, "false": False}.get(text, [name.strip() for name in text.split(",")])
 
 
 def check_setting(setting, value):

@@ -49,8 +49,10 @@ class Attempt:
             self._folder = resolve_folder(options.get("cwd") or home, home)  # relative in a job file that was typed: to that file
         except InvalidJob as error:
             self._fault, self._folder = str(error), home
-        self._environ = environ
-        self._own = {name.encode("utf-8"): value.encode("utf-8") for name, value in (options.get("env") or {}).items()}
+        kept = {} if self._fault else job.kept_env
+        self._environ = {b"QUEUECTL_HOME": environ[b"QUEUECTL_HOME"]} if kept and options.get("keep_env") is True else environ
+        own = {**kept, **(options.get("env") or {})} if kept else options.get("env") or {}
+        self._own = {name.encode("utf-8"): value.encode("utf-8") for name, value in own.items()}
         self._own.pop(b"QUEUECTL_HOME", None)  # like those below it is ours to set, since what the attempt starts is known by it
         self._own[b"QUEUECTL_JOB_ID"] = job.id.encode("utf-8")
         self._own[b"QUEUECTL_ATTEMPT"] = b"%d" % job.attempts

@@ -297,6 +297,94 @@ class TestWaiting(AddingTest):
         self.assertEqual(self.succeed("enqueue", "--id", "x", "--", "true"), "Job 'x' added to the queue.\n")
 
 
+@unittest.skipIf(WINDOWS, "the commands are for a POSIX shell")
+class TestEnvironment(AddingTest):
+    """The variables of the shell that a job keeps."""
+
+    MINE = {"MINE": "from the shell", "SECRET": "s3cret"}
+
+    def setUp(self):
+        super().setUp()
+        self.settings(max_retries=0)
+        self.own = self.environ(**self.MINE)
+        self.theirs = self.environ(MINE="from the worker", ONLY_THEIRS="1")
+
+    def written(self, *arguments, runs=1):
+        """What a job writes of the variables, that was added with these arguments and has run so often."""
+        self.succeed("enqueue", *arguments, "--", 'echo "$MINE,$SECRET,$ONLY_THEIRS,$EXPLICIT"; exit 1', env=self.own)
+        for _ in range(runs):
+            self.assertEqual(self.run_program("worker", "start", "--drain", env=self.theirs).returncode, 1)
+            job_id = self.ids()[-1]
+            text = self.succeed("logs", job_id).strip()
+            self.succeed("retry", job_id)
+        self.succeed("cancel", job_id)
+        return text
+
+    def test_job_runs_in_the_workers_environment_or_with_what_it_keeps_of_the_shells(self):
+        for arguments, written in (((), "from the worker,,1,"), (("--keep-env",), "from the shell,s3cret,,"),
+                                   (("--keep-env=MINE,NOT_THERE",), "from the shell,,1,"), (("--keep-env=false",), "from the worker,,1,"),
+                                   (("--keep-env", "--env", "EXPLICIT=yes", "--env", "MINE=mine"), "mine,s3cret,,yes")):
+            with self.subTest(arguments):
+                self.assertEqual(self.written(*arguments), written)
+
+    def test_what_is_kept_holds_for_retries_too(self):
+        self.assertEqual(self.written("--keep-env=MINE", runs=2), "from the shell,,1,")
+
+    def test_setting_is_the_default_and_option_and_field_come_before_it(self):
+        self.assertEqual(self.succeed("config", "set", "keep_env", "MINE,PATH"), 'keep_env = ["MINE", "PATH"]\n')
+        self.assertEqual(self.written(), "from the shell,,1,")
+        self.assertEqual(self.written("--keep-env=SECRET"), "from the worker,s3cret,1,")
+        self.assertEqual(self.succeed("config", "set", "keep_env", "true"), "keep_env = true\n")
+        self.assertEqual(self.written(), "from the shell,s3cret,,")
+        self.succeed("enqueue", '{"id": "x", "command": "true", "keep_env": false}', env=self.own)
+        self.assertNotIn("kept_env", self.records()[-1])
+        self.assertIn("keep_env must be true, false or a list of names", self.refuse("config", "set", "keep_env", "5", code=2))
+
+    def test_show_masks_the_values_and_list_has_nothing_of_them(self):
+        self.succeed("enqueue", "--id", "x", "--keep-env=SECRET,MINE", "--env", "EXPLICIT=yes", "--", "exit 1", env=self.own)
+        shown = json.loads(self.succeed("show", "x"))
+        self.assertEqual((shown["keep_env"], shown["kept_env"], shown["env"]),
+                         (["SECRET", "MINE"], "MINE, SECRET (--env prints the values)", {"EXPLICIT": "yes"}))
+        self.assertEqual(json.loads(self.succeed("show", "x", "--env"))["kept_env"], self.MINE)
+        self.drain(code=1)
+        for words in (("list",), ("list", "--json"), ("list", "--jsonl"), ("dlq", "list", "--json"), ("show", "x"), ("status", "--json")):
+            with self.subTest(words):
+                self.assertNotIn("s3cret", self.succeed(*words))
+
+    def test_what_show_prints_can_be_added_again_and_keeps_what_there_is_then(self):
+        self.succeed("enqueue", "--id", "x", "--keep-env=MINE", "--", "true", env=self.own)
+        for words, mine in ((("show", "x"), "from the worker"), (("show", "x", "--env"), "from the shell")):
+            with self.subTest(words):
+                shown = self.succeed(*words)
+                self.write("jobs.json", "[]")
+                self.succeed("enqueue", shown, env=self.theirs)
+                self.assertEqual(self.records()[0]["kept_env"], {"MINE": mine})
+                self.succeed("enqueue", "--id", "x", "--keep-env=MINE", "--", "true", env=self.own)
+                self.write("jobs.json", json.dumps(self.records()[1:]))
+        self.succeed("edit", "x", "--priority", "5")
+        self.assertEqual((self.records()[-1]["priority"], self.records()[-1]["kept_env"]), (5, {"MINE": "from the shell"}))
+
+    def test_job_file_of_a_queue_that_is_added_to_another_one_keeps_its_variables(self):
+        self.succeed("enqueue", "--id", "x", "--keep-env", "--", "true", env=self.own)
+        self.succeed("--home", self.path("other"), "enqueue", "--file", self.path("jobs.json"), env=self.theirs)
+        self.assertEqual(self.records(os.path.join("other", "jobs.json"))[0]["kept_env"], self.records()[0]["kept_env"])
+        self.assertEqual(self.records()[0]["kept_env"]["MINE"], "from the shell")
+
+    def test_what_no_json_file_can_hold_and_what_is_ours_is_not_kept(self):
+        own = {os.fsencode(name): os.fsencode(value) for name, value in self.own.items()}
+        own.update({b"BAD": b"\xff", b"_": b"/bin/x", b"QUEUECTL_JOB_ID": b"7"})
+        done = self.run_program("enqueue", "--keep-env", "--", "true", env=own)
+        self.assertEqual((done.returncode, "variable BAD is not kept" in done.stderr), (0, True), done.stderr)
+        kept = self.records()[0]["kept_env"]
+        self.assertEqual([name for name in kept if name in ("BAD", "_") or name.startswith("QUEUECTL_")], [])
+
+    def test_bad_names_are_refused(self):
+        self.refuse_all(((["--keep-env", '{"id": "x", "command": "true"}'], "--keep-env=PATH,VIRTUAL_ENV"),
+                         (['{"id": "x", "command": "true", "keep_env": "PATH"}'], '"keep_env" must be true, false or a list of names'),
+                         (['{"id": "x", "command": "true", "keep_env": [5]}'], '"keep_env"'),
+                         (['{"id": "x", "command": "true", "kept_env": {"A": 5}}'], '"kept_env"')))
+
+
 @NEEDS_PTY
 class TestTerminal(AddingTest):
     """enqueue on a terminal."""

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import os
 import unittest
 
 from tests.support.home import WINDOWS, QueueTest
@@ -92,3 +93,18 @@ class TestRuns(DaysWorkTest):
         self.assertRegex(self.drain(), r"(?m)^2 jobs in [0-9.]+ s: 2 completed$")
         self.assertEqual([self.text(name).count("run") for name in ("short", "long", "later")], [1, 2, 1])
         self.assertEqual(self.job("long").attempts, 1)  # the one that was ended is not counted
+
+
+class TestEnvironments(DaysWorkTest):
+    """Commands that need what the shell has."""
+
+    def test_command_in_the_activated_virtual_environment(self):
+        """The worker runs elsewhere, without it; the tool is found as in the shell."""
+        folder = self.path("venv", "bin")
+        os.makedirs(folder)
+        tool = self.user_file(os.path.join("venv", "bin", "tool"), '#!/bin/sh\necho "in $VIRTUAL_ENV"\n')
+        os.chmod(tool, 0o700)
+        activated = self.environ(VIRTUAL_ENV=self.path("venv"), PATH=folder + os.pathsep + os.environ["PATH"])
+        self.succeed("enqueue", "--id", "x", "--keep-env=PATH,VIRTUAL_ENV", "--", "tool", env=activated)
+        self.drain()
+        self.assertEqual(self.succeed("logs", "x"), "in %s\n" % self.path("venv"))
