@@ -54,7 +54,7 @@ class TestCandidates(CompletionTest):
 
     def test_commands_of_two_words_are_completed_word_by_word(self):
         for words, wanted in ((["worker", ""], ["start", "stop", "list"]), (["worker", "st"], ["start", "stop"]),
-                              (["dlq", ""], ["list", "retry", "purge"]), (["config", "ma"], ["max_retries", "max_output"]), (["config", "un"], ["unset"]),
+                              (["dlq", ""], ["list", "retry", "purge"]), (["config", "ma"], ["max_retries", "max_output"]), (["config", "uns"], ["unset"]),
                               (["config", "get", "max_r"], ["max_retries"]), (["config", "unset", "max_r"], ["max_retries"])):
             with self.subTest(words=words):
                 self.assertEqual(sorted(self.candidates(*words)), sorted(wanted))
