@@ -245,6 +245,9 @@ def add_dashboard(parser):
 def add_stats(parser):
     how = parser.add_mutually_exclusive_group()
     add_json(how)
+    parser.add_argument("--since", type=_duration, metavar="TIME", help="only of jobs that ended in this time: 24h, 7d")
+    parser.add_argument("--by", choices=("command", "program", "group"), metavar="WHAT",
+                        help="what became of the jobs of each command, or program (the first word of it) or group; the worst first")
     how.add_argument("--prometheus", action="store_true", help="print the figures of the queue as Prometheus reads them")
 
 

@@ -37,8 +37,7 @@ def jobs_per_second(attempts, now):
 def figures(jobs, now):
     """A summary of the jobs (an iterable) at `now` (seconds since the epoch), as an object of plain values. Times are in seconds; run
     time is that of the last attempt; waiting time is from when that could start (the job was added, due or brought back) to its start. A
-    cancelled job is no failure. `per_minute` counts the jobs that
-    ended in each of the last MINUTES minutes, the oldest first.
+    cancelled job is no failure. `per_minute` counts the jobs that ended in each of the last MINUTES minutes, the oldest first.
     """
     run_times, waits = array("d"), array("d")
     counts = {COMPLETED: 0, DEAD: 0}
@@ -60,6 +59,28 @@ def figures(jobs, now):
             "success_rate": counts[COMPLETED] / (ended - cancelled) if ended > cancelled else None,
             "attempts_per_job": attempts / ended if ended else None, "run_time": _spread(run_times), "waiting_time": _spread(waits),
             "per_minute": per_minute, "cancelled": cancelled}
+
+
+# By what `figures_by` puts jobs together: the word of it for each.
+GROUPINGS = {"command": lambda job: job.command, "program": lambda job: job.command.split(None, 1)[0], "group": lambda job: job.group}
+
+
+def figures_by(name, jobs):
+    """What became of the jobs (an iterable) of each command, or what else `name` of GROUPINGS says, as objects of plain values, the worst
+    first: by how many failed, then by the median of their run times. `jobs` counts those that were not cancelled."""
+    found: dict = {}
+    for job in jobs:
+        counts, times = found.setdefault(GROUPINGS[name](job), ([0, 0, 0, 0], array("d")))
+        cancelled = job.state == DEAD and job.reason == CANCELLED
+        counts[0] += not cancelled
+        counts[1] += job.state == DEAD and not cancelled
+        counts[2] += cancelled
+        counts[3] += max(job.attempts - 1, 0)
+        if job.duration is not None and not cancelled:
+            times.append(job.duration)
+    told = [dict(zip((name, "jobs", "failed", "cancelled", "retries", "run_time"), (value, *counts, _spread(times))))
+            for value, (counts, times) in found.items()]
+    return sorted(told, key=lambda each: (-each["failed"], -(each["run_time"]["p50"] or 0.0)))
 
 
 def _spread(values):

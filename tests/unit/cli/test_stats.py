@@ -29,6 +29,19 @@ class TestFigures(HomeTest):
             "completed": 0, "dead": 0, "success_rate": None, "attempts_per_job": None, "run_time": nothing, "waiting_time": nothing,
             "per_minute": [0] * stats.MINUTES, "cancelled": 0})
 
+    def test_jobs_are_put_together_by_command_program_or_group_the_worst_first(self):
+        jobs = [job_from_record(dict({"id": "x", "command": command, "created_at": format_time(NOW), "state": state, "attempts": 2,
+                                      "started_at": format_time(NOW), "updated_at": format_time(NOW + took)}, **fields))
+                for command, state, took, fields in (("cp a", COMPLETED, 1, {}), ("make a", COMPLETED, 9, {"group": "big"}), ("cp a", DEAD, 3, {}),
+                                                     ("cp b", DEAD, 5, {"reason": "cancelled"}), ("cp b", COMPLETED, 2, {}))]
+        for name, wanted in (("command", [("cp a", 2, 1, 0, 2, 1.0), ("make a", 1, 0, 0, 1, 9.0), ("cp b", 1, 0, 1, 2, 2.0)]),
+                             ("program", [("cp", 3, 1, 1, 4, 2.0), ("make", 1, 0, 0, 1, 9.0)]),
+                             ("group", [(None, 3, 1, 1, 4, 2.0), ("big", 1, 0, 0, 1, 9.0)])):
+            with self.subTest(name):
+                self.assertEqual([(each[name], each["jobs"], each["failed"], each["cancelled"], each["retries"], each["run_time"]["p50"])
+                                  for each in stats.figures_by(name, jobs)], wanted)
+        self.assertEqual(stats.figures_by("command", []), [])
+
     def test_success_and_attempts_are_those_of_all_ended_jobs(self):
         facts = [(state, attempts, 0, 1, 0) for state, attempts in ((COMPLETED, 1), (COMPLETED, 2), (COMPLETED, 1), (DEAD, 4))]
         found = stats.figures(self.jobs(*facts), self.NOW)
