@@ -12,7 +12,7 @@ from core.job import STATES
 from core.rules import RETRY
 from core.times import parse_time
 
-SHOWN = 60  # jobs of a kind that are drawn at the most
+SHOWN = 60  # jobs of a kind that a Scene has at the most
 
 _BOLD, _DIM, _YELLOW, _RED = "1", "2", "33", "31"  # SGR numbers
 
@@ -27,7 +27,7 @@ def draw(scene, width, height, color=False):
     top = _header(scene, width) + (_fault(scene, width) if scene.error else _numbers(scene, width))
     bottom = [(fit(_keys(scene), width - 1).rstrip(), _DIM)] if height > 6 else []
     room = height - len(top) - len(bottom)
-    lines = top + ([] if scene.error else _share(_sections(scene, width), room))
+    lines = top + ([] if scene.error else _share(_sections(scene, width, max(0, room)), room))
     lines = lines[:height - len(bottom)]
     lines += [("", None)] * (height - len(bottom) - len(lines)) + bottom
     lines = [(text if display_width(text) <= width else fit(text, width).rstrip(), style) for text, style in lines]
@@ -79,8 +79,8 @@ def _work(facts):
         return "%s, and the queue is paused: p lets workers take jobs again" % workers, _YELLOW
     if not facts["workers"]:
         return "%s: %s starts one" % (workers, hint("worker start")), _YELLOW
-    speed = speed_text(facts)
-    return workers + (", " + speed if speed else ""), None
+    waiting = "%d waiting for a retry" % len(facts["waiting"]) if facts["waiting"] else ""
+    return ", ".join(filter(None, (workers, waiting, speed_text(facts)))), None
 
 
 def _keys(scene):
@@ -88,25 +88,25 @@ def _keys(scene):
     return keys + ("   " + showable(scene.message) if scene.message else "")
 
 
-def _sections(scene, width):
-    """The lists below the numbers: (title, the items as lists of lines), each with something in it, the most wanted one first."""
+def _sections(scene, width, most):
+    """The lists below the numbers, each with something in it, the most wanted one first: (title, at most so many items as lists of lines)."""
     facts, settings, now = scene.facts, scene.settings, scene.now
     retries = [each for each in scene.waiting if each[1].waits_for == RETRY]
     following = [(job.id, "", _one_line(job.command)) for job in scene.following]
     following += [(job.id, "", "%s: %s" % (standing(job, wait, settings, now), _one_line(job.command)))
                   for job, wait, _ in scene.waiting if wait.waits_for != RETRY]
     died = [(job.id, span(int(max(0.0, now - _died_at(job)))) + " ago", _why(job, output, settings)) for job, output in scene.died]
-    sections = [("Running: %d" % facts.get("processing", 0), _running(scene, width)),
-                ("Between attempts: %d" % len(retries), _items(_retry_rows(retries, settings, width), width)),
-                ("Next", _items(following, width)),
-                ("Died lately (%d in all)" % facts.get("dead", 0), _items(died, width))]
+    sections = [("Running: %d" % facts.get("processing", 0), _running(scene, width, most)),
+                ("Between attempts: %d" % len(retries), _items(_retry_rows(retries[:most], settings, width), width)),
+                ("Next", _items(following[:most], width)),
+                ("Died lately (%d in all)" % facts.get("dead", 0), _items(died[:most], width))]
     return [(title, items) for title, items in sections if items]
 
 
-def _running(scene, width):
+def _running(scene, width, most):
     """What runs: since when, its command, and below that the last line of its output."""
     rows = [(job.id, span(int(max(0.0, scene.now - parse_time(job.started_at or job.updated_at)))), _one_line(job.command))
-            for job, _ in scene.running]
+            for job, _ in scene.running[:most]]
     said = ["its worker is dead; the next worker to start runs it again" if job.id in scene.facts["abandoned"] else output
             for job, output in scene.running]
     return [item + [(fit("      " + showable(text), width).rstrip(), _DIM)] * bool(text) for item, text in zip(_items(rows, width), said)]
@@ -135,7 +135,7 @@ def _one_line(text):
 
 def _items(rows, width):
     """Rows of three cells in columns, as items of a line each."""
-    rows = [tuple(map(showable, row)) for row in rows[:SHOWN]]
+    rows = [tuple(showable(cell[:4 * width]) for cell in row) for row in rows]
     first, second = (max([display_width(row[place]) for row in rows] or [0]) for place in (0, 1))
     first, second = min(first, max(8, width // 4)), min(second, max(6, width // 3))
     starts = ["  " + fit(row[0], first) + ("  " + fit(row[1], second) if second else "") + "  " for row in rows]

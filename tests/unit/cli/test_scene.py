@@ -22,7 +22,7 @@ def facts(**changed):
     """What `status --json` tells of a queue in which all kinds of things go on."""
     told = dict.fromkeys([key for _, key, _ in KINDS], 0)
     told.update({"pending": 38, "processing": 2, "completed": 158, "dead": 2, "total": 200, "workers": 4, "paused": False, "looking": False,
-                 "jobs_per_minute": 12.0, "seconds_left": 200, "home": "/srv/queue", "abandoned": [], "ready": 36, "retrying": 1, "blocked": 1})
+                 "jobs_per_minute": 12.0, "seconds_left": 200, "home": "/srv/queue", "abandoned": [], "waiting": [], "ready": 36, "retrying": 1, "blocked": 1})
     return dict(told, **changed)
 
 
@@ -71,10 +71,10 @@ class DrawTest(unittest.TestCase):
             "Next", "  c8  convert 8", "q quit   p pause"])
 
     def test_no_window_is_too_small_and_no_line_too_wide(self):
-        hostile = scene({"home": "/日本/" + "é" * 90}, message=HOSTILE, following=[a_job(id="日" * 60, command=HOSTILE)] * 99)
+        hostile = scene({"home": "/日本/" + "é" * 90}, message=HOSTILE, following=[a_job(id="日" * 60, command=HOSTILE)] * 30)
         empty = scene({"total": 0}, running=[], waiting=[], following=[], died=[])
         for given, width, height in itertools.product(
-                (scene(), hostile, empty, scene(error=HOSTILE)), (200, 80, 40, 20, 7, 3, 1), (60, 24, 10, 5, 2, 1)):
+                (scene(), hostile, empty, scene(error=HOSTILE)), (200, 80, 40, 13, 3, 1), (60, 24, 7, 1)):
             with self.subTest(width=width, height=height):
                 for color in (False, True):
                     lines = [ESCAPE.sub("", line) for line in draw(given, width, height, color)]
@@ -87,6 +87,7 @@ class DrawTest(unittest.TestCase):
                 ({"workers": 1, "paused": True}, "1 worker, and the queue is paused: p lets workers take jobs again"),
                 ({"workers": 0, "paused": True}, "no worker runs, and the queue is paused: p lets workers take jobs again"),
                 ({"workers": 1, "jobs_per_minute": 0.0}, "1 worker"),
+                ({"workers": 2, "waiting": ["c7"]}, "2 workers, 1 waiting for a retry, 12 jobs a minute, 3m 20s left at this rate"),
                 ({"looking": True}, "looking at what they wait for"),
                 ({"ready": None}, "what they wait for is not looked at: there are too many"),
                 ({"abandoned": ["c2"]}, "      its worker is dead; the next worker to start runs it again"),
