@@ -89,7 +89,7 @@ def _keys(scene):
 
 
 def _sections(scene, width, most):
-    """The lists below the numbers, each with something in it, the most wanted one first: (title, at most so many items as lists of lines)."""
+    """The lists below the numbers, each with something in it, the most wanted first: (title, at most so many items as lists of lines)."""
     facts, settings, now = scene.facts, scene.settings, scene.now
     retries = [each for each in scene.waiting if each[1].waits_for == RETRY]
     following = [(job.id, "", _one_line(job.command)) for job in scene.following]
