@@ -16,11 +16,11 @@ from cli.working import as_objects
 from core.errors import JobRefused, QueueError, UsageError, typed
 from core.home import wake_workers
 from core.job import CANCELLED, DEAD, PENDING, PROCESSING, STATES, job_from_checked
-from core.rules import NO_WAIT, given_up
+from core.rules import NO_WAIT, STATE_WORDS, given_up, is_called, states_meant
 from core.system import open_private, pread
 from helpers import printable
 from storage.output import dropped_at_start, last_lines, log_path, logs_of, path_of_log
-from storage.paging import find_by_key, is_key, key_of, page
+from storage.paging import find_by_key, is_key, jobs_beyond, key_of
 from storage.selection import Choice
 from storage.tally import ended_by_minute
 from storage.waits import Waits, look_at_pending
@@ -62,7 +62,7 @@ class Api:
         completed, dead = ended_by_minute(store.counters(), now)
         workers = visible_workers(queue)
         return dict(facts, page={
-            "now": now, "acts": self.actions(queue), "commands": {"worker_start": typed("worker start")},
+            "now": now, "acts": self.actions(), "commands": {"worker_start": typed("worker start")},
             "running": [dict(self._entry(store, job, NO_WAIT, job.key in lost), last_line=_last_line(path))
                         for job, path in zip(shown, self._watched)],
             "next": [self._entry(store, job, NO_WAIT) for job in coming],
@@ -77,41 +77,41 @@ class Api:
             return [], []
         pending = look_at_pending(store, now, _FEW_SPECIAL, _SHOWN) if facts["total"] <= _FEW else None
         if pending is None:
-            return page(store, _SHOWN, (PENDING,)), None
+            return list(islice(jobs_beyond(store, (PENDING,)), _SHOWN)), None
         unread = {job.place: job for job in store.at({place for place, job in pending.following if job is None})}
         coming = [job or unread.get(place) for place, job in pending.following]
         waiting = sorted(pending.found, key=lambda pair: (pair[1].due_in is None, pair[1].due_in or 0, pair[0].place))
         return list(filter(None, coming)), waiting[:_SHOWN]
 
-    def actions(self, queue):
+    def actions(self):
         """The names of what `act` can do here; none if it may change nothing."""
         if not self.acts:
             return []
-        return ["add", "retry", "cancel", "pause", "resume"] + [name for name in ("hold", "release") if hasattr(queue.jobs, name)]
+        return ["add", "retry", "cancel", "hold", "release", "pause", "resume"]
 
     def jobs(self, queue, query):
         """A page of the jobs, as `list --json` has them: `next` is the `after` of the page behind it, null behind the last one."""
-        states = tuple(word for word in query.get("state", "").split(",") if word) or STATES
-        for word in states:
-            if word not in STATES:
-                raise UsageError("there is no state %r (the states are %s)" % (word, ", ".join(STATES)))
+        words = tuple(word for word in query.get("state", "").split(",") if word) or STATES
+        for word in words:
+            if word not in STATE_WORDS:
+                raise UsageError("there is no state %r (there are %s)" % (word, ", ".join(STATE_WORDS)))
         limit, after, order = _number(query, "limit", 100, 1, MOST), query.get("after") or None, query.get("order", "oldest")
         if after is not None and not is_key(after):
             raise UsageError("\"after\" must be the key of a job, as the page before gave it in \"next\"")
         if order not in ("oldest", "newest"):
             raise UsageError("\"order\" must be oldest or newest, not %r" % order)
-        found = page(queue.store, limit + 1, states, query.get("group") or None, query.get("search") or None, after,
-                     self._places.get(after, 0), order == "newest")
-        waits = Waits(queue.store, time.time())
-        entries = [self._entry(queue.store, job, wait) for job, wait in waits.each(found[:limit])]
-        return {"jobs": entries, "next": key_of(found[limit - 1]) if len(found) > limit else None}
+        jobs = jobs_beyond(queue.store, states_meant(words), query.get("group") or None, query.get("search") or None, after,
+                           self._places.get(after, 0), order == "newest")
+        pairs = (pair for pair in Waits(queue.store, time.time()).each(jobs) if is_called(pair[0], pair[1], words))
+        found = [self._entry(queue.store, job, wait) for job, wait in islice(pairs, limit + 1)]
+        return {"jobs": found[:limit], "next": found[limit - 1]["key"] if len(found) > limit else None}
 
     def job(self, queue, key):
         """All of one job, as `show` prints it, and which of its output there is."""
         job = self._find(queue, key)
         lost = job.state == PROCESSING and bool(abandoned_jobs(queue, [job]))
         logs = [{"attempt": log.attempt, "life": log.life, "size": _size(log.path)} for log in logs_of(queue.home, job)]
-        return dict(self._entry(queue.store, job, Waits(queue.store, time.time()).of(job), lost), logs=logs, acts=self.actions(queue))
+        return dict(self._entry(queue.store, job, Waits(queue.store, time.time()).of(job), lost), logs=logs, acts=self.actions())
 
     def log(self, queue, key, query):
         """A piece of what an attempt of a job has written: (where it begins, its bytes, how much there is, whether that is all there will
@@ -150,7 +150,7 @@ class Api:
 
     def act(self, queue, action, key, record):
         """Do what was asked for, with the object that came along; a sentence about what was done. Raises QueueError."""
-        if action not in self.actions(queue):
+        if action not in self.actions():
             raise JobRefused("this dashboard only looks; start it with --act to let it change the queue")
         if action == "add":
             record.setdefault("id", os.urandom(4).hex())
@@ -159,23 +159,22 @@ class Api:
             getattr(queue.jobs, action)()
             wake_workers(queue.home)
             return "Paused: workers take no new jobs." if action == "pause" else "Resumed."
-        job = self._find(queue, key)
-        return getattr(self, "_" + action)(queue, job)
+        job, now = self._find(queue, key), time.time()
+        if action == "cancel":
+            return self._cancel(queue, job, now)
+        done = getattr(queue.jobs, action)(Choice([job.id], None, keys={job.id: job.key}), now)
+        more = len(done.followers) if action == "retry" else 0
+        said = {"retry": "is back in the queue", "hold": "is held until it is released", "release": "may start now"}[action]
+        return "Job '%s' %s%s." % (printable(job.id), said, ", and %d that died because of it" % more if more else "")
 
-    def _retry(self, queue, job):
-        done = queue.jobs.retry(Choice([job.id], None), time.time())
-        return _told(done.ids, "back in the queue")
-
-    def _cancel(self, queue, job):
+    def _cancel(self, queue, job, now):
         from cli.control import announce
-        done = queue.jobs.cancel([job.id], time.time(), lambda each: last_lines(log_path(queue.home, each, each.attempts)))
+        done = queue.jobs.cancel(None, now, lambda each: last_lines(log_path(queue.home, each, each.attempts)), {job.key: job.state})
+        if job.state not in (PENDING, PROCESSING) or not done:
+            raise JobRefused("job %r is not waiting or running any more, and cannot be cancelled" % job.id)
         wake_workers(queue.home)
-        announce(queue, [given_up(each, CANCELLED, time.time()) for each in done])
-        return _told([each.id for each in done], "cancelled")
-
-
-def _told(ids, what):
-    return "Job '%s' is %s." % (printable(ids[0]), what) if len(ids) == 1 else "%d jobs of this id are %s." % (len(ids), what)
+        announce(queue, [given_up(each, CANCELLED, now) for each in done])
+        return "Job '%s' is cancelled." % printable(job.id)
 
 
 def _number(query, name, default, low, high):

@@ -8,7 +8,6 @@ A *job key* here is a text that fits an address: the microseconds of `created_at
 from __future__ import annotations
 
 import re
-from itertools import islice
 
 from core.errors import JobNotFound
 from core.job import STATES, job_from_checked
@@ -55,8 +54,8 @@ def _at(store, key, place):
     return job if job is not None and key_of(job) == key else None
 
 
-def page(store, limit, states=STATES, group=None, search=None, after=None, place=0, back=False):
-    """Up to `limit` jobs in these states, in the order of the file, or with `back` the last one first: those with that group, and with
+def jobs_beyond(store, states=STATES, group=None, search=None, after=None, place=0, back=False):
+    """The jobs in these states as they come, in the order of the file, or with `back` the last one first: those with that group, and with
     `search` in their id or command (None: any). `after` is the job key of the last job of the page before, and `place` where that was."""
     containing = [encode_json(search)[1:-1].encode("utf-8", "surrogatepass")] if search else []
     containing += [of_group(group)] if group else []
@@ -70,11 +69,9 @@ def page(store, limit, states=STATES, group=None, search=None, after=None, place
         jobs = (job_from_checked(record, at) for at, record in view.records_beyond(start, states, containing, back))
         if after is not None and not place:
             jobs = _beyond(jobs, after, back)
-        return list(islice((job for job in jobs if _fits(job, group, search)), limit))
-
-
-def _fits(job, group, search):
-    return (group is None or job.group == group) and (search is None or search in job.command or search in job.id)
+        for job in jobs:
+            if (group is None or job.group == group) and (search is None or search in job.command or search in job.id):
+                yield job
 
 
 def _beyond(jobs, after, back):

@@ -27,8 +27,9 @@ class Choice(namedtuple("Choice", "names before since keys", defaults=(None, {})
         return None if self.names is None else {self._meant(name)[0] for name in self.names}
 
     def resolved(self, store):
-        """The same choice, with the keys that it needs. Raises JobNotFound."""
-        return self._replace(keys=store.keys(self.names)) if self.names else self
+        """The same choice, with the keys that it needs and has not. Raises JobNotFound."""
+        unknown = [name for name in self.names or () if name not in self.keys]
+        return self._replace(keys=dict(store.keys(unknown), **self.keys)) if unknown else self
 
     def of(self, jobs, explain):
         """Those of these jobs that are chosen. Raises JobNotFound for a name without one; `explain(name)` says what."""

@@ -102,7 +102,8 @@ class TestChanging(DashboardTest):
 
     def changes(self):
         """Each request that would change something: (path, object)."""
-        return (("/api/jobs", {"command": "true"}), ("/api/pause", {}), ("/api/resume", {}), ("/api/jobs/hello/cancel", {}), ("/api/jobs/hello/retry", {}))
+        return (("/api/jobs", {"command": "true"}), ("/api/pause", {}), ("/api/resume", {}), ("/api/jobs/hello/cancel", {}), ("/api/jobs/hello/retry", {}),
+                ("/api/jobs/hello/hold", {}), ("/api/jobs/hello/release", {}))
 
     def test_without_act_no_request_changes_anything(self):
         self.add("hello", "echo Hello")
@@ -151,8 +152,26 @@ class TestChanging(DashboardTest):
         self.assertEqual(self.post("/api/jobs/%s/cancel" % self.key("a")), (200, {"done": "Job 'a' is cancelled."}))
         self.assertEqual((self.job("a").state, self.job("a").reason), ("dead", "cancelled"))
         status, answer = self.post("/api/jobs/%s/cancel" % self.key("a"))
-        self.assertEqual((status, "cannot be cancelled" in answer["error"]), (404, True))
+        self.assertEqual((status, "cannot be cancelled" in answer["error"]), (409, True))
         self.assertEqual(self.post("/api/jobs/none/retry")[0], 404)
+
+
+    def test_what_is_done_to_a_job_is_done_to_none_of_its_namesakes(self):
+        self.serve("--act")
+        for _ in range(3):
+            self.add("a", "exit 3", max_retries=0)
+        second = self.get("/api/jobs")["jobs"][1]["key"]
+
+        def stand():
+            return [(job.state, job.is_held) for job in self.queue.find("a")]
+
+        for action, expected in (("hold", ("pending", True)), ("release", ("pending", False)), ("cancel", ("dead", False)), ("retry", ("pending", False))):
+            self.assertEqual(self.post("/api/jobs/%s/%s" % (second, action))[0], 200, action)
+            self.assertEqual(stand(), [("pending", False), expected, ("pending", False)])
+        self.drain(code=1)
+        self.assertEqual(self.post("/api/jobs/%s/retry" % second)[0], 200)
+        self.assertEqual([state for state, _ in stand()], ["dead", "pending", "dead"])
+        self.assertEqual(self.post("/api/jobs/%s/retry" % second)[0], 409)
 
 
 class TestAnswers(DashboardTest):
@@ -190,6 +209,8 @@ class TestAnswers(DashboardTest):
             self.assertEqual((found, sizes), (["j%d" % number for number in expected], [100, 100, 50]))
         self.assertEqual([entry["job"]["id"] for entry in self.get("/api/jobs?search=j24&limit=3")["jobs"]], ["j24", "j240", "j241"])
         self.assertEqual(self.get("/api/jobs?state=dead,completed")["jobs"], [])
+        self.queue.hold(Choice(["j7"], None), time.time())
+        self.assertEqual([entry["job"]["id"] for entry in self.get("/api/jobs?state=held")["jobs"]], ["j7"])
 
     def test_what_cannot_be_asked_is_said(self):
         self.add("hello", "true")

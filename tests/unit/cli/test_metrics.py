@@ -82,7 +82,7 @@ class TestExposition(QueueTest):
                              <= self.value("queuectl_attempt_run_time_seconds", 'le="86400"', "_bucket"), True)
             self.assertEqual(self.value("queuectl_attempt_run_time_seconds", 'le="+Inf"', "_bucket"), 5)
             self.assertGreater(self.value("queuectl_attempt_run_time_seconds", ending="_sum"), 0.1)
-            self.queue.clean("completed", Choice(None, None))
+            self.queue.clean(("completed",), Choice(None, None))
             self.queue.purge(Choice(None, None))
 
     def test_an_attempt_that_is_cancelled_or_lost_has_failed(self):

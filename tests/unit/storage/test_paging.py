@@ -2,15 +2,21 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 
 from core.errors import JobNotFound
 from core.job import Outcome
 from storage import layout
-from storage.paging import find_by_key, is_key, key_of, page
+from storage.paging import find_by_key, is_key, jobs_beyond, key_of
 from storage.selection import Choice
 from tests.support.home import QueueTest
 
 NOW = 1795486146.123456
+
+
+def page(store, limit, **wanted):
+    """A page of jobs."""
+    return list(islice(jobs_beyond(store, **wanted), limit))
 
 
 class TestPage(QueueTest):
@@ -71,7 +77,7 @@ class TestPage(QueueTest):
         for back in (False, True):
             with self.subTest(back=back):
                 first = page(self.queue.store, 50, states=("completed", "dead"), back=back)
-                self.queue.clean("completed", Choice([first[-1].id] if first[-1].state == "completed" else [first[-2].id], None))
+                self.queue.clean(("completed",), Choice([first[-1].id] if first[-1].state == "completed" else [first[-2].id], None))
                 expected = [job.id for job in self.queue.jobs(("completed", "dead"))]
                 rest = page(self.queue.store, 500, states=("completed", "dead"), after=key_of(first[-1]), place=first[-1].place, back=back)
                 seen = {job.id for job in first}
@@ -82,7 +88,7 @@ class TestPage(QueueTest):
         self.assertTrue(is_key(key_of(job)))
         for place in (job.place, 0, self.all[3].place, 10**9, 7):
             self.assertEqual(find_by_key(self.queue.store, key_of(job), place).key, job.key)
-        self.queue.clean("completed", Choice(None, None))
+        self.queue.clean(("completed",), Choice(None, None))
         self.assertEqual(find_by_key(self.queue.store, key_of(job), job.place).key, job.key)
         gone = next(each for each in self.all if each.state == "completed")
         with self.assertRaises(JobNotFound):
