@@ -7,15 +7,13 @@ Modules that adding does not need are imported by the methods that need them: ea
 """
 from __future__ import annotations
 
-import os
 from collections import namedtuple
 
-from core.errors import InvalidJob, JobChanged, JobRefused, hint, not_confirmed, not_utf8, storage_error
-from core.home import paused_groups_path, paused_path, wake_workers
+from core.errors import InvalidJob, JobChanged, JobRefused, hint, not_utf8
+from core.home import wake_workers
 from core.job import (ASKED_FOR, CANCELLED, COMPLETED, DEAD, HELD, PENDING, PROCESSING, STATES, TIMED, Job, first_run_at,
                       job_from_checked, new_job_fields, own_fields)
 from core.strict_json import encode_json
-from core.system import open_private, remove_file, sync_folder, write_file
 from core.times import END_OF_TIME, format_time, parse_time
 from storage.layout import encode_line1, encode_line2
 from storage.store import no_job
@@ -311,57 +309,14 @@ class JobManager:
 
     # -- pausing
 
-    def pause(self, groups=()):
+    def pause(self, groups=(), now=False):
         """Let workers take no new jobs, with `groups` (names) no new ones of these; none is taken once this returns, nor after a power cut.
-        Raises StorageFault, NotConfirmed."""
-        if groups:
-            self._pause_groups(lambda paused: dict.fromkeys([*paused, *groups]))
-            return
-        path = paused_path(self._store.home)
-        with self._store.lock:
-            try:
-                descriptor = open_private(path, os.O_WRONLY | os.O_CREAT)
-            except OSError as error:
-                raise storage_error("make", path, error) from None
-            try:
-                os.close(descriptor)
-            except OSError:
-                pass  # it is there all the same
-        self._sync_name(path)
+        With `now` the jobs that run stand still, too, once their worker sees it. Raises StorageFault, NotConfirmed."""
+        self._store.pauses.pause(groups, now, self._store.settings.fsync)
 
     def resume(self, groups=()):
         """Undo `pause`. Raises StorageFault, NotConfirmed."""
-        if groups:
-            self._pause_groups(lambda paused: [name for name in paused if name not in groups])
-            return
-        path = paused_path(self._store.home)
-        try:
-            remove_file(path)
-        except OSError as error:
-            raise storage_error("remove", path, error) from None
-        self._sync_name(path)
-
-    def _pause_groups(self, change):
-        """Let the groups be paused that `change(names of those that are)` gives."""
-        path = paused_groups_path(self._store.home)
-        with self._store.lock:
-            names = change(self._store.paused_groups())
-            try:
-                if names:
-                    write_file(path, "".join("%s\n" % name for name in names).encode("utf-8", "surrogatepass"))
-                else:
-                    remove_file(path)
-            except OSError as error:
-                raise storage_error("write", path, error) from None
-        self._sync_name(path)
-
-    def _sync_name(self, path):
-        """Sync that a file is there, or is not. Raises NotConfirmed."""
-        try:
-            if self._store.settings.fsync:
-                sync_folder(os.path.dirname(path))
-        except OSError as error:
-            raise not_confirmed(path, error) from None
+        self._store.pauses.resume(groups, self._store.settings.fsync)
 
 
 def _encode_line1(fields):

@@ -26,7 +26,7 @@ COMMANDS = {
     "hold": ("let waiting jobs wait until they are released", "hold job1", options.add_hold, "control.cmd_hold"),
     "release": ("let jobs start that are held or due later", "release job1", options.add_release, "control.cmd_release"),
     "pause": ("let workers take no new jobs", "pause", options.add_pause, "control.cmd_pause"),
-    "resume": ("let workers take jobs again", "resume", options.add_pause, "control.cmd_resume"),
+    "resume": ("let workers take jobs again", "resume", options.add_resume, "control.cmd_resume"),
     "status": ("count the jobs in each state, and the workers", "status --watch", options.add_status, "status.cmd_status"),
     "list": ("show jobs", "list --state pending,dead", options.add_list, "listing.cmd_list"),
     "show": ("print all of a job, as JSON", "show job1", options.add_show, "listing.cmd_show"),

@@ -6,11 +6,11 @@ import time
 
 from cli.context import WHO_ENDS, Home, named_groups, notice
 from cli.terminal import counted
-from core.errors import EXIT_FAILED, UsageError, hint, typed
+from core.errors import EXIT_FAILED, QueueError, UsageError, hint, typed
 from core.home import wake_workers
 from core.job import CANCELLED, PENDING, PROCESSING
 from core.rules import given_up
-from core.system import quote_words
+from core.system import WINDOWS, quote_words
 from helpers import printable
 from storage.selection import Choice
 
@@ -100,13 +100,19 @@ def cmd_release(args, queue):
 
 
 def cmd_pause(args, queue):
-    """Let workers take no new jobs, or none of some groups."""
+    """Let workers take no new jobs, or none of some groups, and with --now stop those that run."""
+    if args.now and args.group:
+        raise UsageError("--now stops all jobs that run; it goes without --group")
+    if args.now and WINDOWS:
+        raise QueueError("Windows has no way to stop a running process where it stands; %s lets workers take no new jobs" % hint("pause"))
+    queue.jobs.pause(args.group or (), args.now)
     if args.group:
-        queue.jobs.pause(args.group)
         print(printable("Paused: workers take no new jobs of %s until %s." % (named_groups(args.group), hint(_resume(args.group)))))
         return 0
-    queue.jobs.pause()
-    print(printable("Paused: workers take no new jobs until %s." % hint("resume")))
+    if args.now:
+        wake_workers(queue.home)
+    still = "the running jobs stand still, and " if args.now else ""
+    print(printable("Paused: %sworkers take no new jobs until %s." % (still, hint("resume"))))
     return 0
 
 

@@ -35,7 +35,7 @@ def look(queue, pending=_NOT_YET):
                  paused=queue.store.paused(), jobs_per_minute=float("%.3g" % (60.0 * rate)),
                  seconds_left=ceil(left / rate) if rate and left > 0 else None, home=queue.home,
                  abandoned=[job.id for job in abandoned_jobs(queue, running)], **kinds(counts["pending"], pending),
-                 waiting=[job.id for job in waiting])
+                 waiting=[job.id for job in waiting], stands_still=queue.store.pauses.stops_running())
     return facts, running, waiting
 
 

@@ -309,6 +309,11 @@ def add_release(parser):
 
 def add_pause(parser):
     _groups(parser, "only jobs of that group")
+    parser.add_argument("--now", action="store_true", help="stop the running jobs too, where they stand; their time limits wait")
+
+
+def add_resume(parser):
+    _groups(parser, "only jobs of that group")
 
 
 def add_nothing(parser):

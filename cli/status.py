@@ -56,7 +56,8 @@ def _status_lines(queue, args):
                               for job in waiting])
     told += ["speed       " + speed_text(facts)] if speed_text(facts) else []
     if facts["paused"]:
-        told.append("paused      yes; %s lets workers take jobs again" % hint("resume"))
+        told.append("paused      yes%s; %s lets workers take jobs again"
+                    % (", and the running jobs stand still" if facts["stands_still"] else "", hint("resume")))
     told.append("home        %s" % queue.home)
     return lines + [_cut(showable(line), window) for line in told]
 

@@ -17,7 +17,7 @@ from core.job import FAILED, KILLED, LOST, TIMEOUT, UNSTARTABLE, Outcome, option
 from core.rules import runner_words, shell_words, time_limit
 from execution.launcher import encode_environ, lacks_room
 from execution.log_file import LogFile
-from execution.process_tree import HAS_PROC, KILL, TERM, Tree, is_denied, signal_group
+from execution.process_tree import CONTINUE, HAS_PROC, KILL, STOP, TERM, Tree, is_denied, signal_group
 from execution.waiting import wait_until
 from storage.output import path_of_log
 
@@ -66,6 +66,7 @@ class Attempt:
         self._mutex = allocate_lock()  # guards _running: nothing is reaped while it is signalled
         self._deadline = None
         self._kill_at = None
+        self._still_since = None  # since when it stands still, by the monotonic clock
         self._say = say or (lambda message: None)
         self._said = False
 
@@ -198,12 +199,26 @@ class Attempt:
             if self.end_reason is None and not self.outcome_decided:
                 self.end_reason = why
                 self._kill_at = time.monotonic() + grace
+                self._still_since = None
                 if self._running:
                     self._launch.signal(self.pid, TERM)
 
+    def stand_still(self, wanted):
+        """Stop all of its tree where it stands, or let it go on; its time limit does not run meanwhile. Raises OSError."""
+        with self._mutex:
+            if not self._running or self.end_reason or wanted == (self._still_since is not None):
+                return
+            tree = Tree(self._home, self.job.worker, self.pid)
+            tree.runs()
+            tree.signal(STOP if wanted else CONTINUE)
+            now = time.monotonic()
+            if not wanted and self._deadline is not None:
+                self._deadline += now - self._still_since
+            self._still_since = now if wanted else None
+
     def check(self, grace):
         """End an attempt that has run for too long, and kill one that was asked to end and did not within its grace."""
-        if self._deadline is not None and self._running and time.monotonic() >= self._deadline:
+        if self._deadline is not None and self._running and self._still_since is None and time.monotonic() >= self._deadline:
             self.end(TIMEOUT, grace)
         with self._mutex:
             due = self._kill_at is not None and self._running and time.monotonic() >= self._kill_at
@@ -223,7 +238,7 @@ class Attempt:
         """When `check` has something to do, by the monotonic clock; None if it has not."""
         if not self._running:
             return None
-        return self._kill_at if self._kill_at is not None else self._deadline
+        return self._kill_at if self._kill_at is not None or self._still_since is not None else self._deadline
 
 
 def job_environ(environ, home):

@@ -76,6 +76,8 @@ class Outcomes:
 
     def next(self, preferred=None):
         """The job that a worker is to run next, claimed; None if none may run now. `preferred` comes before all others, if it may run."""
+        if self._is_paused():
+            self._record(self._batch.take(), 0)
         job = self._batch.next() if preferred is None else None
         if job is not None:
             return job
@@ -148,6 +150,10 @@ class Outcomes:
 
     # -- how
 
+    def _is_paused(self):
+        """Whether the queue is paused, while jobs are claimed ahead: none of them is to start."""
+        return bool(self._batch) and self._claims.store.paused()
+
     def _new_token(self):
         token = attempt_token(self._process_token, next(self._serials))
         self._tokens.add(token)
@@ -161,7 +167,7 @@ class Outcomes:
     def _postpone(self, result, moment):
         """The job that is to run next while this result waits to be recorded; None if the result must be recorded now: others wait for a
         slot."""
-        if not _is_success(result) or self._stop.is_set() or result.job.slot is not None:
+        if not _is_success(result) or self._stop.is_set() or result.job.slot is not None or self._is_paused():
             return None
         following = self._batch.postpone(result, moment)
         if following is None:
@@ -171,14 +177,15 @@ class Outcomes:
 
     def _record_now(self, result, moment):
         """Record a result with those that were postponed, as `finished` does."""
-        batch, stops, retries = self._batch, self._stop.is_set(), self._claims.store.settings.retry_in_place
+        batch, retries = self._batch, self._claims.store.settings.retry_in_place
+        stops = self._stop.is_set() or self._is_paused()
         succeeded, gives_back = _is_success(result), stops or batch.is_stale(moment)
         waits = not succeeded and (result.outcome is None or retries)
         wanted = 0 if waits or stops else batch.how_many(result.seconds) if succeeded else 1
         after = self._record((batch.take() if gives_back else batch.take_results()) + [result], wanted)
         if gives_back:
             wake_workers(self._home)
-        return (None if waits or self._stop.is_set() else batch.next(),
+        return (None if waits or stops or self._stop.is_set() else batch.next(),
                 after if retries and after is not None and after.run_at is not None else None)
 
     def _record(self, results, wanted):

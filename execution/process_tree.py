@@ -23,14 +23,18 @@ from core.system import WINDOWS, is_held
 
 TERM = signal.SIGTERM
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
+STOP, CONTINUE = getattr(signal, "SIGSTOP", signal.SIGTERM), getattr(signal, "SIGCONT", signal.SIGTERM)  # never sent on Windows
 HAS_PROC = not WINDOWS and os.path.isdir("/proc/self")
 
 
 def signal_group(group, number):
-    """Send a signal to a process group that is known to be ours, if it is still there; False if all of it runs as another user."""
+    """Send a signal to a process group that is known to be ours, if it is still there; False if all of it runs as another user. A process
+    that was stopped gets a TERM once it goes on (signal(7)), so CONT follows that."""
     if not WINDOWS:
         try:
             os.killpg(group, number)
+            if number == TERM:
+                os.killpg(group, CONTINUE)
         except ProcessLookupError:
             return True  # it is gone
         except PermissionError:

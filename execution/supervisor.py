@@ -119,6 +119,7 @@ class Supervisor:
         self._drain = drain
         self._circle = None  # jobs that wait for each other, at the end of a drain
         self._drained = False  # it has ended by itself, not since someone wanted it
+        self._stands_still = False  # the running jobs do, by a pause
         self._looked_at = None  # the fingerprint of the job file when it was last looked at for cancelled jobs
         self._stop = StopFlag()
         self._due_call = DueCall()
@@ -192,6 +193,7 @@ class Supervisor:
             self._guarded("look for a request to stop", self._look_for_stop)
             if soon >= next_look:
                 self._guarded("look for cancelled jobs", self._look_for_taken_away)
+                self._guarded("look whether jobs are to stand still", self._look_for_standstill)
                 next_look = now + TICK
             if soon >= next_poll:
                 self._crew.call_one()
@@ -313,6 +315,16 @@ class Supervisor:
         for attempt in attempts:
             if attempt.job in gone:
                 attempt.end(CANCELLED, self._store.settings.kill_grace)
+
+    def _look_for_standstill(self):
+        """Stop the running jobs where they stand while a pause says so, and let them go on after it."""
+        attempts = self._running()
+        wanted = bool(attempts) and self._store.pauses.stops_running()
+        if wanted != self._stands_still and (attempts or not wanted):
+            self._stands_still = wanted
+            log("the running jobs stand still until the queue is resumed" if wanted else "the running jobs go on")
+        for attempt in attempts:
+            attempt.stand_still(wanted)
 
     # -- stopping
 

@@ -17,14 +17,13 @@ import re
 from contextlib import suppress
 
 from core.errors import ALL, NOTHING, PART, JobNotFound, QueueError, StorageFault, hint, not_confirmed, storage_error
-from core.home import JOBS, dead_letters_path, jobs_path, lock_path, paused_groups_path, paused_path
+from core.home import JOBS, dead_letters_path, jobs_path, lock_path
 from core.job import PENDING, PROCESSING, STATES, job_from_checked, job_from_record
-from core.system import open_private, sync
+from core.system import sync
 from core.times import parse_again
 from storage.file_lock import FileLock
 from storage.job_file import JobFile, Replaced
 from storage.layout import column, encode_line2, job_from_lines
-from storage.notes import file_key
 
 _NUMBERED = re.compile(r"(.+)@(-?[1-9][0-9]{0,8})\Z")  # how one of several jobs with the same id is named
 
@@ -114,8 +113,7 @@ class Store:
         self.lock = FileLock(lock_path(home), self._tell_of_waiting)
         self.jobs_json = JobFile(jobs_path(home), self.lock, 0, job_from_record, notice)
         self.dlq_json = JobFile(dead_letters_path(home), self.lock, 1, job_from_record, notice, allow_duplicate_keys=True)
-        self._paused = paused_path(home)
-        self._paused_groups: tuple = (None, ())  # the key of the file that names them, when it was read, and the names
+        self._pauses = None
 
     def _tell_of_waiting(self):
         self.notice("waiting for %s: another queuectl process has held it for some seconds" % self.lock.path)
@@ -337,27 +335,21 @@ class Store:
         except OSError as error:
             raise storage_error("read", self.lock.path, error) from None
 
+    @property
+    def pauses(self):
+        """The Pauses of this home."""
+        if self._pauses is None:
+            from storage.pauses import Pauses  # here, since each `enqueue` would pay for its start
+            self._pauses = Pauses(self.home, self.lock)
+        return self._pauses
+
     def paused(self):
         """Whether workers are to take no new jobs."""
-        return os.access(self._paused, os.F_OK)
+        return self.pauses.holds()
 
     def paused_groups(self):
-        """The names of the groups of which workers are to take no new jobs; the same tuple as long as no one changes them. Raises
-        StorageFault."""
-        path = paused_groups_path(self.home)
-        if not os.access(path, os.F_OK):
-            return ()
-        try:
-            with os.fdopen(open_private(path, os.O_RDONLY), "rb") as file:
-                key = file_key(os.fstat(file.fileno()))
-                if self._paused_groups[0] != key:
-                    names = file.read().decode("utf-8", "replace").split("\n")
-                    self._paused_groups = key, tuple(dict.fromkeys(filter(None, names)))
-        except FileNotFoundError:
-            return ()
-        except OSError as error:
-            raise storage_error("read", path, error) from None
-        return self._paused_groups[1]
+        """The names of the groups of which workers are to take no new jobs. Raises StorageFault."""
+        return self.pauses.groups()
 
     def limits(self):
         """{group: how many of its jobs may run at once}, for the groups with a limit; 0 for those that are paused."""

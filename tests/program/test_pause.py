@@ -1,0 +1,92 @@
+"""Pauses: no job starts once `pause` has returned, and with --now those that run stand still where they are."""
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import unittest
+
+from execution.process_tree import HAS_PROC
+from tests.support.control import ControlTest
+
+TELL_PID = "echo $$ > part-%s; mv part-%s %s; "  # the file is there with its content
+COUNT = "i=0; while [ $i -lt 2000 ]; do i=$((i + 1)); echo $i; sleep 0.01; done"
+
+
+class TestPause(ControlTest):
+    """What starts after a pause."""
+
+    def test_no_short_job_starts_once_pause_has_returned(self):
+        self.queue.enqueue([{"id": "j%d" % number, "command": "echo . >> ran"} for number in range(3000)], self.home, 0)
+        worker = self.worker("--count", "4")
+        self.wait_for(lambda: self.queue.store.count()["completed"] > 200)
+        self.succeed("pause")
+        self.wait_for(lambda: not self.queue.store.running())
+        ran = len(self.text("ran").split())
+        self.wait_for_looks(worker)
+        self.assertEqual(len(self.text("ran").split()), ran)
+        self.assertEqual(self.queue.store.count(), dict(pending=3000 - ran, processing=0, completed=ran, dead=0))
+
+
+@unittest.skipUnless(HAS_PROC, "looks at processes by /proc")
+class TestStandstill(ControlTest):
+    """`pause --now`."""
+
+    def state(self, pid):
+        """The letter by which /proc says what a process does."""
+        with open("/proc/%d/stat" % pid, encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0]
+
+    def start_counting(self, **fields):
+        """Let a worker run a job that counts in a child of its shell: the pid of the shell."""
+        self.add("count", TELL_PID % (("shell",) * 3) + "(%s); echo end" % COUNT, **fields)
+        self.worker_process = self.worker()
+        self.wait_for_file("shell")
+        return int(self.text("shell"))
+
+    def test_the_running_jobs_stand_still_until_the_resume_and_then_go_on(self):
+        shell = self.start_counting()
+        self.assertIn("Paused: the running jobs stand still", self.succeed("pause", "--now"))
+        self.wait_for(lambda: self.state(shell) == "T")
+        self.assertIn("the running jobs stand still", self.succeed("status"))
+        self.assertTrue(json.loads(self.succeed("status", "--json"))["stands_still"])
+        counted = self.succeed("logs", "count")
+        self.wait_for_looks(self.worker_process)
+        self.assertEqual(self.succeed("logs", "count"), counted)
+        self.succeed("resume")
+        self.wait_for(lambda: self.state(shell) != "T" and self.succeed("logs", "count") != counted)
+
+    def test_its_time_limit_does_not_run_meanwhile(self):
+        shell = self.start_counting(timeout=1.5, max_retries=0)
+        self.succeed("pause", "--now")
+        self.wait_for(lambda: self.state(shell) == "T")
+        time.sleep(2)
+        self.assertEqual(self.job("count").state, "processing")
+        self.succeed("resume")
+        self.wait_for_state("count", "dead")
+        self.assertEqual(self.job("count").reason, "timeout")
+
+    def test_what_stands_still_is_ended_by_cancel_by_a_stop_and_after_the_death_of_its_worker(self):
+        self.settings(kill_grace=30)
+        for end in ("cancel", "stop", "death"):
+            with self.subTest(end=end):
+                self.succeed("resume")
+                self.add(end, TELL_PID % ((end,) * 3) + COUNT)
+                worker = self.worker()
+                self.wait_for_file(end)
+                shell = int(self.text(end))
+                self.succeed("pause", "--now")
+                self.wait_for(lambda: self.state(shell) == "T")
+                if end == "cancel":
+                    self.succeed("cancel", end)
+                    self.wait_for(lambda: not os.path.exists("/proc/%d" % shell))
+                    worker.send_signal(signal.SIGTERM)
+                elif end == "stop":
+                    self.succeed("worker", "stop", "--now")
+                    self.succeed("cancel", end)
+                else:
+                    worker.kill()
+                    worker.wait()
+                    self.worker()
+                self.wait_for(lambda: not os.path.exists("/proc/%d" % shell))
