@@ -125,7 +125,7 @@ def _print_by(args, found):
     if args.json:
         print_json_array(found)
         return 0
-    rows = [(each["jobs"], each["failed"], each["run_time"]["p50"], each[args.by]) for each in found]
+    rows = [(each["jobs"], each["failed"], each["run_time"]["p50"], each[args.by]) for each in found if each["jobs"]]
     length = span if is_terminal(sys.stdout) else "{:.2f}".format
     table(("JOBS", "FAILED", "MEDIAN", args.by.upper()),
           ((str(jobs), str(failed), "-" if median is None else length(median), name or "-") for jobs, failed, median, name in rows))

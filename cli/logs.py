@@ -80,7 +80,7 @@ def _print_logs(args, queue, out, job, kept, several):
     logs = kept if args.all else [log for log in kept if log.life is None and log.attempt == wanted]
     telling = several or is_terminal(sys.stdout)
     if not logs and several:
-        out.say("%s, %s; it has written nothing" % (job.id, _told(queue, job, wanted)))
+        out.say("%s, %s%s" % (job.id, _told(queue, job, wanted), "; it has written nothing" if job.attempts else ""))
     elif not logs:
         _tell_of_nothing(job, kept)
     for log in logs:
@@ -98,7 +98,7 @@ def _life(life):
 def _told(queue, job, attempt, life=None):
     """What a header says of an attempt of a job: its number, how it ended, when."""
     if not attempt:
-        return "no attempt yet"
+        return "no attempt yet" if job.state == PENDING else "no attempt: %s" % _ended(queue, job)
     return "attempt %d%s%s" % (attempt, _life(life), ": %s" % _ended(queue, job) if life is None and attempt == job.attempts else "")
 
 
@@ -172,6 +172,7 @@ class _Followed:
         self.completed = False
         self._queue, self._lines, self._out, self._telling = queue, lines, out, telling
         self._attempt, self._follower = 0, None
+        self._failed = 0  # the attempt of which was told that it failed and another one follows
 
     def look(self, now):
         """Copy what is new; `now` is the job as it is now, None if it is gone. Whether it goes on."""
@@ -188,12 +189,19 @@ class _Followed:
             self._lines = None
         if now is not None and now.state in (PENDING, PROCESSING):
             self.job = now
+            self._tell_of_retry(now)
             return True
         self._close()
         self.completed = now is not None and now.state == COMPLETED
         if self._telling:
             self._out.say(self._name + ("it was removed" if now is None else _told(self._queue, now, now.attempts)))
         return False
+
+    def _tell_of_retry(self, job):
+        if self._telling and job.state == PENDING and job.reason is not None and job.attempts not in (0, self._failed):
+            self._follower.copy()
+            self._failed = job.attempts
+            self._out.say(self._name + _told(self._queue, job, job.attempts))
 
     def _close(self):
         if self._follower is not None:

@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import unittest
 
-from tests.support.home import WINDOWS, QueueTest
+from tests.support.home import MAIN, WINDOWS, QueueTest
+from tests.support.terminal import NEEDS_PTY, Terminal, outside
 
 
 @unittest.skipIf(WINDOWS, "the commands are for a POSIX shell")
@@ -108,3 +110,39 @@ class TestEnvironments(DaysWorkTest):
         self.succeed("enqueue", "--id", "x", "--keep-env=PATH,VIRTUAL_ENV", "--", "tool", env=activated)
         self.drain()
         self.assertEqual(self.succeed("logs", "x"), "in %s\n" % self.path("venv"))
+
+
+class TestAnswers(DaysWorkTest):
+    """What one asks a queue."""
+
+    @NEEDS_PTY
+    def test_why_a_pending_job_waits(self):
+        for job_id, fields in (("dump", {}), ("tidy", {"after": ["dump"]}), ("late", {"delay": "1h"}), ("mine", {"hold": True})):
+            self.add(job_id, "true", **fields)
+        shown = Terminal([sys.executable, MAIN, "list", "--state", "pending"], self.environ(TERM="xterm", NO_COLOR="1"))
+        self.addCleanup(shown.close)
+        self.assertEqual(shown.end(), 0)
+        rows = [line.split("  ") for line in outside(shown.text())[1:]]
+        told = {cells[0]: [cell.strip() for cell in cells if cell][2] for cells in rows}
+        self.assertRegex(told.pop("late"), "^in (1h|59m5[0-9]s)$")
+        self.assertEqual(told, {"dump": "no worker runs", "tidy": "after dump", "mine": "held"})
+        job = json.loads(self.succeed("show", "tidy"))
+        self.assertEqual((job["waits_for"], job["due_in"]), ("jobs", None))
+
+    def test_last_nights_failed_output(self):
+        self.add("good", "echo fine")
+        self.add("bad", "echo reading; echo no disk >&2; exit 3", max_retries=0)
+        self.drain(code=1)
+        told = self.succeed("logs", "--state", "dead", "--since", "12h", "-n", "5")
+        self.assertRegex(told, r"^==> bad, attempt 1: exit code 3, \S+ <==\nreading\nno disk\n$")
+
+    def test_rerun_of_what_failed_found_by_list(self):
+        for name in ("a.png", "b.png", "c.txt"):
+            self.add(name, "test -e %s" % name, max_retries=0)
+        self.write("b.png", "")
+        self.drain(code=1)
+        self.write("a.png", "")
+        failed = self.succeed("list", "--state", "dead", "--search", ".png", "-q")
+        self.assertEqual(self.succeed("retry", *failed.split()), "Job 'a.png' is back in the queue.\n")
+        self.drain(code=0)
+        self.assertEqual(self.states(), {"a.png": "completed", "b.png": "completed", "c.txt": "dead"})

@@ -132,8 +132,22 @@ class TestLogs(LookingTest):
         told = re.sub(r"\d{4}-\S*Z", "TIME", self.succeed("logs", "a", "b", "c", "new", "a", "-n", "2"))
         self.assertEqual(told, "==> a, attempt 1: exit code 3, TIME <==\ntwo\nthree\n==> b, attempt 1: exit code 3, TIME <==\nfour\n"
                                "==> c, attempt 1: completed, took 0.5s, TIME; it has written nothing <==\n"
-                               "==> new, no attempt yet; it has written nothing <==\n")
+                               "==> new, no attempt yet <==\n")
         self.assertEqual(self.succeed("logs", "a", "--all"), "==> a, attempt 1 <==\none\ntwo\nthree")
+
+    def test_what_died_without_an_attempt_and_what_is_tried_again_are_told_so(self):
+        self.add("flaky", backoff_base=1000)
+        self.wrote(self.attempt(Outcome(1, FAILED)), b"try\n")
+        self.add("unwanted")
+        self.succeed("cancel", "unwanted")
+        self.assertRegex(self.succeed("logs", "unwanted", "flaky"), r"^==> unwanted, no attempt: cancelled, \S+ <==\n"
+                                                                    r"==> flaky, attempt 1: exit code 1, \S+ <==\ntry\n$")
+        process = self.start("logs", "-f", "flaky", "unwanted")
+        lines = sorted(process.stdout.readline() for _ in range(4))
+        self.assertRegex("".join(lines), r"^flaky    \| ==> attempt 1 <==\nflaky    \| ==> attempt 1: exit code 1, \S+ <==\n"
+                                         r"flaky    \| try\nunwanted \| ==> no attempt: cancelled, \S+ <==\n$")
+        self.succeed("cancel", "flaky")
+        self.assertEqual((process.wait(60), process.stdout.readlines()[0][:26]), (1, "flaky    | ==> attempt 1: "))
 
     def test_output_of_what_failed_lately_is_one_command(self):
         self.died("old", b"old\n", time.time() - 90000)
