@@ -22,7 +22,7 @@ from core.job import CANCELLED, COMPLETED, DEAD, FAILED, PENDING, PROCESSING, TI
 from execution import attempt as execution_attempt, launcher, on_finish
 from tests.support.control import NAPS, ControlTest, spin, reap
 from tests.support.home import set_everywhere, typed
-from tests.support.workers import FOR_EVER, GATE, is_alive
+from tests.support.workers import FOR_EVER, GATE, KNOWS_GROUPS, SEES_STRAYS, is_alive
 
 ALL = os.environ.get("QUEUECTL_FAULTS") == "all"
 # Says that it is here, with two children, one grandchild and one that its parent has left; then goes on with what follows.
@@ -567,6 +567,7 @@ class TestTrees(ControlTest):
         self.wait_for_naps(1)  # it may have had no turn yet
         self.assertEqual((self.job("x").state, len(self.naps())), (COMPLETED, 1))
 
+    @SEES_STRAYS
     def test_what_left_the_group_on_purpose_is_not_waited_for_for_ever_and_then_named(self):
         self.settings(max_retries=0)
         for name, save_output, streams in (("with the log open", True, ""), ("with all streams closed", True, " >/dev/null 2>&1"),
@@ -582,6 +583,7 @@ class TestTrees(ControlTest):
             self._wake_all()
             self.queue.reset()
 
+    @SEES_STRAYS
     def test_after_the_loss_of_its_worker_it_is_waited_for_and_then_ended_too_and_nothing_runs_beside_it(self):
         self.add("x", '[ "$QUEUECTL_ATTEMPT" = 2 ] || { setsid sh -c "touch here; exec %s" & %s & wait; }; touch again' % (self.nap, self.nap))
         worker = self.worker()
@@ -627,6 +629,7 @@ class TestOnFinish(ControlTest):
         self.stop(worker)
         self.assertEqual(sorted(self.said(2)), ["runs|dead||1|cancelled||", "waits|dead||0|cancelled||"])
 
+    @KNOWS_GROUPS
     def test_it_is_run_for_a_job_that_dies_because_its_worker_died(self):
         self.settings(max_retries=0, on_finish=self.SAYS)
         self.add("x", "kill -KILL $PPID; " + self.nap)

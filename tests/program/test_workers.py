@@ -16,7 +16,7 @@ from core.system import quote_words
 from execution import worker_files
 from storage import output
 from tests.support.home import DEADLINE, MAIN
-from tests.support.workers import FOR_EVER, GATE, MEETING, WorkerTest, is_alive
+from tests.support.workers import FOR_EVER, GATE, KNOWS_GROUPS, MEETING, WorkerTest, is_alive
 
 
 class TestThreads(WorkerTest):
@@ -577,6 +577,7 @@ class TestKilled(WorkerTest):
         self.drain()
         self.assert_ran_again()
 
+    @KNOWS_GROUPS
     def test_it_is_taken_up_although_run_was_deleted(self):
         self.lose(*self.start_losing())
         shutil.rmtree(self.path("run"))

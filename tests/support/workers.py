@@ -7,6 +7,7 @@ import subprocess
 import unittest
 
 from execution import worker_files
+from execution.process_tree import HAS_PROC
 from tests.support.home import DEADLINE, QueueTest
 
 # Runs until the file go-ID (or go) appears. It ends with the home too, lest a test that failed leaves it behind.
@@ -28,6 +29,11 @@ for pid in $(cat pids); do
     if kill -0 "$pid" 2>/dev/null && ! grep -qs ") Z" "/proc/$pid/stat"; then echo "$pid" >> survivors; fi
 done
 """
+
+# What a system without /proc cannot do, and a Mac has none.
+SEES_STRAYS = unittest.skipUnless(HAS_PROC, "without /proc nobody sees what has left the group of an attempt, nor ends it")
+KNOWS_GROUPS = unittest.skipUnless(HAS_PROC, "without /proc an attempt is waited for and not ended whose worker died before it noted its group, "
+                                   "or whose worker file was deleted")
 
 
 def is_alive(pid):
