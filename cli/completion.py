@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import re
+from itertools import islice
 
 from cli.arguments import ALIASES, COMMANDS, SYNONYMS, build_parser
 from core.job import COMPLETED, DEAD, PENDING, PROCESSING, STATES
 from core.rules import STATE_WORDS, states_meant
 from core.settings import SETTINGS
 from core.strict_json import encode_json
+from storage.layout import GROUP
 
 SCRIPTS = {
     # The words are split anew, since bash splits them at colons and equal signs too; no candidate is ever expanded.
@@ -93,6 +95,7 @@ _IDS = {"cancel": (PENDING, PROCESSING), "hold": (PENDING,), "release": (PENDING
 _STATE_WORDS = {"clean": (COMPLETED, DEAD),
                 "cancel": tuple(word for word in STATE_WORDS if set(states_meant([word])) <= {PENDING, PROCESSING})}
 _MOST_IDS = 200
+_MOST_LOOKED_AT = 10000  # jobs that are looked at for their groups
 _PLAIN = re.compile(r"[\w@%+:,./-]+\Z")  # an id that every shell takes as it is
 
 
@@ -147,16 +150,16 @@ def _arguments(name, before, word, store):
         return [option for action in parser._actions if action.help != argparse.SUPPRESS for option in action.option_strings
                 if option.startswith("--")]
     if name.split(" ")[0] == "config":
-        return _of_setting(name, before)
+        return _of_setting(name, before, store)
     positional = [action for action in parser._actions if not action.option_strings and action.choices]
     return (_ids(store, _IDS[name], word) if name in _IDS else []) + [str(one) for action in positional for one in action.choices or ()]
 
 
-def _of_setting(name, before):
+def _of_setting(name, before, store):
     """The names of the settings, or, behind one, the values that `config set` offers for it."""
     plain = [word for word in before if not word.startswith("-")][len(name.split(" ")):]
     if not plain:
-        return [setting.name for setting in SETTINGS]
+        return [setting.name for setting in SETTINGS] + ["limits." + group for group in _groups(store)]
     setting = next((setting for setting in SETTINGS if setting.name == plain[0].replace("-", "_")), None)
     if name != "config set" or setting is None or len(plain) > 1:
         return []
@@ -171,7 +174,18 @@ def _values(name, action, word, store):
         first = word.rpartition(",")[0]
         return ["%s,%s" % (first, state) if first else state for state in _STATE_WORDS.get(name, STATE_WORDS)
                 if state not in first.split(",")]
+    if action.dest == "group":
+        return _groups(store)
     return _ids(store, STATES, word) if action.dest in ("after", "after_any") else []
+
+
+def _groups(store):
+    """The groups that have a limit, are paused, or that one of the first jobs has."""
+    if store is None:
+        return []
+    known = dict.fromkeys([*store.settings.limits, *store.paused_groups()])
+    known.update((job.group, None) for job in islice(store.jobs(containing=GROUP), _MOST_LOOKED_AT) if job.group)
+    return [group for group in known if _PLAIN.match(group) and not group.startswith("-")][:_MOST_IDS]
 
 
 def _ids(store, states, word):

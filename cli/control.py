@@ -32,8 +32,8 @@ def cmd_completion(args, queue):
 
 def cmd_cancel(args, queue):
     """Take jobs out of the queue, and end those that run."""
-    if bool(args.ids) == bool(args.all or args.state or args.search):
-        raise UsageError("say which jobs: ids, or --all, --state or --search")
+    if bool(args.ids) == bool(args.all or args.state or args.search or args.group):
+        raise UsageError("say which jobs: ids, or --all, --state, --group or --search")
     done = queue.jobs.cancel(args.ids or None, time.time(), lambda job: _last_lines(queue, job), None if args.ids else _chosen(args, queue))
     running = [job for job in done if job.state == PROCESSING]
     abandoned = {job.key for job in queue.workers.abandoned(running)} if running else ()
@@ -62,7 +62,8 @@ def _chosen(args, queue):
     states = states_meant(words)
     if not {PENDING, PROCESSING}.issuperset(states):
         raise UsageError("only what waits or runs can be cancelled; %s removes what has ended" % hint("clean"))
-    jobs = (job for job in queue.store.jobs(states) if args.search is None or args.search in job.command or args.search in job.id)
+    jobs = (job for job in queue.store.jobs(states, groups=args.group)
+            if args.search is None or args.search in job.command or args.search in job.id)
     if not {PENDING, PROCESSING}.issuperset(words):
         jobs = (job for job, wait in Waits(queue.store, time.time()).each(jobs) if is_called(job, wait, words))
     return {job.key: job.state for job in jobs}

@@ -6,7 +6,9 @@ from math import ceil
 
 from cli.context import abandoned_jobs, visible_workers
 from cli.stats import jobs_per_second
+from core.errors import hint
 from core.rules import GROUP, HOLD, OTHER_JOBS, PAUSED, RETRY, TIME
+from core.system import quote_words
 from core.times import format_duration
 from storage.waits import look_at_pending
 
@@ -35,8 +37,27 @@ def look(queue, pending=_NOT_YET):
                  paused=queue.store.paused(), jobs_per_minute=float("%.3g" % (60.0 * rate)),
                  seconds_left=ceil(left / rate) if rate and left > 0 else None, home=queue.home,
                  abandoned=[job.id for job in abandoned_jobs(queue, running)], **kinds(counts["pending"], pending),
-                 waiting=[job.id for job in waiting], stands_still=queue.store.pauses.stops_running())
+                 waiting=[job.id for job in waiting], stands_still=queue.store.pauses.stops_running(),
+                 groups=_groups(queue.store, running))
     return facts, running, waiting
+
+
+def _groups(store, running):
+    """How the groups stand that have a limit or are paused, as {name: object}, by these running jobs."""
+    paused = store.paused_groups()
+    names = list(dict.fromkeys([*store.settings.limits, *paused]))
+    counts = store.count_groups(names) if names else {}
+    return {name: {"limit": store.settings.limits.get(name), "running": sum(job.group == name for job in running),
+                   "waiting": counts[name]["pending"], "paused": name in paused} for name in names}
+
+
+def groups_text(facts):
+    """A line for each group that has a limit or is paused: "gpu  1 of 1 running, 4 waiting"."""
+    width = max(map(len, facts["groups"]), default=0)
+    return ["%-*s  %d%s running, %d waiting%s" % (
+        width, name, of_one["running"], "" if of_one["limit"] is None else " of %d" % of_one["limit"], of_one["waiting"],
+        "; paused: %s" % hint("resume --group %s" % quote_words([name])) if of_one["paused"] else "")
+        for name, of_one in facts["groups"].items()]
 
 
 def kinds(number, pending):

@@ -26,7 +26,7 @@ _NAMESAKES = 10  # jobs with the same id that `show` lists, the newest
 def cmd_list(args, queue):
     """Show the jobs, or those that were asked for."""
     now = time.time()
-    jobs = queue.store.jobs(states_meant(args.state))
+    jobs = queue.store.jobs(states_meant(args.state), groups=args.group)
     if args.search is not None:
         jobs = (job for job in jobs if args.search in job.command or args.search in job.id)
     if args.sort is not None:
@@ -107,7 +107,8 @@ def cmd_stats(args, queue):
     from cli.stats import figures, figures_by
     now = time.time()
     since = "" if args.since is None else format_time(now - args.since)
-    jobs = (job for job in queue.store.jobs((COMPLETED, DEAD)) if (job.updated_at or job.created_at) >= since)
+    jobs = (job for job in queue.store.jobs((COMPLETED, DEAD), groups=args.group)
+            if (job.updated_at or job.created_at) >= since)
     if args.by is not None:
         return _print_by(args, figures_by(args.by, jobs))
     facts = figures(jobs, now)

@@ -42,15 +42,15 @@ def cmd_logs(args, queue):
 
 def _chosen(args, queue):
     """The jobs that are asked for, each once."""
-    if args.state is None and args.since is None:
+    if args.state is None and args.since is None and args.group is None:
         jobs = [found[-1] for found in queue.store.find_all(args.ids)] if args.ids else [_latest(queue.store)]
         return list({job.key: job for job in jobs}.values())
     if args.ids:
-        raise UsageError("say which jobs: by their ids, or by --state and --since")
+        raise UsageError("say which jobs: by their ids, or by --state, --group and --since")
     from storage.waits import Waits
     words, now = args.state or STATES, time.time()
     since = "" if args.since is None else format_time(now - args.since)
-    jobs = [job for job, wait in Waits(queue.store, now).each(queue.store.jobs(states_meant(words)))
+    jobs = [job for job, wait in Waits(queue.store, now).each(queue.store.jobs(states_meant(words), groups=args.group))
             if is_called(job, wait, words) and (job.updated_at or job.created_at) >= since]
     if not jobs:
         notice("there is no such job")

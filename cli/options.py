@@ -191,6 +191,7 @@ def add_list(parser):
                         help="id, state, attempts, priority (the highest first), run_at, created_at, started_at, updated_at or command; "
                         "else as they were added")
     parser.add_argument("--reverse", "-r", action="store_true", help="the last one first")
+    _groups(parser, "only jobs of that group")
     parser.add_argument("--search", metavar="TEXT", help="only jobs with TEXT in their id or command")
     parser.add_argument("--quiet", "-q", action="store_true", help="print the ids alone")
     parser.add_argument("--jsonl", action="store_true", help="print JSON, a job a line")
@@ -248,6 +249,7 @@ def add_stats(parser):
     parser.add_argument("--since", type=_duration, metavar="TIME", help="only of jobs that ended in this time: 24h, 7d")
     parser.add_argument("--by", choices=("command", "program", "group"), metavar="WHAT",
                         help="what became of the jobs of each command, or program (the first word of it) or group; the worst first")
+    _groups(parser, "only jobs of that group")
     how.add_argument("--prometheus", action="store_true", help="print the figures of the queue as Prometheus reads them")
 
 
@@ -277,6 +279,7 @@ def add_worker_stop(parser):
 def add_logs(parser):
     parser.add_argument("ids", nargs="*", metavar="ID", help="default: the job that was started last")
     parser.add_argument("--state", "-s", type=_states, metavar="S[,S]", help="of all jobs in these states, as list has them: dead, running")
+    _groups(parser, "of all jobs of that group")
     parser.add_argument("--since", type=_duration, metavar="TIME", help="of all jobs that ended or changed in this time: 12h, 1d")
     parser.add_argument("--lines", "-n", type=_positive, metavar="N", help="only the last N lines")
     parser.add_argument("--follow", "-f", action="store_true", help="go on until the job has ended, over its retries; 0 completed, 1 dead")
@@ -287,6 +290,7 @@ def add_logs(parser):
 
 def add_wait(parser):
     parser.add_argument("ids", nargs="*", metavar="ID", help="default: all that are unfinished now, and those added meanwhile")
+    _groups(parser, "all of that group that are unfinished now, and those added meanwhile")
     parser.add_argument("--timeout", type=_duration, metavar="TIME", help="give up after this time, with exit code 124")
 
 
@@ -295,6 +299,7 @@ def add_cancel(parser):
     parser.add_argument("--all", "-a", action="store_true", help="every job that waits or runs")
     parser.add_argument("--state", "-s", type=_states, metavar="S[,S]",
                         help="those in these states: pending, processing; or ready, retrying, scheduled, blocked, queued, running")
+    _groups(parser, "those of that group")
     parser.add_argument("--search", metavar="TEXT", help="those with TEXT in their id or command")
 
 

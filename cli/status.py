@@ -5,7 +5,7 @@ import os
 import sys
 import time
 
-from cli.facts import kinds_text, look, speed_text
+from cli.facts import groups_text, kinds_text, look, speed_text
 from cli.terminal import (bar, display_width, fit, flow, get_width, is_screen, is_terminal, length, paint_state, print_json, showable,
                           use_color)
 from core.errors import hint
@@ -54,6 +54,7 @@ def _status_lines(queue, args):
     told += _each("running", [_of_running(job, facts) for job in running])
     told += _each("waiting", ["%s, retry in %s: %s" % (job.id, format_duration(max(0.0, parse_time(job.run_at) - time.time())), job.command)
                               for job in waiting])
+    told += ["group       " + line for line in groups_text(facts)]
     told += ["speed       " + speed_text(facts)] if speed_text(facts) else []
     if facts["paused"]:
         told.append("paused      yes%s; %s lets workers take jobs again"

@@ -6,8 +6,8 @@ import time
 from cli.context import notice, refuse_in_job, tell_of_standstill
 from cli.progress import Progress
 from cli.terminal import counted
-from core.errors import EXIT_FAILED, EXIT_TIMEOUT, EXIT_UNKNOWN
-from core.job import COMPLETED, DEAD, PENDING
+from core.errors import EXIT_FAILED, EXIT_TIMEOUT, EXIT_UNKNOWN, UsageError
+from core.job import COMPLETED, DEAD, PENDING, PROCESSING
 from core.order import jobs_meant
 
 LOOK_AGAIN = 0.1  # seconds between two looks at a job that is waited for
@@ -28,11 +28,20 @@ def held_up_by(queue, own):
 
 def cmd_wait(args, queue):
     """Wait until jobs have ended: 0 if all completed, 1 if some died, 4 if some were removed meanwhile, 124 if it took too long."""
+    if args.ids and args.group:
+        raise UsageError("say which jobs: ids, or --group")
     named = [job for of_one in queue.store.find_all(args.ids) for job in jobs_meant(of_one)]
     if args.timeout is None:
-        refuse_in_job(queue, "wait" if args.ids else "wait without ids", "name jobs that do not come after it, or give a --timeout",
-                       lambda own: not args.ids or not held_up_by(queue, own).isdisjoint(job.key for job in named))
-    return _wait(queue, _NamedJobs(queue.store, named) if args.ids else _AllJobs(queue.store), args.timeout)
+        refuse_in_job(queue, "wait" if args.ids or args.group else "wait without ids",
+                      "name jobs that do not come after it, or give a --timeout", lambda own: _holds_up(queue, own, args, named))
+    return _wait(queue, _NamedJobs(queue.store, named) if args.ids else _AllJobs(queue.store, args.group), args.timeout)
+
+
+def _holds_up(queue, own, args, named):
+    """Whether a job of this queue, which has started this `wait`, would be waited for by it; `named` are the jobs of its ids."""
+    if args.group and not args.ids:
+        named = queue.store.jobs((PENDING, PROCESSING), groups=args.group)
+    return not (args.ids or args.group) or not held_up_by(queue, own).isdisjoint(job.key for job in named)
 
 
 def wait_for(queue, jobs):
@@ -83,21 +92,23 @@ class _NamedJobs:
 
 
 class _AllJobs:
-    """All jobs of the queue: how many have not ended, and whether one died that was not dead at first. The clock has no say in that."""
+    """All jobs of the queue, or of some groups (names; None: all): how many have not ended, and whether one died that was not dead at
+    first. The clock has no say in that."""
 
     removed = ()
 
-    def __init__(self, store):
+    def __init__(self, store, groups):
         self._store = store
+        self._groups = groups
         self.died = False
         self._deaths = self._look_at_deaths()
 
     def _look_at_deaths(self):
-        return {(job.key, job.updated_at) for job in self._store.jobs((DEAD,))}
+        return {(job.key, job.updated_at) for job in self._store.jobs((DEAD,), groups=self._groups)}
 
     def look(self):
         """How many have not ended."""
-        counts = self._store.count()
+        counts = [self._store.count()] if self._groups is None else self._store.count_groups(self._groups).values()
         if not self.died:
             self.died = not self._look_at_deaths() <= self._deaths
-        return counts["pending"] + counts["processing"]
+        return sum(of_one["pending"] + of_one["processing"] for of_one in counts)

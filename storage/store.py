@@ -23,7 +23,7 @@ from core.system import sync
 from core.times import parse_again
 from storage.file_lock import FileLock
 from storage.job_file import JobFile, Replaced
-from storage.layout import column, encode_line2, job_from_lines
+from storage.layout import GROUP, column, encode_line2, job_from_lines, of_group
 
 _NUMBERED = re.compile(r"(.+)@(-?[1-9][0-9]{0,8})\Z")  # how one of several jobs with the same id is named
 
@@ -216,11 +216,16 @@ class Store:
         with OpenFiles(self.lock, file):
             return file.view()
 
-    def jobs(self, states=STATES, containing=b""):
-        """The jobs in those states, in the order of the file, one at a time; with `containing`, those whose line 1 has these bytes."""
+    def jobs(self, states=STATES, containing=b"", groups=None):
+        """The jobs in those states, in the order of the file, one at a time; with `containing`, those whose line 1 has these bytes, and
+        with `groups` (names), those of these groups."""
+        if groups is not None:
+            containing = of_group(groups[0]) if len(groups) == 1 else GROUP
         with self.view(self.jobs_json) as view:
             for place, record in view.records(states, containing):
-                yield job_from_checked(record, place)
+                job = job_from_checked(record, place)
+                if groups is None or job.group in groups:
+                    yield job
 
     def all_jobs(self):
         """All jobs of both files, one at a time; a dead one comes twice."""
@@ -319,6 +324,11 @@ class Store:
         """So many of the entries of dlq.json that were added last, the newest first, as Jobs."""
         with self.view(self.dlq_json) as view:
             return [job_from_checked(record, place) for place, record in islice(view.records_beyond(0, back=True), most)]
+
+    def count_groups(self, groups):
+        """{group: {state: how many of its jobs are pending or running}} for these groups (names)."""
+        with self.view(self.jobs_json) as view:
+            return view.count_groups(groups)
 
     def changed_since(self, fingerprint):
         """(whether jobs.json has changed since it had that fingerprint, the fingerprint of now). Begin with None."""

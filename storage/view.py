@@ -7,11 +7,11 @@ from functools import lru_cache
 from itertools import compress
 
 from core.errors import rotten_record_error, storage_error
-from core.job import PENDING, STATES, encode_id
+from core.job import PENDING, PROCESSING, STATES, encode_id
 from core.strict_json import decode_json
 from core.system import pread
 from storage.layout import (AFTER_ID, GROUP, ID_AT, WIDTH, Namesake, bare, blocks, blocks_back, column, count_block, encode_line1,
-                            find_ids, lines_of, parse_record, pending_records, read_lines)
+                            find_ids, lines_of, of_group, parse_record, pending_records, read_lines)
 
 _TEXT = rb'"(?:[^"\\]|\\.)*"'
 
@@ -97,6 +97,22 @@ class View:
                     block = pread(self._descriptor, len(block), offset)
                 counts = count_block(block)[0]
             yield offset, block, counts
+
+    def count_groups(self, groups):
+        """{group: {"pending": how many of its jobs are, "processing": how many}} for these groups (names), without parsing the records: a
+        job counts as one of a group, too, if it has such a field inside of another one."""
+        counts = {name: dict.fromkeys((PENDING, PROCESSING), 0) for name in groups}
+        if self._parsed is not None:
+            for record in self._parsed:
+                if record.get("group") in counts and record["state"] in (PENDING, PROCESSING):
+                    counts[record["group"]][record["state"]] += 1
+            return counts
+        names = {of_group(name)[len(GROUP):]: name for name in groups}
+        wanted = re.compile(GROUP + b"(" + b"|".join(map(re.escape, names)) + b')[^\n]*\n "state": "(pending|processing)"')
+        for _, block, _ in self._sound_blocks() if names else ():
+            for name, state in wanted.findall(block):
+                counts[names[name]][state.decode("ascii")] += 1
+        return counts
 
     def rows(self, without=()):
         """All records as (place, row), the row as `lay_out` takes it, without parsing them, but for those at the places `without`. The

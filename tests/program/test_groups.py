@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 from tests.support.home import DEADLINE, WINDOWS, QueueTest, typed
 
@@ -81,6 +82,54 @@ class GroupTest(QueueTest):
         self.assertEqual(self.succeed("resume", "-g", "gpu"), "It was not paused.\n")
         self.drain()
         self.assertEqual(self.states()["g"], "completed")
+
+    def fill(self):
+        """Three jobs of the group gpu, which may run one at once, one of another, and one of none."""
+        self.settings(limits={"gpu": 1})
+        for job_id, group in (("g1", "gpu"), ("g2", "gpu"), ("g3", "gpu"), ("n", "my net"), ("a", None)):
+            self.enqueue(job_id, *(() if group is None else ("-g", group)))
+
+    def test_commands_that_look_may_ask_for_the_jobs_of_some_groups(self):
+        self.fill()
+        self.assertEqual(self.succeed("list", "-q", "--group", "gpu").split(), ["g1", "g2", "g3"])
+        self.assertEqual(self.succeed("list", "-q", "-g", "gpu", "-g", "my net").split(), ["g1", "g2", "g3", "n"])
+        self.assertEqual(json.loads(self.succeed("list", "--json", "-g", "none")), [])
+        self.drain()
+        self.assertEqual(json.loads(self.succeed("stats", "--json", "--group", "gpu"))["completed"], 3)
+        self.assertEqual(self.succeed("logs", "--group", "gpu").count("==>"), 3)
+
+    def test_status_has_a_line_for_each_group_with_a_limit_or_that_is_paused(self):
+        self.fill()
+        self.succeed("pause", "-g", "my net")
+        job = self.queue.claim("w-1", time.time())
+        self.queue.settings = self.queue.settings._replace(limits={"gpu": 1})
+        self.assertEqual(job.id, "g1")
+        lines = self.succeed("status").splitlines()
+        self.assertIn("group       gpu     1 of 1 running, 2 waiting", lines)
+        self.assertTrue([line for line in lines if line.startswith("group       my net  0 running, 1 waiting; paused: ")], lines)
+        self.assertEqual(json.loads(self.succeed("status", "--json"))["groups"], {
+            "gpu": {"limit": 1, "running": 1, "waiting": 2, "paused": False},
+            "my net": {"limit": None, "running": 0, "waiting": 1, "paused": True}})
+
+    def test_show_says_that_the_group_of_a_job_is_full(self):
+        self.fill()
+        self.queue.claim("w-1", time.time())
+        self.assertEqual([json.loads(self.succeed("show", job_id))["waits_for"] for job_id in ("g2", "a")], ["group", None])
+
+    def test_jobs_of_a_group_are_waited_for_and_cancelled(self):
+        self.fill()
+        self.assertIn("say which jobs", self.refuse("wait", "g1", "--group", "gpu"))
+        self.assertEqual(self.run_program("wait", "-g", "gpu", "--timeout", "0.1").returncode, 124)
+        self.assertEqual(self.run_program("wait", "-g", "none", "--timeout", "9").returncode, 0)
+        self.assertIn("3 jobs cancelled", self.succeed("cancel", "--group", "gpu"))
+        self.assertEqual(self.run_program("wait", "-g", "gpu", "--timeout", "9").returncode, 0)
+        self.assertEqual(set(self.states().items()), {("g1", "dead"), ("g2", "dead"), ("g3", "dead"), ("n", "pending"), ("a", "pending")})
+
+    def test_groups_are_completed(self):
+        self.fill()
+        self.assertEqual(self.succeed("completion", "--words", "list", "--group", "").split(), ["gpu"])
+        self.assertEqual(self.succeed("completion", "--words", "config", "get", "limits.").split(), ["limits.gpu"])
+        self.assertEqual(self.succeed("completion", "--words", "enqueue", "--after-any", "g").split(), ["g1", "g2", "g3"])
 
     def test_reset_lets_all_groups_go_on(self):
         self.succeed("pause", "-g", "gpu")
