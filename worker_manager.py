@@ -66,9 +66,9 @@ class WorkerManager:
         raise NotAllowed("the worker process ended at once with exit code %d; see %s" % (process.returncode, path))
 
     def announce(self, command, job, environ):
-        """Run the on_finish command for a job that no worker has ended. Raises OSError."""
+        """Run the on_finish command for a job that no worker has ended: its Popen. Raises OSError."""
         from execution.on_finish import announce_once
-        announce_once(command, job, self._home, environ)
+        return announce_once(command, job, self._home, environ)
 
     def running(self):
         """The worker processes that are alive."""

@@ -36,7 +36,7 @@ SETTINGS = (
     Setting("keep_env", (bool, list), False, None, None, "", "a job runs with the variables of the shell that added it: true: with all of "
             "them and no others; a list of names: with these; false: with none, but with the worker's"),
     Setting("on_finish", str, None, None, None, "", "a command that a worker runs when a job is completed or dead; "
-            "what it says is in the worker's log, and it is ended after 60 s; null: none"),
+            "what it says, and how it fails, is in run/worker.log, and it is ended after 60 s; null: none"),
     Setting("trust_home", bool, False, None, None, "", "workers start also where the file system of the home keeps no modes, so that "
             "everyone on the machine could run commands as you"),
     Setting("limits", dict, {}, None, None, "", "how many jobs of a group run at once, over all worker processes: {\"gpu\": 1}; a group "

@@ -1,17 +1,22 @@
-"""The on_finish command: run for each job that has ended, in its own thread."""
+"""The on_finish command: run for each job that has ended, in its own thread.
+
+What it says, and how it fails, goes to run/worker.log, whoever runs it. Each job for which it is not run to its end is named there.
+"""
 from __future__ import annotations
 
 import os
+import sys
 import time
 from _thread import allocate_lock
 
 from core.home import worker_log_path
-from core.system import open_private
+from core.system import WINDOWS, open_private
 from execution.launcher import lacks_room, start_detached
 from execution.process_tree import KILL
 from execution.waiting import wait_until
-from helpers import log
+from helpers import log, printable
 
+_NAMED = 50  # ids in a line
 _LOOK_AGAIN = 1.0  # seconds until it is tried again to start something for which there was no room
 
 
@@ -23,37 +28,49 @@ def finish_environ(job):
 
 
 def announce_once(command, job, home, environ):
-    """Run the on_finish command for a job that no worker has ended, without waiting for it; what it says goes to run/worker.log. Raises
-    OSError."""
+    """Run the on_finish command for a job that no worker has ended, without waiting for it: its Popen. What it says goes to run/worker.log,
+    and how it fails, where the shell is sh. Raises OSError."""
     text = {name.decode("ascii"): value.decode("utf-8") for name, value in finish_environ(job).items()}
-    output = open_private(worker_log_path(home), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    if not WINDOWS:
+        text["QUEUECTL_ON_FINISH"], command = command, _TELLING
+    output = _open_log(home)
     try:
-        start_detached(command, dict(environ, QUEUECTL_HOME=home, **text), output, shell=True, folder=home)
+        return start_detached(command, dict(environ, QUEUECTL_HOME=home, **text), output, shell=True, folder=home)
     finally:
         os.close(output)
+
+
+# Runs the command of that variable in a shell of its own, which no syntax error in it can break, and tells how it failed.
+_TELLING = ('sh -c "$QUEUECTL_ON_FINISH"; code=$?; [ $code = 0 ] || '
+            'echo "$(date +%H:%M:%S) $QUEUECTL_JOB_ID: on_finish failed with exit code $code"')
+
+
+def _open_log(home):
+    return open_private(worker_log_path(home), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
 
 class Announcer:
     """Runs the on_finish command for one ended job after another, in a thread of its own, so that it holds up no job.
 
-    What the command says goes to the descriptor `output`. `check`, which the supervisor calls, ends one that takes longer than LIMIT.
-    `fault(message)` is called each time that there is no room for it. At most `most` jobs wait (0: any number): a command that slow will
-    never catch up. `left` tells for how many it is still to be run, or runs.
+    `check`, which the supervisor calls, ends one that takes longer than LIMIT, and names the jobs that it was not run for. `fault(message)`
+    is called each time that there is no room for it. At most `most` jobs wait (0: any number): a command that slow will never catch up.
     """
 
     LIMIT = 60.0  # seconds
     MOST = 10000
 
-    def __init__(self, home, environ, launch, output, fault, most=MOST):
+    def __init__(self, home, environ, launch, fault, most=MOST):
         from queue import Queue
         self._home = home
         self._environ = environ
         self._launch = launch
-        self._output = output
+        self._output = None  # the descriptor that it writes to, once it was run or had to be told of
         self._fault = fault
         self._queue = Queue(most)
-        self.left = 0
-        self._dropped = 0  # jobs for which it is never run
+        self._open = {}  # number: id of each job for which it is still to be run, or runs
+        self._number = 0
+        self._unrun = 0  # jobs for which it is never run
+        self._unnamed = []  # the ids of those of them that were not named yet
         self._pid = None  # of the command that runs
         self._deadline = None  # and when it must have ended
         self._closed = False
@@ -61,16 +78,23 @@ class Announcer:
         self._mutex = allocate_lock()  # for what is counted
         self._starting = allocate_lock()  # for the command that runs; another one, since no worker is to wait while one is started
 
+    @property
+    def left(self):
+        """For how many jobs it is still to be run, or runs."""
+        return len(self._open)
+
     def announce(self, command, job):
         """Run `command` for a job once those before it are done; False if too many wait."""
         from queue import Full
         with self._mutex:
+            self._number += 1
             try:
-                self._queue.put_nowait((command, job.id, finish_environ(job)))
+                self._queue.put_nowait((command, self._number, job.id, finish_environ(job)))
             except Full:
-                self._dropped += 1
+                self._unrun += 1
+                self._unnamed.append(job.id)
                 return False
-            self.left += 1
+            self._open[self._number] = job.id
             self._begin()
         return True
 
@@ -86,23 +110,51 @@ class Announcer:
                 return  # `check` tries it again
 
     def check(self):
-        """End a command that has run for too long."""
+        """End a command that has run for too long, and name the jobs that it was not run for."""
         with self._mutex:
             self._begin()
+            ids, self._unnamed = self._unnamed, []
+        self._name(ids, "on_finish is too slow; it is never run for")
         with self._starting:
             if self._pid is not None and time.monotonic() >= self._deadline:
                 self._launch.signal(self._pid, KILL)
 
     def close(self):
-        """Give up what is left, and end the command that runs; the number of jobs for which it was not run, or not to its end."""
+        """Give up what is left, name it, and end the command that runs; the number of jobs for which it was not run to its end."""
         with self._starting:
             self._closed = True
             with self._mutex:
-                given_up = self.left + self._dropped
+                ids, given_up = self._unnamed + list(self._open.values()), self._unrun + len(self._open)
+                self._unnamed, self._open = [], {}
             if self._pid is not None:
                 self._launch.signal(self._pid, KILL)
         wait_until(lambda: self._pid is None, 1.0)
+        self._name(ids, "on_finish was given up for")
+        if self._output is not None:
+            output, self._output = self._output, None
+            os.close(output)
         return given_up
+
+    def _name(self, ids, what):
+        for start in range(0, len(ids), _NAMED):
+            some = ids[start:start + _NAMED]
+            self._say("%s %d job%s: %s" % (what, len(some), "" if len(some) == 1 else "s", ", ".join(some)))
+
+    def _say(self, message):
+        """Log a message, and write it to run/worker.log, if the log of this process is not that file."""
+        log(message)
+        try:
+            output = self._log()
+            if not os.path.samestat(os.fstat(output), os.fstat(sys.stderr.fileno())):
+                os.write(output, ("%s %s\n" % (time.strftime("%H:%M:%S"), printable(message))).encode("utf-8", "backslashreplace"))
+        except (AttributeError, OSError, ValueError):
+            return  # it was logged
+
+    def _log(self):
+        """The descriptor of run/worker.log. Raises OSError."""
+        if self._output is None:
+            self._output = _open_log(self._home)
+        return self._output
 
     def _work(self):
         try:
@@ -111,15 +163,16 @@ class Announcer:
         finally:
             self._thread = None  # after a bug, which Python shows, `check` starts another one: nobody waits for ever
 
-    def _work_once(self, command, job_id, told):
+    def _work_once(self, command, number, job_id, told):
         try:
             fault = self._run(command, told)
             if fault and not self._closed:
-                log("%s: on_finish %s" % (job_id, fault))
+                self._say("%s: on_finish %s" % (job_id, fault))
         finally:
             self._pid = None
             with self._mutex:
-                self.left -= 1
+                if not self._closed:
+                    del self._open[number]
 
     def _run(self, command, told):
         """Run a command to its end; what is wrong with that, as a phrase, or None."""
@@ -145,7 +198,7 @@ class Announcer:
                 if self._closed:
                     return None
                 try:
-                    self._pid = self._launch.start(command, self._home, self._environ, told, self._output)
+                    self._pid = self._launch.start(command, self._home, self._environ, told, self._log())
                     self._deadline = time.monotonic() + self.LIMIT
                     return self._pid
                 except OSError as error:

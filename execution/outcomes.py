@@ -139,8 +139,8 @@ class Outcomes:
         """Count a job that may have ended, and run on_finish for it if it has."""
         self._account.count(job)
         command = self._claims.store.settings.on_finish
-        if command and job.state in (COMPLETED, DEAD) and not self._announcer.announce(command, job):
-            self._faults.tell("on_finish is too slow: it was not run for some jobs")
+        if command and job.state in (COMPLETED, DEAD):
+            self._announcer.announce(command, job)
 
     def tell_buried(self, jobs):
         """Tell of jobs that died with one that they come after, as of those that died by themselves."""

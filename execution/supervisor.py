@@ -5,9 +5,7 @@ config.json; it ends attempts whose time is over, and wakes an idle worker. It d
 """
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import threading
 import time
 
@@ -128,7 +126,7 @@ class Supervisor:
         self._waker = Waker(path_beside(file.path, "wake"))
         self._launch = Launcher()
         environ = job_environ(environ, home)
-        self._announcer = Announcer(home, environ, self._launch, _words_descriptor(), self._faults.tell, 0 if drain else Announcer.MOST)
+        self._announcer = Announcer(home, environ, self._launch, self._faults.tell, 0 if drain else Announcer.MOST)
         self._crew = Crew(count, self._stop, self._waker.wake if drain else None)  # a drain may be over when all are idle
         self._outcomes = Outcomes(home, claims, file.process_token, count, self._stop, self._faults, account, self._announcer,
                                   self._waker.wake)
@@ -225,10 +223,7 @@ class Supervisor:
                 self._faults.tell("all jobs have ended; waiting for on_finish, which is still to be run for some of them")
             self._guarded("look after on_finish", self._announcer.check)
             self._waker.wait(0.05)
-        given_up = self._announcer.close()
-        if given_up:
-            log("on_finish was given up for %d job%s" % (given_up, "" if given_up == 1 else "s"))
-        return given_up
+        return self._announcer.close()
 
     def _close(self):
         """Give back what this process holds. Its worker file stays if a result is not recorded, or after a bug: the next process returns
@@ -371,11 +366,3 @@ class Supervisor:
         """Seconds until the next delayed job is due, if a worker is idle; more than a tick otherwise."""
         seconds = self._due_call.seconds(self._claims.next_due() if self._crew.has_idle() else None, time.time())
         return 2 * TICK if seconds is None else seconds
-
-
-def _words_descriptor():
-    """The descriptor that what we log goes to, for commands that have something to say there; the null device if it has none."""
-    try:
-        return sys.stderr.fileno()
-    except (AttributeError, OSError, ValueError):
-        return os.open(os.devnull, os.O_WRONLY)

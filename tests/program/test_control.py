@@ -683,17 +683,16 @@ class TestOnFinish(ControlTest):
                 os.kill(worker, signal.SIGTERM)
                 code, said = self.end_of(worker)
                 self.assertEqual((code, self.naps()), (1, []), said)
-                self.assertRegex(said, "(?m) on_finish was given up for 3 jobs$")
+                self.assertRegex(said, "(?m) on_finish was given up for 3 jobs: job0, job1, job2$")
+                self.assertIn("given up for 3 jobs: job0, job1, job2\n", self.text(os.path.join("run", "worker.log")))
                 self.queue.reset()
                 for number in range(3):
                     self.add("job%d" % number, "true")
 
     def announcer(self, launch, most=on_finish.Announcer.MOST, faults=None):
         """An Announcer that says nothing."""
-        null = os.open(os.devnull, os.O_WRONLY)
-        self.addCleanup(os.close, null)
         self.addCleanup(os.chdir, os.getcwd())
-        announcer = on_finish.Announcer(self.home, {}, launch, null, [].append if faults is None else faults.append, most)
+        announcer = on_finish.Announcer(self.home, {}, launch, [].append if faults is None else faults.append, most)
         self.addCleanup(announcer.close)
         return announcer
 
@@ -702,11 +701,16 @@ class TestOnFinish(ControlTest):
         self.addCleanup(launch.close)
         announcer = self.announcer(launch, most=2)
         self.add("x", "true")
-        taken = [announcer.announce(self.nap, self.job("x"))]
+        jobs = [self.job("x")._replace(id="x%d" % number) for number in range(6)]
+        taken = [announcer.announce(self.nap, jobs[0])]
         self.wait_for_naps(1)
-        taken += [announcer.announce(self.nap, self.job("x")) for _ in range(4)]
+        taken += [announcer.announce(self.nap, job) for job in jobs[1:5]]
         self.assertEqual((taken, announcer.left), ([True, True, True, False, False], 3))
-        self.assertEqual((announcer.close(), len(self.naps())), (5, 0))
+        announcer.check()
+        announcer.announce(self.nap, jobs[5])
+        self.assertEqual((announcer.close(), len(self.naps())), (6, 0))
+        self.assertEqual(re.findall("on_finish (.*)", self.text(os.path.join("run", "worker.log"))),
+                         ["is too slow; it is never run for 2 jobs: x3, x4", "was given up for 4 jobs: x5, x0, x1, x2"])
 
     def test_where_there_is_no_room_for_it_it_waits_for_that(self):
         class Refusing(launcher.Launcher):
@@ -734,7 +738,41 @@ class TestOnFinish(ControlTest):
         self.wait_for_naps(1)
         self.assertRegex(self.text(os.path.join("run", "worker.log")), "words\n.*no-such-command.*not found")
 
+    def test_how_that_of_a_cancelled_job_fails_is_in_that_log_too(self):
+        for command, code in (("exit 3", 3), ("if", 2), ("echo 'it''s'; false", 1)):
+            with self.subTest(command):
+                self.settings(on_finish=command)
+                self.add("x", "true")
+                self.succeed("cancel", "x")
+                self.wait_for(lambda code=code: " x: on_finish failed with exit code %d\n" % code in self.text(os.path.join("run", "worker.log")))
+                self.queue.reset()
+
+    def test_of_many_cancelled_jobs_only_some_are_told_of_at_once(self):
+        self.settings(on_finish="echo >> begun; until [ -e go ]; do sleep 0.02; done; " + self.SAYS)
+        for number in range(20):
+            self.add("job%02d" % number, "true")
+        cancelling = self.start("cancel", "--all")
+        self.wait_for(lambda: len(self.text("begun").splitlines()) == 8)
+        self.assertIsNone(cancelling.poll())
+        self.write("go", "")
+        self.said(20)
+        self.assertEqual(cancelling.wait(), 0)
+
+    def test_those_that_are_never_told_of_are_named(self):
+        self.settings(on_finish=self.nap)
+        for number in range(10):
+            self.add("job%02d" % number, "true")
+
+        def cancel():
+            set_everywhere("_PATIENCE", 0.3)
+            return main.main(["--home", self.home, "cancel", "--all"])
+
+        code, said = self.end_of(self.in_child(cancel))
+        self.assertEqual(code, 1, said)
+        self.assertIn("on_finish was not run for 2 jobs: job08, job09\n", said)
+
     def test_one_that_fails_fails_nothing_and_is_heard_of(self):
+        log = os.path.join("run", "worker.log")
         for command, ending in (("exit 1", "failed with exit code 1"), ("no-such-command-at-all", "failed with exit code 127"),
                                 ("if", "failed with exit code [0-9]+"), ("kill -KILL $$", "was killed by signal 9"),
                                 ("echo words; echo more words >&2; false", "failed with exit code 1")):
@@ -743,9 +781,19 @@ class TestOnFinish(ControlTest):
                 self.add("x", "echo output")
                 said = self.drain()
                 self.assertEqual((self.job("x").state, self.succeed("logs", "x")), (COMPLETED, "output\n"))
-                self.assertRegex(said, "(?m) x: on_finish %s$" % ending)
-                self.assertEqual(re.findall("(?m)^(?:more )?words$", said), ["words", "more words"] if "words" in command else [])
+                for text in (said, self.text(log)):
+                    self.assertRegex(text, "(?m) x: on_finish %s$" % ending)
+                self.assertEqual(re.findall("(?m)^(?:more )?words$", self.text(log)), ["words", "more words"] if "words" in command else [])
+                self.assertNotIn("\nwords", said)
                 self.queue.reset()
+                self.write(log, "")
+
+    def test_what_a_background_worker_says_of_it_is_there_once(self):
+        self.settings(on_finish="echo words; exit 4")
+        self.add("x", "true")
+        self.succeed("worker", "start", "--detach", "--drain")
+        said = self.wait_for(lambda: "exit code 4" in self.text(os.path.join("run", "worker.log")) and self.text(os.path.join("run", "worker.log")))
+        self.assertEqual((said.count("words\n"), said.count("x: on_finish failed with exit code 4")), (1, 1))
 
 
 if __name__ == "__main__":
