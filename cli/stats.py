@@ -28,10 +28,19 @@ def jobs_per_second(attempts, now):
         began = min(began, start)
         ends += [] if end is None else [end]
     for window in _WINDOWS:
+        if now - began <= window:
+            break
         recent = sum(1 for end in ends if end >= now - window)
-        if recent >= _ENOUGH or now - began <= window:
-            return recent / max(min(window, now - began), 0.001)
-    return len(ends) / (now - began)
+        if recent >= _ENOUGH:
+            return recent / window
+    return _since(began, ends, now) if ends else 0.0
+
+
+def _since(began, ends, now):
+    """How fast jobs end that have ended since work began. What runs has not ended, and so the time since the last end counts only as far as
+    it is longer than one job took: else the speed would fall until each end, and the time that is left grow."""
+    took = max(ends) - began
+    return len(ends) / max(took, now - began - took / len(ends), 0.001)
 
 
 def figures(jobs, now):
