@@ -13,46 +13,8 @@ import sys
 import time
 
 from cli.terminal import display_width, is_terminal
-from core.system import WINDOWS, make_pipe
-
-if WINDOWS:
-    import msvcrt
-
-    def _let_keys_come(keyboard):
-        return None
-
-    def _as_before(keyboard, mode):
-        return
-
-    def _key():
-        return msvcrt.getwch() if msvcrt.kbhit() else ""
-
-    def _wake_by_signals(pipe):
-        return
-else:
-    import termios
-
-    def _let_keys_come(keyboard):
-        """Let keys come at once and unseen, and Ctrl+C be a signal as ever; how the keyboard was before."""
-        mode, former = termios.tcgetattr(keyboard), termios.tcgetattr(keyboard)
-        mode[3] &= ~(termios.ECHO | termios.ICANON)
-        mode[6][termios.VMIN], mode[6][termios.VTIME] = 1, 0
-        termios.tcsetattr(keyboard, termios.TCSADRAIN, mode)
-        return former
-
-    def _as_before(keyboard, mode):
-        try:
-            termios.tcsetattr(keyboard, termios.TCSADRAIN, mode)
-        except termios.error:
-            return  # the terminal is gone
-
-    def _key():
-        return ""
-
-    def _wake_by_signals(pipe):
-        """Let signals end a wait for this pipe."""
-        os.set_blocking(pipe[1], False)
-        signal.set_wakeup_fd(pipe[1], warn_on_full_buffer=False)
+from core.console import end_waits_by_signals, key_pressed, keyboard_as_before, let_keys_come, write_at_once
+from core.system import make_pipe
 
 _OTHER_SCREEN, _FORMER_SCREEN = "\033[?1049h\033[?25l", "\033[?25h\033[?1049l"  # and without the cursor, with it
 _COLOR = re.compile("\033\\[[0-9;]*m")
@@ -65,8 +27,7 @@ class Screen:
     signals that end a program SystemExit; Ctrl+Z gives the terminal back until the program goes on."""
 
     def __init__(self):
-        self._output = sys.stdout.fileno()
-        self._encoding = sys.stdout.encoding or "ascii"
+        self._output = sys.stdout
         self._keyboard = sys.stdin.fileno() if is_terminal(sys.stdin) else None
         self._mode = None  # of the keyboard, as it was
         self._drawn = None  # the last frame, with the size of its window
@@ -81,7 +42,7 @@ class Screen:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # a shell without jobs ignores SIGTSTP
                 self._former.append((number, signal.signal(number, handler)))
-        _wake_by_signals(self._wake)
+        end_waits_by_signals(self._wake)
         try:
             self._take()
         except BaseException:
@@ -100,18 +61,18 @@ class Screen:
     def _take(self):
         sys.stderr = _Said(self)
         if self._keyboard is not None:
-            self._mode = _let_keys_come(self._keyboard)
+            self._mode = let_keys_come(self._keyboard)
         self._drawn = None
-        self._write(_OTHER_SCREEN)
+        write_at_once(self._output, _OTHER_SCREEN)
 
     def _give_back(self):
         sys.stderr = self._stderr
         try:
-            self._write(_FORMER_SCREEN)
+            write_at_once(self._output, _FORMER_SCREEN)
         except OSError:
             pass  # the terminal is gone
         if self._mode is not None:
-            _as_before(self._keyboard, self._mode)
+            keyboard_as_before(self._keyboard, self._mode)
 
     def _end(self, number, frame):
         raise SystemExit(128 + number)
@@ -130,7 +91,7 @@ class Screen:
     def size(self):
         """How many columns and lines the window has."""
         try:
-            columns, lines = os.get_terminal_size(self._output)
+            columns, lines = os.get_terminal_size(self._output.fileno())
         except OSError:
             columns, lines = 0, 0
         return columns or 80, lines or 24  # 0: a terminal that nobody gave a size
@@ -144,18 +105,7 @@ class Screen:
         self._drawn = lines, size
         # Behind a line as wide as the window it would clear the last character (the cursor waits there for a next one).
         ends = ["" if display_width(_COLOR.sub("", line)) >= size[0] else "\033[K" for line in lines]
-        self._write("\033[H" + "\r\n".join(line + end for line, end in zip(lines, ends)))
-
-    def _write(self, text):
-        """Write all of a text, past the buffers of Python: a signal may come in the middle of this. The console of Windows takes characters
-        from Python's stream alone, and bytes in an encoding of its own."""
-        if WINDOWS:
-            sys.stdout.write(text)
-            sys.stdout.flush()
-            return
-        content = text.encode(self._encoding, "backslashreplace")
-        while content:
-            content = content[os.write(self._output, content):]
+        write_at_once(self._output, "\033[H" + "\r\n".join(line + end for line, end in zip(lines, ends)))
 
     def wait(self, seconds):
         """Wait so long for a key: it, "" if there is none or the window was resized, QUIT if the keyboard is gone."""
@@ -176,7 +126,7 @@ class Screen:
         """Wait on Windows, where select(2) knows sockets alone."""
         size = self.size()
         while time.monotonic() < deadline and self.size() == size:
-            key = _key() if self._keyboard is not None else ""
+            key = key_pressed() if self._keyboard is not None else ""
             if key:
                 return key
             time.sleep(_LOOK_FOR_KEYS)
