@@ -56,7 +56,8 @@ ALIASES = {"add": "enqueue", "log": "logs"}
 
 # What other programs call these commands. `stop` is `worker stop`, or `cancel` with a job.
 SYNONYMS = {"submit": "enqueue", "push": "enqueue", "run": "enqueue", "kill": "cancel", "start": "worker start", "ls": "list", "ps": "list",
-            "inspect": "show", "tail": "logs --follow", "follow": "logs --follow", "watch": "status --watch", "metrics": "stats",
+            "inspect": "show", "tail": "logs --follow", "follow": "logs --follow", "watch": "status --watch",
+            "metrics": "stats --prometheus",
             "restart": "retry", "rerun": "retry", "requeue": "retry", "rm": "remove", "delete": "remove"}
 
 _MAY_BE_EMPTY = ("runner", "shell", "id")  # none, twice; told by the rule of jobs

@@ -146,3 +146,38 @@ class TestAnswers(DaysWorkTest):
         self.assertEqual(self.succeed("retry", *failed.split()), "Job 'a.png' is back in the queue.\n")
         self.drain(code=0)
         self.assertEqual(self.states(), {"a.png": "completed", "b.png": "completed", "c.txt": "dead"})
+
+
+class TestChanges(DaysWorkTest):
+    """What has gone wrong, or is to be done anew."""
+
+    def test_rerun_of_a_completed_job_with_what_comes_after_it(self):
+        self.add("extract", "cat data > extracted")
+        self.add("report", "cat extracted", after=["extract"])
+        self.write("data", "old")
+        self.drain()
+        self.write("data", "new")
+        self.assertEqual(self.succeed("rerun", "extract", "report"), "2 jobs back in the queue.\n")
+        self.drain()
+        self.assertEqual(self.succeed("logs", "report"), "new")
+        self.assertEqual(self.succeed("logs", "report", "--all").count("==>"), 2)
+
+    def test_a_mistake_in_the_settings_while_workers_run(self):
+        self.settings(max_retries=0)
+        with open(self.path("words"), "w", encoding="utf-8") as words:
+            worker = self.start_worker("--count", "2", stderr=words)
+        self.write("config.json", '{"max_retries": 0, "poll_interval": 0.05,}\n')  # the commonest mistake
+        self.wait_for(lambda: "going on with the settings as they were" in self.text("words"))
+        said = self.run_program("doctor")
+        self.assertEqual(said.returncode, 1)
+        self.assertRegex(said.stdout, "config.json, line 1, column 41: trailing comma")
+        self.add("meanwhile", "true")
+        self.wait_for_state("meanwhile", "completed")
+        self.write("config.json", '{"max_retrys": 0, "poll_interval": 0.05, "fsync": false}\n')
+        self.wait_for(lambda: "did you mean 'max_retries'" in self.text("words"))
+        self.assertEqual(self.run_program("config", "unset", "max_retrys").returncode, 0)
+        self.assertEqual(self.succeed("config", "set", "max_retries", "0"), "max_retries = 0\n")
+        self.add("bad", "exit 1")
+        self.wait_for_state("bad", "dead")
+        self.succeed("worker", "stop")
+        self.assertEqual(worker.wait(), 0)
