@@ -7,8 +7,6 @@ Modules that adding does not need are imported by the methods that need them: ea
 """
 from __future__ import annotations
 
-from collections import namedtuple
-
 from core.errors import InvalidJob, JobChanged, JobRefused, hint, not_utf8
 from core.home import wake_workers
 from core.job import (ASKED_FOR, CANCELLED, COMPLETED, DEAD, HELD, PENDING, PROCESSING, STATES, TIMED, Job, first_run_at,
@@ -19,11 +17,13 @@ from storage.layout import encode_line1, encode_line2
 from storage.store import no_job
 
 
-class Added(namedtuple("Added", "ids first_created run_at has_worker")):
-    """Jobs that were added: their ids in order; the created_at of the first one in microseconds, of each further one it is one more; when
-    they may run, as a text, if that is one time for all of them; and whether there is a worker process, as far as adding has seen it."""
+class Added:
+    """Jobs that were added: their `ids` in order; `first_created`, the created_at of the first one in microseconds, of each further one it
+    is one more; `run_at`, when they may run, as a text, if that is one time for all of them; and whether there is a worker process, as far
+    as adding has seen it (`has_worker`)."""
 
-    __slots__ = ()
+    def __init__(self, ids, first_created, run_at, has_worker):
+        self.ids, self.first_created, self.run_at, self.has_worker = ids, first_created, run_at, has_worker
 
     def jobs(self):
         """Each of the jobs as it was added, as far as its identity goes."""

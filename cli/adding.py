@@ -7,7 +7,6 @@ import time
 
 from cli.context import notice, refuse_in_job, tell_of_standstill
 from cli.options import NO_LIMIT
-from cli.progress import Progress
 from cli.terminal import counted, is_terminal
 from core.errors import InvalidJob, JobRefused, JsonError, QueueError, UsageError, hint, typed
 from core.home import check_owner, jobs_path
@@ -27,8 +26,7 @@ def cmd_enqueue(args, queue):
     """Add one job or many."""
     queue.establish()
     check_owner([queue.home, jobs_path(queue.home)])
-    progress = Progress()
-    records, source = _requested(args, progress)
+    records, source = _requested(args)
     single = source is None
     ended: list = []
     if source is not None and source.is_array:
@@ -44,7 +42,8 @@ def cmd_enqueue(args, queue):
     except JobRefused as error:
         raise JobRefused("%s; nothing was added." % error) from None
     finally:
-        progress.clear()
+        if source is not None:
+            source.close()
     if ended:
         notice("%s that had ended %s left out; %s brings dead ones of this queue back"
                % (counted(len(ended), "job"), "was" if len(ended) == 1 else "were", hint("retry")))
@@ -98,7 +97,7 @@ def _time_told(added, at):
     return "; %s at once, since %s is past" % (they, tell_time(moment, now)) if at is not None else ""
 
 
-def _requested(args, progress):
+def _requested(args):
     """The records to add, and the source that they come from, or None for one job that was typed."""
     path = _settle_short_f(args)
     ways = [args.job is not None, path is not None, args.lines is not None, args.words is not None]
@@ -116,7 +115,7 @@ def _requested(args, progress):
     if args.job is not None and args.job != "-":
         return _from_json(args.job)
     from cli.sources import commands_in, jobs_in
-    records = jobs_in(path or "-", progress) if args.lines is None else commands_in(args.lines, args.id_prefix)
+    records = jobs_in(path or "-") if args.lines is None else commands_in(args.lines, args.id_prefix)
     return records, records
 
 

@@ -67,6 +67,10 @@ class _Parser(ArgumentParser):
     """A parser that raises its faults, so that main prints them as all others."""
 
     command = ""  # its name in COMMANDS
+    _checker = None  # while arguments are added: argparse makes a formatter for each of them, only to look at its metavar
+
+    def _get_formatter(self):
+        return self._checker or super()._get_formatter()
 
     def error(self, message):
         raise UsageError("%s; %s shows what it takes" % (message, hint(self.command + " --help")))
@@ -131,8 +135,10 @@ def build_parser(name):
     meaning, _, add_arguments, _ = COMMANDS[name]
     parser = _Parser(prog=name, description=meaning[:1].upper() + meaning[1:] + ".", formatter_class=_Help)
     parser.command = name
+    parser._checker = _Help(name)
     parser.add_argument("--home", metavar="DIR", help="the folder of the queue")
     add_arguments(parser)
+    parser._checker = None
     return parser
 
 

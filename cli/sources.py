@@ -57,6 +57,11 @@ class JobStream:
             raise JsonError("extra text after the closing ]" if at < len(text) else "the closing ] is missing", text,
                             min(at + 1, len(text)))
 
+    def close(self):
+        """End the line that tells how far it is."""
+        if self._progress is not None:
+            self._progress.clear()
+
     def fault(self, error):
         """A UsageError for an error in the current record, with its place."""
         return _fault(self._source, error, self._text, self._at)
@@ -83,6 +88,9 @@ class CommandLines:
                 self._at = line.start()
                 yield {"id": "%s-%d" % (self._prefix, number), "command": command}
 
+    def close(self):
+        """Nothing is left of it."""
+
     def fault(self, error):
         """A UsageError for an error in the current command, with its place."""
         return _fault(self._source, error, self._text, self._at)
@@ -93,14 +101,15 @@ def _fault(source, error, text, position):
     return UsageError("%s, %s; nothing was added" % (source, placed))
 
 
-def jobs_in(path, progress):
+def jobs_in(path):
     """The JobStream of a file of JSON, or of standard input (`-`). Raises UsageError; it names --lines for a list of commands."""
     source, text = _read(path)
     start = skip_whitespace(text, 0)
     if text[start:start + 1] not in ("[", "{", ""):
         raise UsageError("%s, %s: this is no JSON; %s adds a list of commands, one a line; nothing was added" % (
             source, str(JsonError("", text, start)).rstrip(" :"), hint("enqueue --lines %s" % quote_words([path]))))
-    return JobStream(text, source, progress)
+    from cli.progress import Progress
+    return JobStream(text, source, Progress())
 
 
 def commands_in(path, prefix):

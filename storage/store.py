@@ -25,7 +25,8 @@ from storage.file_lock import FileLock
 from storage.job_file import JobFile, Replaced
 from storage.layout import GROUP, column, encode_line2, job_from_lines, of_group
 
-_NUMBERED = re.compile(r"(.+)@(-?[1-9][0-9]{0,8})\Z")  # how one of several jobs with the same id is named
+# How one of several jobs with the same id is named. Compiled when it is first used: `enqueue` does not need it.
+_NUMBERED = r"(.+)@(-?[1-9][0-9]{0,8})\Z"
 
 
 def no_job(job_id):
@@ -248,7 +249,7 @@ class Store:
         return found
 
     def _find_all(self, names):
-        matches = [_NUMBERED.match(name) for name in names]
+        matches = [re.match(_NUMBERED, name) for name in names]
         found: dict = {job_id: [] for job_id in [*names, *(match.group(1) for match in matches if match)]}
         with self.view(self.jobs_json) as view:
             for place, record in view.records(ids=found):
@@ -259,7 +260,7 @@ class Store:
     def keys(self, names):
         """The key of the job that each of these names means that is no id but ID@N: {name: key}. Raises JobNotFound if an id has jobs, but
         not so many. For commands that change jobs: one that was just typed into the file, and has no key yet, gets it."""
-        names = [name for name in names if _NUMBERED.match(name)]
+        names = [name for name in names if re.match(_NUMBERED, name)]
         found = self._find_all(names) if names else []
         if any(not job.created_at for jobs in found for job in jobs):
             self.tidy(JOBS)
