@@ -15,7 +15,7 @@ Setting = namedtuple("Setting", "name type default low high unit meaning")
 
 # Validation, the defaults, the table of `config` and that of README come from this one.
 SETTINGS = (
-    Setting("max_retries", int, 3, 0, 1000000, "", "how often a failed job is tried again before it goes to the dead letter queue"),
+    Setting("max_retries", int, 3, 0, 1000000, "", "how often a failed job is tried again; then it goes to the dead letter queue"),
     Setting("backoff_base", float, 2, 0, 1000000, "", "the wait before retry N is backoff_base ** N seconds: 2, 4, 8"),
     Setting("backoff_max", float, 3600, 0, 31536000, "seconds", "no wait between two attempts is longer than this"),
     Setting("retry_in_place", bool, True, None, None, "", "a worker waits with a failed job and runs it again before any other; "
@@ -25,7 +25,7 @@ SETTINGS = (
             "an attempt that runs for longer is ended, and has failed; null: no limit"),
     Setting("kill_grace", float, 5, 0, 3600, "seconds", "the time between TERM and KILL when a process tree is ended"),
     Setting("save_output", bool, True, None, None, "", "what a job writes is kept in logs/; false: it is thrown away"),
-    Setting("max_output", int, 10485760, 1024, 1 << 40, "bytes", "the log of an attempt that grows beyond this keeps only its last part"),
+    Setting("max_output", int, 10485760, 1024, 1 << 40, "bytes", "a log that grows longer keeps only its last part"),
     Setting("unique_ids", bool, False, None, None, "", "a job is refused whose id is in the queue already"),
     Setting("fsync", bool, True, None, None, "", "what is said to be stored survives a power cut; false: a crash of the machine may "
             "lose the last half minute or more"),
@@ -37,8 +37,8 @@ SETTINGS = (
             "them and no others; a list of names: with these; false: with none, but with the worker's"),
     Setting("on_finish", str, None, None, None, "", "a command that a worker runs when a job is completed or dead; "
             "what it says, and how it fails, is in run/worker.log, and it is ended after 60 s; null: none"),
-    Setting("trust_home", bool, False, None, None, "", "workers start also where the file system of the home keeps no modes, so that "
-            "everyone on the machine could run commands as you"),
+    Setting("trust_home", bool, False, None, None, "", "workers start also on a disk that keeps no modes (NTFS, exFAT); everyone on the "
+            "machine could run commands as you there"),
     Setting("limits", dict, {}, None, None, "", "how many jobs of a group run at once, over all worker processes: {\"gpu\": 1}; a group "
             "that is not named has no limit"),
 )

@@ -1,14 +1,19 @@
-"""Makes docs/queuectl.1, the manual page, from the program's own table of commands: `python3 docs/make_manual.py`.
+"""Makes what the documents say of commands and settings from the program's own tables: `python3 docs/make_manual.py`.
 
-A test compares the page with the table, so that neither is forgotten. It promises what man(7) says: no macro beyond that page.
+That is docs/queuectl.1, the manual page, which has no macro beyond man(7), and the table of settings in README.md. A test compares both
+with the code, so that none is forgotten.
 """
 from __future__ import annotations
 
+import json
 import os
+import re
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PAGE = os.path.join(ROOT, "docs", "queuectl.1")
+README = os.path.join(ROOT, "README.md")
+_SETTINGS = re.compile("(<!-- settings: .*? -->\n\n).*?(\n<!-- end -->)", re.DOTALL)
 
 _HEAD = """\
 .\\" Made by docs/make_manual.py from the table of commands.
@@ -122,6 +127,26 @@ def page():
     return _HEAD + "".join(commands) + _TAIL
 
 
+def settings_table():
+    """The settings as a Markdown table: of what each means the first part, up to a semicolon or a colon. `config` prints the whole."""
+    sys.path.insert(0, ROOT)
+    from core.settings import SETTINGS
+    rows = ["| setting | default | meaning |", "|---|---|---|"]
+    for setting in SETTINGS:
+        meaning = re.split("[;:] ", setting.meaning)[0] + (" (%s)" % setting.unit if setting.unit else "")
+        rows.append("| `%s` | %s | %s |" % (setting.name, json.dumps(setting.default), meaning))
+    return "\n".join(rows) + "\n"
+
+
+def with_settings(text):
+    """The text of README.md with the table of settings as it is now."""
+    return _SETTINGS.sub(lambda found: found.group(1) + settings_table() + found.group(2), text)
+
+
 if __name__ == "__main__":
     with open(PAGE, "w", encoding="utf-8") as file:
         file.write(page())
+    with open(README, encoding="utf-8") as file:
+        content = with_settings(file.read())
+    with open(README, "w", encoding="utf-8") as file:
+        file.write(content)

@@ -24,14 +24,18 @@ _COLORS = {"30": "#6b7280", "31": "#f87171", "32": "#4ade80", "33": "#facc15", "
            "37": "#e5e7eb", "90": "#9ca3af"}
 _PLAIN = "#e5e7eb"
 
-# What the queue of the picture holds: jobs as a small team might add them in a night.
+# What the queue of the picture holds: scripts and jobs as a small team might have them for a night.
+SCRIPTS = {"resize.sh": "sleep 0.6; echo resized $1 to 1600x1200",
+           "train.sh": "for e in 1 2 3 4 5 6 7 8 9; do echo epoch $e of 9, loss 0.$((95 - 9 * e)); sleep 3; done",
+           "upload.sh": "sleep 1; echo backup.example: connection refused >&2; exit 7",
+           "lint.sh": "sleep 0.2; echo src/app.py:14: undefined name >&2; exit 1"}
 JOBS = (
-    *({"id": "photo-%03d" % number, "command": "sleep 0.6; echo resized photo-%03d.jpg" % number} for number in range(1, 90)),
-    {"id": "train", "command": "for e in 1 2 3 4 5 6 7 8 9; do echo epoch $e of 9, loss 0.$((95 - 9 * e)); sleep 3; done", "priority": 9},
-    {"id": "upload", "command": "sleep 1; echo 'curl: (7) Failed to connect to backup.example port 22' >&2; exit 7", "priority": 8},
-    {"id": "lint", "command": "sleep 0.2; echo 'src/app.py:14: undefined name' >&2; exit 1", "priority": 8, "max_retries": 0},
-    {"id": "report", "command": "./report.sh", "after": ["train"]},
-    {"id": "backup", "command": "./backup.sh", "delay": "19800"},
+    *({"id": "photo-%03d" % number, "command": "sh resize.sh %03d.jpg" % number} for number in range(1, 90)),
+    {"id": "train", "command": "sh train.sh --model small", "priority": 9},
+    {"id": "upload", "command": "sh upload.sh photos.tar", "priority": 8},
+    {"id": "lint", "command": "sh lint.sh src", "priority": 8, "max_retries": 0},
+    {"id": "report", "command": "sh report.sh", "after": ["train"]},
+    {"id": "backup", "command": "sh backup.sh", "delay": "5h30m"},
 )
 
 
@@ -84,7 +88,10 @@ def main():
 
     with tempfile.TemporaryDirectory() as folder:
         home = os.path.join(folder, "night")
-        queuectl("enqueue", "-", stdin=subprocess.PIPE).communicate("\n".join(map(json.dumps, JOBS)).encode())
+        for name, text in SCRIPTS.items():
+            with open(os.path.join(folder, name), "w", encoding="ascii") as file:
+                file.write(text)
+        queuectl("enqueue", "-", stdin=subprocess.PIPE, cwd=folder).communicate("\n".join(map(json.dumps, JOBS)).encode())
         queuectl("config", "set", "retry_in_place", "false").wait()
         workers = queuectl("worker", "start", "--count", "4")
         rows = watch(["status", "--watch"], home, 12)
