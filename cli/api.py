@@ -10,8 +10,8 @@ import time
 from itertools import islice
 
 from cli.context import abandoned_jobs, visible_workers
+from cli.facts import FEW, FEW_SPECIAL, kinds_text, look, speed_text
 from cli.standing import details, standing
-from cli.facts import look
 from cli.working import as_objects
 from core.errors import JobRefused, QueueError, UsageError, typed
 from core.home import wake_workers
@@ -28,7 +28,6 @@ from storage.waits import Waits, look_at_pending
 MOST = 1000  # jobs in one answer
 PIECE = 1 << 18  # bytes of a log in one answer
 _SHOWN = 8  # jobs in each short list of the status
-_FEW, _FEW_SPECIAL = 500000, 20000  # jobs in a queue, and those with something to wait for, of which the pending ones are looked at
 _RUNNING = 64  # running jobs with their last line
 _HINTS = 50000  # places that are remembered
 
@@ -54,15 +53,18 @@ class Api:
     def status(self, queue):
         """What `status --json` tells; and behind it, as `page`, what else the first page shows."""
         now, store = time.time(), queue.store
-        facts, running, _ = look(queue)
+        total = sum(store.count().values())
+        pending = look_at_pending(store, now, FEW_SPECIAL, _SHOWN) if total <= FEW else None
+        facts, running, _ = look(queue, pending)
         lost = {job.key for job in abandoned_jobs(queue, running)}
         shown = running[:_RUNNING]
         self._watched = tuple(log_path(queue.home, job, job.attempts) for job in shown)
-        coming, waiting = self._pending(store, now, facts)
+        coming, waiting = _pending(store, pending)
         completed, dead = ended_by_minute(store.counters(), now)
         workers = visible_workers(queue)
         return dict(facts, page={
             "now": now, "acts": self.actions(), "commands": {"worker_start": typed("worker start")},
+            "pending": kinds_text(facts), "speed": speed_text(facts),
             "running": [dict(self._entry(store, job, NO_WAIT, job.key in lost), last_line=_last_line(path))
                         for job, path in zip(shown, self._watched)],
             "next": [self._entry(store, job, NO_WAIT) for job in coming],
@@ -70,18 +72,6 @@ class Api:
             "died": [self._entry(store, job, NO_WAIT) for job in _died_lately(store)], "groups": _groups(store, running, facts["total"]),
             "workers": as_objects(workers, queue.workers.ids_by_process(running), queue.workers.waiting(workers, store)),
             "ended_per_minute": {"completed": completed, "dead": dead}})
-
-    def _pending(self, store, now, facts):
-        """(the jobs that come next, the first that wait for something as pairs (Job, Wait), None where there are too many to look at)."""
-        if not facts["pending"]:
-            return [], []
-        pending = look_at_pending(store, now, _FEW_SPECIAL, _SHOWN) if facts["total"] <= _FEW else None
-        if pending is None:
-            return list(islice(jobs_beyond(store, (PENDING,)), _SHOWN)), None
-        unread = {job.place: job for job in store.at({place for place, job in pending.following if job is None})}
-        coming = [job or unread.get(place) for place, job in pending.following]
-        waiting = sorted(pending.found, key=lambda pair: (pair[1].due_in is None, pair[1].due_in or 0, pair[0].place))
-        return list(filter(None, coming)), waiting[:_SHOWN]
 
     def actions(self):
         """The names of what `act` can do here; none if it may change nothing."""
@@ -192,17 +182,28 @@ def _number(query, name, default, low, high):
     return value
 
 
+def _pending(store, pending):
+    """(the jobs that come next, the first that wait for something as pairs (Job, Wait), None where too many are pending to look at each),
+    by a Pending, None where there is none."""
+    if pending is None:
+        return list(islice(jobs_beyond(store, (PENDING,)), _SHOWN)), None
+    unread = {job.place: job for job in store.at({place for place, job in pending.following if job is None})}
+    coming = [job or unread.get(place) for place, job in pending.following]
+    waiting = sorted(pending.found, key=lambda pair: (pair[1].due_in is None, pair[1].due_in or 0, pair[0].place))
+    return list(filter(None, coming)), waiting[:_SHOWN]
+
+
 def _groups(store, running, total):
     """{group: its limit or None, how many of its jobs run and wait, whether it is paused}, for the groups that have a limit, are paused, or
     have unfinished jobs. How many wait is None where there are too many jobs to look at."""
     limits, paused = store.settings.limits, store.paused_groups()
     waiting: dict = {}
-    if total <= _FEW:
+    if total <= FEW:
         with store.view(store.jobs_json) as view:
             waiting = {group: counts[STATES.index(PENDING)] for group, counts in view.count_by_group().items()}
     runs = [job.group for job in running]
     names = {*limits, *paused, *[name for name in runs if name], *[name for name, count in waiting.items() if name and count]}
-    return {name: {"limit": limits.get(name), "running": runs.count(name), "waiting": waiting.get(name, 0) if total <= _FEW else None,
+    return {name: {"limit": limits.get(name), "running": runs.count(name), "waiting": waiting.get(name, 0) if total <= FEW else None,
                    "paused": name in paused} for name in sorted(names)}
 
 

@@ -32,7 +32,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from cli import metrics
 from cli.api import Api
 from cli.context import Home
-from core.errors import CorruptFile, JobNotFound, LockError, NoQueue, QueueError, StorageFault, UsageError, advice, fault_text
+from core.errors import CorruptFile, JobNotFound, LockError, NoQueue, QueueError, StorageFault, UsageError, advice, fault_text, hint
 from core.strict_json import decode_json, decode_utf8
 from core.system import WINDOWS
 from helpers import printable
@@ -62,9 +62,9 @@ def cmd_dashboard(args, queue):
         raise QueueError("cannot listen on port %d of this machine: %s; choose another one, or leave out --port"
                          % (args.port or 0, error.strerror)) from None
     try:
-        print("Dashboard of %s: http://%s:%d/#%s" % (printable(queue.home), _HOST, server.server_port, token))
-        print("Whoever has this address can %s. Ctrl+C ends it."
-              % ("run commands as you" if args.act else "look, and change nothing; --act would allow that"))
+        print("Dashboard of %s. Ctrl+C ends it." % printable(queue.home))
+        print("Whoever has this address can %s:" % ("run commands as you" if args.act else "look; with --act, change the queue"))
+        print("http://%s:%d/#%s" % (_HOST, server.server_port, token))
         sys.stdout.flush()
         server.serve_forever(1.0)
     except KeyboardInterrupt:
@@ -205,6 +205,7 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, respond):
         """Send what `respond(path, query)` gives, as (bytes, headers), or the fault that it meets, as one line."""
         path, query = "", {}
+        self._unread = _length(self.headers) or 0
         try:
             self._check_host()
             parts = urlsplit(self.path)
@@ -224,6 +225,8 @@ class Handler(BaseHTTPRequestHandler):
             import traceback
             traceback.print_exc()
             status, content, headers = 500, _as_json({"error": "this is a bug in QueueCTL; the terminal of the dashboard shows more"}), {}
+        if 0 < self._unread <= _LONGEST_BODY:
+            self.rfile.read(self._unread)  # a socket that is closed before would take the answer with it (RFC 9112, 9.6)
         self._send(status, content, headers)
         self.server.touch(self.connection)
 
@@ -254,8 +257,8 @@ class Handler(BaseHTTPRequestHandler):
     def _check_token(self):
         kind, _, token = self.headers.get("Authorization", "").partition(" ")
         if kind.lower() != "bearer" or not self.server.knows(token.strip()):
-            raise _Refused(401, "the token is missing or wrong; the terminal where 'queuectl dashboard' runs shows the address with the "
-                                "token of now", WWW_Authenticate="Bearer")
+            raise _Refused(401, "the token is missing or wrong; the terminal of %s shows the address with the token of now"
+                           % hint("dashboard"), WWW_Authenticate="Bearer")
 
     # -- what is asked for
 
@@ -303,12 +306,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def _body(self):
         """The object that the body of a request holds. Raises UsageError."""
-        length = self.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdigit()):
+        length, self._unread = _length(self.headers), 0
+        if length is None:
             raise _Refused(411, "the length of the body is missing")
-        if int(length) > _LONGEST_BODY:
+        if length > _LONGEST_BODY:
             raise _Refused(413, "the body is longer than %d bytes" % _LONGEST_BODY)
-        record = decode_json(decode_utf8(self.rfile.read(int(length))))
+        record = decode_json(decode_utf8(self.rfile.read(length)))
         if type(record) is not dict:
             raise UsageError("the body must be a JSON object")
         return record
@@ -319,6 +322,12 @@ class _Refused(Exception):
 
     def __init__(self, status, why, **headers):
         super().__init__(status, why, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def _length(headers):
+    """How long the body of a request is; None if that is not said."""
+    text = headers.get("Content-Length", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None
 
 
 def _as_json(value):

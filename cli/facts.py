@@ -12,8 +12,8 @@ from core.system import quote_words
 from core.times import format_duration
 from storage.waits import look_at_pending
 
-_FEW = 500000  # jobs in a queue whose pending ones are looked at for what they wait for: half a second
-_FEW_SPECIAL = 20000  # and how many of these may have something to wait for, or a priority
+FEW = 500000  # jobs in a queue whose pending ones are looked at for what they wait for: half a second
+FEW_SPECIAL = 20000  # and how many of these may have something to wait for, or a priority
 _NOT_YET = object()
 
 # What pending jobs are called in JSON and for people, by what they wait for, as their Wait has it.
@@ -31,7 +31,7 @@ def look(queue, pending=_NOT_YET):
     waiting = [job for of_one in queue.workers.waiting(workers, queue.store).values() for job in of_one]
     rate = jobs_per_second(queue.store.attempts_lately(), now) if workers else 0.0
     if pending is _NOT_YET:
-        pending = look_at_pending(queue.store, now, _FEW_SPECIAL) if total <= _FEW else None
+        pending = look_at_pending(queue.store, now, FEW_SPECIAL) if total <= FEW else None
     left = counts["pending"] + counts["processing"] - (pending.delayed if pending is not None else 0)
     facts = dict(counts, total=total, workers=sum(worker.count for worker in workers), worker_processes=[worker.pid for worker in workers],
                  paused=queue.store.paused(), jobs_per_minute=float("%.3g" % (60.0 * rate)),

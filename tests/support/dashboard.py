@@ -14,9 +14,9 @@ class DashboardTest(QueueTest):
     def serve(self, *arguments, **options):
         """Start a dashboard and wait until it listens: a Popen."""
         process = self.start("dashboard", *arguments, **options)
-        self.said = process.stdout.readline()
-        found = re.search(r"http://127\.0\.0\.1:(\d+)/#([0-9A-Za-z_-]+)$", self.said)
-        self.assertIsNotNone(found, (self.said, process.poll()))
+        said = "".join(process.stdout.readline() for _ in range(3))
+        found = re.search(r"\nhttp://127\.0\.0\.1:(\d+)/#([0-9A-Za-z_-]+)\n$", said)
+        self.assertIsNotNone(found, (said, process.poll()))
         self.port, self.token = int(found.group(1)), found.group(2)
         return process
 

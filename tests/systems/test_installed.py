@@ -36,7 +36,7 @@ def page_of(command, environ, folder):
     """The start of the page that this command serves."""
     process = subprocess.Popen(command, env=environ, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, universal_newlines=True)
     try:
-        address = re.search(r"http://127.0.0.1:\d+/", process.stdout.readline()).group()
+        address = re.search(r"http://127.0.0.1:\d+/", "".join(process.stdout.readline() for _ in range(3))).group()
         with urlopen(address, timeout=DEADLINE) as answer:
             return answer.read(15)
     finally:
