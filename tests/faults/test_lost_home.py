@@ -66,6 +66,7 @@ class TestLostHome(ControlTest):
 
     def test_an_idle_worker_ends_too(self):
         worker = self.start_worker()
+        self.wait_for(lambda: [name for name in os.listdir(self.path("run")) if name.endswith(".wake")])  # what it makes last before it works
         os.rename(self.home, self.home + "2")
         self.end_of_worker(worker)
         self.assertFalse(os.path.exists(self.home))

@@ -137,7 +137,7 @@ class TestOtherWays(HomeTest):
             with self.subTest(version):
                 if python is None:
                     self.skipTest("there is no Python %s" % version)
-                done = subprocess.run([python, MAIN, "status"], env=self.environ(PYTHONDONTWRITEBYTECODE="1"), stdin=subprocess.DEVNULL,
+                done = subprocess.run([python, MAIN, "status"], env=self.environ(PYTHONDONTWRITEBYTECODE="1", PYTHONPATH=""), stdin=subprocess.DEVNULL,
                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=DEADLINE)
                 self.assertEqual((done.returncode, done.stdout), (1, ""))
                 self.assertEqual(done.stderr.partition(" (")[0], "queuectl: error: QueueCTL needs Python 3.8 or newer, and this is Python " + version)

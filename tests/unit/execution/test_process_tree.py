@@ -18,6 +18,7 @@ from execution import attempt as execution_attempt, launcher, process_tree, reco
 from storage import output
 from tests.support.control import ControlTest, reap
 from tests.support.home import MAIN, ROOT, set_everywhere
+from tests.support.workers import SEES_STRAYS
 
 NOBODY = 65534
 
@@ -204,6 +205,7 @@ class TestNotes(LostTest):
         file.remove()
 
 
+@SEES_STRAYS
 class TestTreesInGroups(ControlTest):
     """An attempt that fails, or is cancelled, takes with it what its shell put into groups of their own."""
 
