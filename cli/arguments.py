@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from cli import options  # first: it imports argparse without gettext
-from argparse import ArgumentError, ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import SUPPRESS, ArgumentError, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from core.errors import JsonError, UsageError, hint, typed
 from core.job import EXAMPLE
 from core.settings import did_you_mean
@@ -63,6 +63,9 @@ SYNONYMS = {"submit": "enqueue", "push": "enqueue", "run": "enqueue", "kill": "c
 _MAY_BE_EMPTY = ("runner", "shell", "id")  # none, twice; told by the rule of jobs
 
 
+_FORMS = {None: "%s", "?": "[%s]", "*": "[%s...]", "+": "%s..."}  # of an argument, by how many times it may be given
+
+
 class _Parser(ArgumentParser):
     """A parser that raises its faults, so that main prints them as all others."""
 
@@ -78,6 +81,12 @@ class _Parser(ArgumentParser):
     def format_help(self):
         """The help, in which the program has the name by which it was called."""
         self.prog, self.epilog = typed(self.command), "example:\n  " + typed(COMMANDS[self.command][1])
+        if self.usage is None:
+            values = [_FORMS[action.nargs] % (action.metavar or action.dest) for action in self._actions
+                      if not action.option_strings and action.help != SUPPRESS]
+            self.usage = " ".join(["%(prog)s [options]"] + values)
+        from textwrap import fill
+        self.description = fill(self.description, _width())
         return super().format_help()
 
     def _get_values(self, action, values):
@@ -92,15 +101,20 @@ class _Parser(ArgumentParser):
         return super()._get_values(action, values)
 
 
+def _width():
+    """The columns that help takes."""
+    try:
+        width = os.get_terminal_size().columns or 80
+    except (OSError, ValueError):
+        width = 80
+    return min(width, 110) - 2
+
+
 class _Help(RawDescriptionHelpFormatter):
     """Help as wide as the window. argparse would import shutil to measure it, also when nobody asks for help."""
 
     def __init__(self, prog):
-        try:
-            width = os.get_terminal_size().columns or 80
-        except (OSError, ValueError):
-            width = 80
-        super().__init__(prog, max_help_position=30, width=min(width, 110) - 2)
+        super().__init__(prog, max_help_position=30, width=_width())
 
 
 def parse(argv):

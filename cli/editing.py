@@ -7,7 +7,7 @@ import time
 from cli.adding import command_of, job_fields
 from cli.terminal import json_text
 from core.errors import NotConfirmed, QueueError, StorageFault, UsageError, hint
-from core.job import DEAD, PENDING
+from core.job import DEAD, PENDING, TIMED
 from core.strict_json import decode_json, decode_utf8
 from core.system import EDITOR, quote_words
 from helpers import printable
@@ -25,7 +25,7 @@ def cmd_edit(args, queue):
         if not args.words:
             raise UsageError("there is no command after --")
         fields["command"] = command_of(args.words)
-    if job.state == DEAD and ("run_at" in fields or "delay" in fields):
+    if job.state == DEAD and not TIMED.isdisjoint(fields):
         raise QueueError("job %r is dead, and has no time at which it runs; %s runs it again" % (job.id, _retry(job)))
     if fields:
         changed = _with_fields(job, fields)
@@ -54,7 +54,7 @@ def _as_written(job):
 def _with_fields(job, fields):
     """A job as a user describes it, with some fields changed; variables are added to those that there are."""
     record = _as_written(job)
-    if "delay" in fields:
+    if not TIMED.isdisjoint(fields):
         del record["run_at"]
     if "env" in fields and type(record.get("env")) is dict:
         fields = dict(fields, env=dict(record["env"], **fields["env"]))

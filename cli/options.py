@@ -216,6 +216,7 @@ def add_status(parser):
 
 
 def add_edit(parser):
+    parser.usage = "%(prog)s [options] ID [-- COMMAND...]"
     parser.add_argument("id", metavar="ID", help="a job that waits or is dead; of several with that id the newest. Without an option it is "
                         "opened in your editor; -- COMMAND gives it another command")
     add_job_fields(parser)

@@ -1,6 +1,7 @@
 """Commands that change jobs, as a user types them: retry, edit with options, remove, cancel and clean of many."""
 from __future__ import annotations
 
+import json
 import os
 import time
 import unittest
@@ -90,6 +91,11 @@ class TestEdit(ChangingTest):
         self.succeed("edit", "a", "--at", "2099-01-01T00:00:00Z")
         self.assertLess(due, self.job("a").run_at)
         self.assertEqual(self.job("a").run_at[:10], "2099-01-01")
+        self.succeed("edit", "a", "--hold")
+        self.assertEqual(json.loads(self.succeed("list", "--json"))[0]["waits_for"], "hold")
+        self.succeed("edit", "a", "--delay", "0")
+        self.drain()
+        self.assertEqual(self.states(), {"a": COMPLETED})
 
     def test_a_dead_job_is_changed_and_stays_dead_until_it_is_brought_back(self):
         self.add("a", "exit 3")

@@ -62,26 +62,26 @@ class TestHints(HintTest):
                 self.shell("%s %s enqueue --id a -- true" % (called, home))
                 code, _, said = self.shell("%s %s retry none" % (called, home))
                 self.assertEqual(code, 1)
-                hint = self.hint_in(said, "dlq list")
-                self.assertEqual(hint, "%s %sdlq list" % (begins, home.replace("=", " ")))
-                self.assertEqual(self.shell(hint), (0, "", ""))
+                hint = self.hint_in(said, "list")
+                self.assertEqual(hint, "%s %slist" % (begins, home.replace("=", " ")))
+                self.assertEqual(self.shell(hint + " -q -n1"), (0, "a\n", ""))
                 self.assertEqual(self.shell(self.hint_in(self.shell("%s %s show b" % (called, home))[2], "list") + " -q -n1"), (0, "a\n", ""))
 
     def test_behind_the_command_or_in_the_environment_a_home_is_the_same_for_the_hint(self):
         called = self.ways()[2][0]
         self.shell("qq --home gpu enqueue --id a -- true")
-        for line, environ, begins in (("%s retry none --home gpu" % called, {}, "qq --home gpu dlq"),
-                                      ("%s retry none" % called, {"QUEUECTL_HOME": self.path("at work", "gpu")}, "qq dlq"),
-                                      ("%s --home %s retry none" % (called, self.path("me", ".queuectl")), {}, "qq dlq")):
+        for line, environ, begins in (("%s retry none --home gpu" % called, {}, "qq --home gpu"),
+                                      ("%s retry none" % called, {"QUEUECTL_HOME": self.path("at work", "gpu")}, "qq"),
+                                      ("%s --home %s retry none" % (called, self.path("me", ".queuectl")), {}, "qq")):
             with self.subTest(line, **environ):
                 self.shell("qq enqueue --id a -- true", **environ)
-                self.assertEqual(self.hint_in(self.shell(line, **environ)[2], "dlq list"), begins + " list")
+                self.assertEqual(self.hint_in(self.shell(line, **environ)[2], "list"), begins + " list")
 
     def test_what_a_job_or_a_background_worker_says_names_the_home_for_whoever_reads_it(self):
         self.ways()
         self.shell("qq --home gpu config set poll_interval 0.05; qq --home gpu enqueue --id a -- qq retry none; qq --home gpu worker start --drain")
         _, said, _ = self.shell("qq --home gpu logs a")
-        self.assertEqual(self.hint_in(said, "dlq list"), "qq --home '%s' dlq list" % self.path("at work", "gpu"))
+        self.assertEqual(self.hint_in(said, "list"), "qq --home '%s' list" % self.path("at work", "gpu"))
 
     def test_the_module_and_an_archive_of_the_program_are_named_as_such(self):
         package = self.path("at work", "queuectl")
