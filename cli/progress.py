@@ -10,6 +10,7 @@ import time
 from _thread import allocate_lock
 
 from cli.terminal import display_width, fit, is_screen, showable
+from core.system import takes_output
 
 
 class Progress:
@@ -72,16 +73,19 @@ class Progress:
             self._stream.flush()
 
     def _put(self, text):
-        """Make the line this text; a line that is begun above it is let end first."""
-        with self._mutex:
-            self._text = text
-            if not self._at_start:
-                return
-            try:
+        """Make the line this text, which is shown later if a line above it is just being written. It never waits: a terminal that someone
+        has stopped by Ctrl+S must not stop a worker process."""
+        self._text = text
+        if not self._mutex.acquire(False):
+            return
+        try:
+            if self._at_start and takes_output(self._stream.fileno()):
                 self._stream.write("\r\033[K" + self._cut())
                 self._stream.flush()
-            except (OSError, ValueError):
-                self.is_shown = False
+        except (OSError, ValueError):
+            self.is_shown = False
+        finally:
+            self._mutex.release()
 
     def _cut(self):
         """The line as it fits the window: one that wraps could not be taken back."""

@@ -397,6 +397,14 @@ else:
         finally:
             timer.cancel()
 
+def takes_output(descriptor):
+    """Whether a write to a terminal would not have to wait, as for someone who has stopped it by Ctrl+S. On Windows nobody knows: True."""
+    if WINDOWS:
+        return True
+    import select
+    return bool(select.select([], [descriptor], [], 0)[1])
+
+
 def takes_escapes(descriptor):
     """Whether a terminal takes escape sequences. The console of Windows does after it was asked to, unless it is very old."""
     if not WINDOWS:

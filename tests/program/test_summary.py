@@ -127,3 +127,14 @@ class TerminalTest(QueueTest):
         self.write("go", "")
         self.assertEqual(opened.end(), 0)
         self.assertNotIn("wide", "".join(Screen(80, 24).feed(opened.text()).text()))
+
+    def test_a_terminal_that_was_stopped_does_not_keep_time_limits_from_being_kept(self):
+        self.settings(max_retries=0)
+        self.add("slow", "sleep 1000", timeout=2.5)
+        opened = self.open_drain()
+        self.wait_for(lambda: "1 running" in opened.text())
+        os.write(opened.master, b"\x13")  # Ctrl+S
+        self.wait_for_state("slow", "dead")
+        os.write(opened.master, b"\x11")  # Ctrl+Q
+        self.assertEqual(opened.end(), 1)
+        self.assertIn("timed out after 2.5 s", opened.text())
