@@ -70,7 +70,7 @@ class _Parser(ArgumentParser):
     """A parser that raises its faults, so that main prints them as all others."""
 
     command = ""  # its name in COMMANDS
-    _checker = None  # while arguments are added: argparse makes a formatter for each of them, only to look at its metavar
+    _checker: _Help | None = None  # while arguments are added: argparse makes a formatter for each of them, only to look at its metavar
 
     def _get_formatter(self):
         return self._checker or super()._get_formatter()
