@@ -34,7 +34,7 @@ from cli.api import Api
 from cli.context import Home
 from core.errors import CorruptFile, JobNotFound, LockError, NoQueue, QueueError, StorageFault, UsageError, advice, fault_text, hint
 from core.strict_json import decode_json, decode_utf8
-from core.system import WINDOWS
+from core.system import WINDOWS, make_folder
 from helpers import printable
 
 _HOST = "127.0.0.1"
@@ -52,7 +52,9 @@ _STATUS = ((JobNotFound, 404), (UsageError, 400), (CorruptFile, 503), (StorageFa
 
 def cmd_dashboard(args, queue):
     """Serve the page until Ctrl+C."""
-    queue.establish() if args.act else queue.refuse_absence()
+    if args.act:
+        make_folder(queue.home)  # jobs may be added
+    queue.refuse_absence()
     token = os.environ.get("QUEUECTL_DASHBOARD_TOKEN") or secrets.token_urlsafe(24)
     if len(token) < _SHORTEST_TOKEN or not (token.isascii() and token.replace("-", "").replace("_", "").isalnum()):
         raise UsageError("QUEUECTL_DASHBOARD_TOKEN must have at least %d characters, each a letter, a digit, - or _" % _SHORTEST_TOKEN)

@@ -161,6 +161,16 @@ class TestChanging(DashboardTest):
         self.assertEqual(self.post("/api/jobs/none/retry")[0], 404)
 
 
+    def test_a_home_that_is_not_there_is_made_for_jobs_that_are_added(self):
+        home, self.home = self.home, self.path("new")
+        try:
+            self.serve("--act", env=self.environ())
+            self.assertEqual(self.get("/api/status")["total"], 0)
+            self.assertEqual(self.post("/api/jobs", {"command": "true"})[0], 200)
+            self.assertEqual(self.get("/api/status")["pending"], 1)
+        finally:
+            self.home = home
+
     def test_what_is_done_to_a_job_is_done_to_none_of_its_namesakes(self):
         self.serve("--act")
         for _ in range(3):
