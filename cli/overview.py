@@ -14,7 +14,7 @@ _FIRST_STEPS = (("add a job", "enqueue -- echo Hello"), ("run what is in the que
 
 def first_steps():
     """How to begin, in ten lines: what the program alone prints."""
-    lines = ["QueueCTL runs commands one after another, or several at once, tries failed ones", "again, and keeps what they write.", ""]
+    lines = ["QueueCTL runs commands, tries failed ones again, and keeps what they write.", ""]
     lines += ["  %-26s %s" % (what, typed(command)) for what, command in _FIRST_STEPS]
     return "\n".join(lines + ["", "%s lists all commands." % hint("--help")])
 

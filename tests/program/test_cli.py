@@ -920,7 +920,7 @@ class TestProgram(CliTest):
 
     def test_alone_it_tells_in_ten_lines_how_to_begin_with_commands_that_its_parsers_take(self):
         said = self.succeed()
-        self.assertEqual(len(said.splitlines()), 11)
+        self.assertEqual(len(said.splitlines()), 10)
         commands = re.findall(r"(?m)^  [a-z ]+ %s(.*)$" % re.escape(typed("")), said)
         self.assertEqual(len(commands), 6)
         for command in commands:
