@@ -27,6 +27,7 @@ class Home:
         self.config_path = config_path(home)
         self._store = None
         self._may_be_new = False
+        self._progress = None  # a Progress, once a long file was read
 
     def establish(self):
         """Let this command, which adds jobs or runs them, make the home if there is none. Raises InvalidSettings: it uses all settings."""
@@ -67,7 +68,16 @@ class Home:
         self._refuse_links()
         store = Store(self.home, settings, notice)
         store.lock.makes_home = self._may_be_new
+        store.show_progress(self._show_progress)
         return store
+
+    def _show_progress(self, text):
+        """Show a text at the bottom of the terminal, or nothing any more for ""; whether it could be shown."""
+        from cli.progress import Progress  # seldom needed
+        if self._progress is None:
+            self._progress = Progress()
+        self._progress.say(text)
+        return self._progress.is_shown
 
     def refuse_absence(self):
         """Raise NoQueue if there is no such folder, unless this command may make it. Raises OSError if nobody may look."""

@@ -182,7 +182,7 @@ def repair(path, store):
     Raises OSError or QueueError, and leaves the file as it was."""
     with open(path, "rb") as file:
         content = file.read()
-    copy = keep_beside(path, "broken", content)
+    copy = keep_beside(path, "broken", [content])
     saved, lost = salvage(content)
     store.replace_broken(os.path.basename(path), saved, content)
     return copy, len(saved), lost

@@ -60,9 +60,16 @@ class JsonError(UsageError):
     def __init__(self, what, text, position):
         self.what = what
         self.position = position
-        self.line = text.count("\n", 0, position) + 1
-        self.column = position - (text.rfind("\n", 0, position) + 1) + 1
-        super().__init__("line %d, column %d: %s" % (self.line, self.column, what))
+        self._place(text.count("\n", 0, position) + 1, position - (text.rfind("\n", 0, position) + 1) + 1)
+
+    def _place(self, line, column):
+        self.line, self.column = line, column
+        super().__init__("line %d, column %d: %s" % (line, column, self.what))
+
+    def behind(self, lines, columns):
+        """This fault, of a text behind another one with so many line feeds, and so many characters behind the last one."""
+        self._place(self.line + lines, self.column + columns * (self.line == 1))
+        return self
 
 
 class InvalidJob(UsageError):

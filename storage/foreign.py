@@ -10,14 +10,16 @@ import time
 from functools import partial
 
 from core.errors import CorruptFile, hint, storage_error
-from core.job import COLUMN_NAMES, STATES
+from core.home import run_folder
+from core.job import PENDING, job_from_checked
 from core.system import open_private, sync, sync_folder
-from core.times import format_time, micros_of
-from storage.layout import encode_line1, encode_line2
+from core.times import format_time
 from storage.noted_file import refuse_link
 from storage.notes import MISSING, file_key
+from storage.view import View
 
 _SETTLED = 0.2  # seconds that a strange file must have held still; an editor that truncates first shows an empty one for a moment
+_LONG, _TELL = 2.0, 0.3  # seconds until it is told how far a long file is read, and between two times
 _PATIENCE = 5.0  # seconds that one that is empty or torn must have held still before it is changed: who writes it may be slow
 
 
@@ -29,6 +31,7 @@ class Inspector:
         self._decode = decode
         self._warn = warn
         self._allow_duplicate_keys = allow_duplicate_keys
+        self.progress = None  # `progress(text)` shows how far a long file is read, "" at the end; whether it could be shown
         self._checked = None  # (key, Layout, seconds it had held still) of the last check
         self._patient = False  # whether the next inspection is to wait longer, since the file is to be changed
 
@@ -84,7 +87,7 @@ class Inspector:
         """The Layout of the file with that key, or None if it changed meanwhile."""
         from storage.recognition import Layout, check_canonical  # seldom needed, and each start would pay for it
         if key == MISSING:
-            return Layout(1, records=[])
+            return Layout(1, copy=self._new_copy(key).finish())
         try:
             descriptor = open_private(self._path, os.O_RDONLY)
         except FileNotFoundError:
@@ -98,18 +101,64 @@ class Inspector:
             if layout is None:
                 file.seek(0)
                 try:
-                    layout = self._parse(file.read(), key)
+                    layout = self._parse(file, key)
                 except CorruptFile:
                     if file_key(os.fstat(descriptor)) == key:
                         raise
             return layout if file_key(os.fstat(descriptor)) == key else None
 
-    def _parse(self, content, key):
+    def _parse(self, file, key):
+        from core.json_pieces import JsonPieces
         from storage.recognition import Layout, parse_any
         faults: list = []
-        jobs = parse_any(self._path, content, partial(self._decode, faults=faults))
-        return Layout(1, records=with_created_at(jobs, key[2] // 1000, self._allow_duplicate_keys), faults=faults,
-                      blank=not jobs and b"[" not in content)
+        copy, reading = self._new_copy(key), _Reading(self._path, file, key[1], self._warn, self.progress)
+        try:
+            for job in parse_any(self._path, JsonPieces(reading.read), partial(self._decode, faults=faults)):
+                copy.add(job)
+            copy.finish()
+        finally:
+            reading.done()
+        return Layout(1, tuple(copy.counts), copy=copy, faults=faults, last_created=copy.last_created,
+                      blank=copy.end == 1 and not reading.has_bracket)
+
+    def copy_of(self, jobs, key):
+        """A ForeignCopy of these jobs, which were read from a file with that key."""
+        copy = self._new_copy(key)
+        for job in jobs:
+            copy.add(job)
+        return copy.finish()
+
+    def _new_copy(self, key):
+        from storage.foreign_copy import ForeignCopy
+        return ForeignCopy(run_folder(os.path.dirname(self._path)), key[2] // 1000, self._allow_duplicate_keys)
+
+
+class _Reading:
+    """A file that is read from its start to its end; who waits long is told how far it is."""
+
+    def __init__(self, path, file, size, warn, progress):
+        self.has_bracket = False  # whether a bracket was read that opens an array
+        self._path, self._file, self._size, self._warn, self._progress = path, file, size, warn, progress
+        self._started = self._told = time.monotonic()
+        self._read = 0
+
+    def read(self, size):
+        """The next bytes, at most so many; none at the end. Raises OSError."""
+        content = self._file.read(size)
+        self._read += len(content)
+        self.has_bracket = self.has_bracket or b"[" in content
+        now = time.monotonic()
+        if now - self._started > _LONG and now - self._told > _TELL and content:
+            text = "reading %s, which another program wrote: %d of %d MB" % (self._path, self._read >> 20, self._size >> 20)
+            if not (self._progress and self._progress(text)) and self._told == self._started:
+                self._warn(text)
+            self._told = now
+        return content
+
+    def done(self):
+        """Tell nothing any more."""
+        if self._progress is not None and self._told > self._started:
+            self._progress("")
 
 
 def look_at(path):
@@ -136,14 +185,19 @@ class ForeignFile:
 
     def has_pending(self, wanted):
         """Whether there is a pending job for which `wanted(job)` holds. In a torn file any pending job may be one."""
-        if self.layout.records is None:
+        if self.copy is None or not self.layout.counts[0]:
             return bool(self.layout.counts[0])
-        return any(job.state == STATES[0] and wanted(job) for job in self.layout.records)
+        with self.view() as view:
+            return any(wanted(job_from_checked(record)) for _, record in view.records((PENDING,)))
 
-    def objects(self):
-        """The records as objects; None where the file is torn, and so in our layout."""
-        records = self.layout.records
-        return None if records is None else [dict(job.fields(), **dict(zip(COLUMN_NAMES, job.progress()))) for job in records]
+    @property
+    def copy(self):
+        """The ForeignCopy of the file; None where the file is torn, and so in our layout."""
+        return self.layout.copy
+
+    def view(self):
+        """A View of the copy; the caller closes it."""
+        return View(None, self._path, self.copy.open(), self.copy.end, self.copy.counts, is_copy=True)
 
     @property
     def damage(self):
@@ -157,7 +211,7 @@ class ForeignFile:
         """Keep the bytes beside the file that are about to be cut off, if they hold anything, and tell. Raises OSError."""
         if tail.strip(b"\0\n,]"):
             warn("%s ended in the middle of a record, %s; its last %d bytes are in %s now"
-                 % (self._path, self._cause, len(tail), keep_beside(self._path, "torn", tail)))
+                 % (self._path, self._cause, len(tail), keep_beside(self._path, "torn", [tail])))
 
     def keep_dropped(self, read, warn):
         """Tell what is wrong with single jobs of the file, which is about to be rewritten, and keep it as it was, as `read()` gives it, if
@@ -215,37 +269,14 @@ def _fault_sentences(faults):
     return "; ".join("the job %r: %s" % (fault.id, fault.text) for fault in faults[:20]) + more
 
 
-def keep_beside(path, kind, content):
-    """Keep bytes of a file beside it, named by the kind of fault and the time, and on the disk; the path. Raises OSError."""
+def keep_beside(path, kind, pieces):
+    """Keep bytes of a file, which come in pieces, beside it, named by the kind of fault and the time, and on the disk; the path. Raises
+    OSError."""
     beside = "%s.%s-%s" % (path, kind, format_time(time.time()).replace(":", ""))
     with os.fdopen(open_private(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
-        file.write(content)
+        for piece in pieces:
+            file.write(piece)
         file.flush()
         sync(file.fileno())
     sync_folder(os.path.dirname(beside))
     return beside
-
-
-def with_created_at(jobs, written, allow_duplicate_keys):
-    """Jobs as an editor left them, each with a created_at: from `written` on (microseconds) if it has none, or if another job has its key
-    and that is not allowed."""
-    last = max([micros_of(job.created_at) for job in jobs] + [written])
-    seen = set()
-    told_apart = []
-    for job in jobs:
-        if job.worker is not None:
-            if job.worker in seen:  # the line of a running job, copied to make another one
-                job = job._replace(state=STATES[0], attempts=0, started_at=None, worker=None)
-            seen.add(job.worker)
-        if not job.created_at or (job.key in seen and not allow_duplicate_keys):
-            last += 1
-            job = job._replace(created_at=format_time(last / 1e6))
-        seen.add(job.key)
-        told_apart.append(job)
-    return told_apart
-
-
-def rows_of(jobs):
-    """Jobs as rows, which `lay_out` takes, and the greatest created_at among them, in microseconds."""
-    rows = [(encode_line1(job.fields()), encode_line2(job.progress())) for job in jobs]
-    return rows, max([micros_of(job.created_at) for job in jobs], default=0)

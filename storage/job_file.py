@@ -20,7 +20,7 @@ from core.errors import ALL, NOTHING, PART, StorageFault, storage_error
 from core.job import STATES
 from core.system import OPEN_FILES_MOVE, keep_owner, open_private, pread, pwrite, remove_file, replace, short_write, sync, sync_folder
 from core.times import micros_of
-from storage.foreign import ForeignFile, Inspector, cut_short_error, look_at, rows_of, with_created_at
+from storage.foreign import ForeignFile, Inspector, cut_short_error, look_at
 from storage.layout import CHUNK, EMPTY, END, STATE_AT, WIDTH, counted, lay_out, recounted
 from storage.noted_file import NotedFile
 from storage.notes import MISSING, Replaced, file_key
@@ -73,7 +73,7 @@ class JobFile(NotedFile):
         notes = self.notes
         if notes.are_of_this_boot:
             self._refuse_cut(layout)
-        if layout.records is None and not layout.torn:
+        if layout.copy is None and not layout.torn:
             notes.note_as_ours(layout.counts, micros_of(layout.last_created))
             self._note_state()
             return True
@@ -90,6 +90,10 @@ class JobFile(NotedFile):
         error = cut_short_error(self.path, layout, self.notes, tail)
         if error is not None:
             raise error
+
+    def show_progress(self, progress):
+        """Let `progress(text)` show how far a long file is read that someone else wrote, and "" at the end; whether it could be shown."""
+        self._inspector.progress = progress
 
     def inspect(self):
         """Wait until a file that someone else wrote holds still, and check it whole. Raises CorruptFile, OSError. Call without the lock."""
@@ -155,8 +159,12 @@ class JobFile(NotedFile):
         elif foreign.layout.torn:
             self._cut_tail(foreign)
         else:
-            foreign.keep_dropped(lambda: pread(self._descriptor, self._seen[1], 0), self._warn)
-            self.rewrite(*rows_of(foreign.layout.records))
+            foreign.keep_dropped(self._all_bytes, self._warn)
+            self._take_over(foreign.copy)
+
+    def _all_bytes(self):
+        """The file as it is, in pieces."""
+        return (pread(self._descriptor, CHUNK, offset) for offset in range(0, self._seen[1], CHUNK))
 
     def _cut_tail(self, foreign):
         layout = foreign.layout
@@ -175,7 +183,18 @@ class JobFile(NotedFile):
         self._open_current()
         if self._descriptor is None or pread(self._descriptor, len(content) + 1, 0) != content:
             raise Replaced
-        self.rewrite(*rows_of(with_created_at(jobs, look_at(self.path)[0][2] // 1000, self._allow_duplicate_keys)))
+        self._take_over(self._inspector.copy_of(jobs, self._seen))
+
+    def _take_over(self, copy):
+        """Replace the whole file by a ForeignCopy. Raises Replaced, StorageFault."""
+        def write(descriptor):
+            offset = 0
+            for content in copy.contents():
+                _write_all(descriptor, content, offset)
+                offset += len(content)
+            return copy.counts
+
+        self._replace_by(write, copy.last_created)
 
     def _note_as_ours(self, counts, last_created):
         """Note that the open file, as we have left it, is in our layout, with all places new."""
@@ -288,13 +307,22 @@ class JobFile(NotedFile):
 
     def rewrite(self, rows, last_created=0):
         """Replace the whole file by these records (rows as `lay_out` takes them): all or nothing. Raises Replaced, StorageFault."""
+        def write(descriptor):
+            counts = [0] * len(STATES)
+            _write_rows(descriptor, counted(rows, counts))
+            return counts
+
+        self._replace_by(write, last_created)
+
+    def _replace_by(self, write, last_created):
+        """Replace the whole file by what `write(descriptor)` writes, which gives back how many jobs are in each state."""
         temporary = self.path + ".new"
-        former, counts = self._seen, [0] * len(STATES)
+        former = self._seen
         try:
             remove_file(temporary)
             descriptor = open_private(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
             try:
-                _write_rows(descriptor, counted(rows, counts))
+                counts = write(descriptor)
                 keep_owner(descriptor, self.path)
                 sync(descriptor)  # or a power cut may leave an empty file under the name of a whole one (xfs, ext4 with noauto_da_alloc)
                 inode = file_key(os.fstat(descriptor))[0]

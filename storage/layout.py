@@ -104,9 +104,9 @@ def lay_out(rows, offset, first):
     return laid
 
 
-def blocks(descriptor, end, start=2):
+def blocks(descriptor, end, start=2, longest=1 << 62):
     """The records of a canonical file from `start` (where one begins) up to `end` (just behind the last one), as (offset, bytes)
-    blocks that never cut one."""
+    blocks that never cut one, unless it has more than `longest` bytes."""
     offset, size = start, CHUNK
     while offset < end:
         wanted = min(size, end - offset)
@@ -117,7 +117,7 @@ def blocks(descriptor, end, start=2):
             cut = block.rfind(b",\n{") + 2
             if cut >= 2:
                 block = block[:cut]
-            elif len(block) == wanted:
+            elif len(block) == wanted and size < longest:
                 size *= 2  # a record that is longer
                 continue
         yield offset, block
@@ -223,6 +223,12 @@ def find_ids(descriptor, end, wanted, start=2):
 ID_AT = len('{"id": ')
 AFTER_ID = b', "command": '
 CREATED_AT = b', "created_at": "'
+
+
+def key_in(line1):
+    """The bytes of id and created_at in a line 1."""
+    at = line1.find(CREATED_AT) + len(CREATED_AT)
+    return line1[:line1.find(AFTER_ID)], line1[at:line1.find(b'"', at)]
 
 
 def counted(rows, counts):

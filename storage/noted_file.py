@@ -158,11 +158,13 @@ class NotedFile:
     def view(self, locked=False, since=None):
         """A View of the file as it is now, or of what was added `since` a version; the caller closes it. `locked` says that it is done with
         before the lock is released."""
-        lock, objects = None if locked else Look(self._lock), self._foreign.objects() if self._foreign is not None else None
-        if objects is not None or self._descriptor is None:
-            return View(lock, self.path, None, 0, objects or [])
+        if self._foreign is not None and self._foreign.copy is not None:
+            return self._foreign.view()
+        lock = None if locked else Look(self._lock)
+        if self._descriptor is None:
+            return View(lock, self.path, None, 0)
         start = 2 if since is None else _behind(since)
-        return View(lock, self.path, os.dup(self._descriptor), self.notes.end, None, self.notes.counts, start)
+        return View(lock, self.path, os.dup(self._descriptor), self.notes.end, self.notes.counts, start)
 
     # -- noting
 

@@ -6,17 +6,17 @@ from collections import namedtuple
 
 from core.errors import CorruptFile, JsonError, QueueError, hint
 from core.job import COLUMN_NAMES, EXAMPLE, STATES
-from core.strict_json import decode_json, decode_json_at, decode_utf8, skip_whitespace
+from core.strict_json import decode_json, decode_json_at
 from core.system import pread
-from storage.layout import (AFTER_ID, CHUNK, COLUMNS, COLUMN_AT, CREATED_AT, EMPTY, END, LINE2, PAGE, WIDTH, bare, blocks, encode_line1,
-                            encode_line2)
+from storage.layout import (CHUNK, COLUMNS, COLUMN_AT, CREATED_AT, EMPTY, END, LINE2, PAGE, WIDTH, bare, blocks, encode_line1,
+                            encode_line2, key_in)
 
 
-class Layout(namedtuple("Layout", "end counts torn records last_created faults blank",
+class Layout(namedtuple("Layout", "end counts torn copy last_created faults blank",
                         defaults=((0,) * len(STATES), False, None, "", (), False))):
-    """What a check found: `end` is just behind the last whole record; `counts` says how many are in each state; `records` are the parsed
-    ones where the layout is another one; `faults` what is wrong with single jobs, as `decode` tells it. `blank` says that there is nothing
-    at all in the file, not even an empty array."""
+    """What a check found: `end` is just behind the last whole record; `counts` says how many are in each state; `copy` is a
+    ForeignCopy where the layout is another one; `faults` what is wrong with single jobs, as `decode` tells it. `blank` says that there is
+    nothing at all in the file, not even an empty array."""
 
     __slots__ = ()
 
@@ -88,7 +88,8 @@ def _without_zeros(descriptor, size):
 def check_canonical(descriptor, size, decode, allow_duplicate_keys=True):
     """A Layout if the file is in our layout (also with a torn tail), else None. `decode(record)` raises QueueError for a bad one. Without
     `allow_duplicate_keys`, a file in which two records have one key is in another layout."""
-    if size < len(EMPTY) - 1 or pread(descriptor, 2, 0) != b"[\n":
+    start = pread(descriptor, 3, 0)
+    if size < len(EMPTY) - 1 or start[:2] != b"[\n" or start[2:] not in (b"", b"{", b"]", b"\0"):
         return None
     used = _without_zeros(descriptor, size)
     end, last_created, counts = 1, "", dict.fromkeys(STATES, 0)
@@ -97,7 +98,7 @@ def check_canonical(descriptor, size, decode, allow_duplicate_keys=True):
         if job.created_at > last_created:
             last_created = job.created_at
         elif not allow_duplicate_keys:
-            late.add(_key_in(line1))
+            late.add(key_in(line1))
         counts[job.state] += 1
     tail = pread(descriptor, used - end, end)
     if tail == END and used == size:
@@ -109,10 +110,13 @@ def check_canonical(descriptor, size, decode, allow_duplicate_keys=True):
     return None
 
 
+_LONGEST = 1 << 24  # bytes of a record in a file that may be in our layout; longer ones are read as another layout
+
+
 def _whole_records(descriptor, used, decode):
     """The records in our layout up to the first one that is not, as (job, line 1, end)."""
     workers: set = set()
-    for at, block in blocks(descriptor, used):
+    for at, block in blocks(descriptor, used, longest=_LONGEST):
         lines = block.split(b"\n")
         if lines[-1]:
             lines.append(b"")  # a line 2 may be the last thing there is
@@ -130,18 +134,12 @@ def _whole_records(descriptor, used, decode):
             at = place + len(line2) + 1
 
 
-def _key_in(line1):
-    """The bytes of id and created_at in a line 1."""
-    at = line1.find(CREATED_AT) + len(CREATED_AT)
-    return line1[:line1.find(AFTER_ID)], line1[at:line1.find(b'"', at)]
-
-
 def _has_duplicate_keys(descriptor, end, keys):
-    """Whether one of these keys, as `_key_in` gives them, is that of several records of a canonical file."""
+    """Whether one of these keys, as `key_in` gives them, is that of several records of a canonical file."""
     seen = set()
     for _, block in blocks(descriptor, end):
         for line1 in block.split(b"\n")[::2]:
-            key = _key_in(line1)
+            key = key_in(line1)
             if key in keys:
                 if key in seen:
                     return True
@@ -161,41 +159,41 @@ def _check_lines(line1, line2, place, decode):
     return job if same else None
 
 
-def parse_any(path, content, decode):
-    """The records of a JSON array in any layout, each completed by `decode(record, typed)`, which raises QueueError for one that makes the
-    file a broken one; `typed` is False for a record whose line 2 still is as long as we made it.
+def parse_any(path, pieces, decode):
+    """The records of a JSON array in any layout (JsonPieces), one after another, each completed by `decode(record, typed)`, which raises
+    QueueError for one that makes the file a broken one; `typed` is False for a record whose line 2 still is as long as we made it.
 
     Raises CorruptFile, which names the place, for anything else. Nothing at all is an empty array.
     """
-    text = ""
-    at = 0
     try:
-        text = decode_utf8(content)
-        at = skip_whitespace(text, 0)
-        if at == len(text):
-            return []
-        if text[at] != "[":
-            raise JsonError("a job file is a JSON array, and starts with [", text, at)
-        records = []
-        at = skip_whitespace(text, at + 1)
-        while text[at:at + 1] != "]" or records:
-            record, end = decode_json_at(text, at)
-            records.append(_decode_at(record, decode, text, at, end))
-            at = skip_whitespace(text, end)
-            if text[at:at + 1] == "]":
-                break
-            if text[at:at + 1] != ",":
-                raise JsonError("expected ',' or ']'", text, at)
-            at = skip_whitespace(text, at + 1)
-        at = skip_whitespace(text, at + 1)
-        if at != len(text):
-            raise JsonError("extra text after the closing ]", text, at)
-        return records
+        yield from _records_in(pieces, decode)
     except JsonError as error:
         fault = CorruptFile("%s, %s; nothing was changed: mend it, or let %s save what can be read"
-                            % (path, error, hint("doctor --repair")))
+                            % (path, pieces.placed(error), hint("doctor --repair")))
         fault.path = path
         raise fault from None
+
+
+def _records_in(pieces, decode):
+    first = pieces.peek()
+    if not first:
+        return
+    if first != "[":
+        raise JsonError("a job file is a JSON array, and starts with [", pieces.text, pieces.at)
+    pieces.take()
+    more = pieces.peek() != "]"
+    while more:
+        yield _decode_at(pieces.value(), decode, pieces.text, pieces.start, pieces.at)
+        following = pieces.peek()
+        more = following == ","
+        if more:
+            pieces.take()
+            pieces.peek()
+        elif following != "]":
+            raise JsonError("expected ',' or ']'", pieces.text, pieces.at)
+    pieces.take()
+    if pieces.peek():
+        raise JsonError("extra text after the closing ]", pieces.text, pieces.at)
 
 
 def _decode_at(record, decode, text, at, end):

@@ -116,6 +116,11 @@ class Store:
         self.dlq_json = JobFile(dead_letters_path(home), self.lock, 1, job_from_record, notice, allow_duplicate_keys=True)
         self._pauses = None
 
+    def show_progress(self, progress):
+        """As `JobFile.show_progress`, for both files."""
+        for file in (self.jobs_json, self.dlq_json):
+            file.show_progress(progress)
+
     def _tell_of_waiting(self):
         self.notice("waiting for %s: another queuectl process has held it for some seconds" % self.lock.path)
 

@@ -10,8 +10,8 @@ from core.errors import rotten_record_error, storage_error
 from core.job import PENDING, PROCESSING, STATES, encode_id
 from core.strict_json import decode_json
 from core.system import pread
-from storage.layout import (AFTER_ID, GROUP, ID_AT, WIDTH, Namesake, bare, blocks, blocks_back, column, count_block, encode_line1,
-                            find_ids, lines_of, of_group, parse_record, pending_records, read_lines)
+from storage.layout import (AFTER_ID, GROUP, ID_AT, WIDTH, bare, blocks, blocks_back, column, count_block, find_ids, lines_of,
+                            of_group, parse_record, pending_records, read_lines)
 
 _TEXT = rb'"(?:[^"\\]|\\.)*"'
 
@@ -23,16 +23,18 @@ def _decoded(text):
 
 
 class View:
-    """A job file as it was at one moment, read without the lock. Records that change meanwhile are seen before or after the change."""
+    """A job file as it was at one moment, read without the lock. Records that change meanwhile are seen before or after the change.
 
-    def __init__(self, lock, path, descriptor, end, parsed, counts=None, start=2):
+    Of a file in another layout it reads the copy in ours (`is_copy`); then the place of each record is 0."""
+
+    def __init__(self, lock, path, descriptor, end, counts=None, start=2, is_copy=False):
         self._lock = lock
+        self._is_copy = is_copy
         self._start = start
         self._counts = counts
         self._path = path
         self._descriptor = descriptor
         self._end = end
-        self._parsed = parsed
 
     def __enter__(self):
         return self
@@ -50,9 +52,6 @@ class View:
 
     def recount(self):
         """How many records are in each state, by a look at each, without parsing it."""
-        if self._parsed is not None:
-            states = [record["state"] for record in self._parsed]
-            return {state: states.count(state) for state in STATES}
         counts = [0] * len(STATES)
         for _, _, of_block in self._sound_blocks():
             counts = [known + more for known, more in zip(counts, of_block)]
@@ -61,10 +60,6 @@ class View:
     def count_by_group(self):
         """How many records are in each state, for each group: {group: four counts in the order of STATES}; "" is for those without one."""
         counts = {"": [0] * len(STATES)}
-        if self._parsed is not None:
-            for record in self._parsed:
-                _counts_of(counts, record.get("group"))[STATES.index(record["state"])] += 1
-            return counts
         for offset, block, of_block in self._sound_blocks():
             if GROUP not in block:
                 counts[""] = [known + more for known, more in zip(counts[""], of_block)]
@@ -126,10 +121,8 @@ class View:
 
     def find_ids(self, ids):
         """The records with one of these ids, as (id, Namesake)."""
-        if self._parsed is not None:
-            return [(record["id"], Namesake(0, record["created_at"], record["state"], record["updated_at"]))
-                    for record in self._parsed if record["id"] in ids]
-        return find_ids(self._descriptor, self._end, {encode_id(job_id): job_id for job_id in ids})
+        found = find_ids(self._descriptor, self._end, {encode_id(job_id): job_id for job_id in ids})
+        return ((job_id, job._replace(place=0)) for job_id, job in found) if self._is_copy else found
 
     def pending(self, groups=()):
         """The pending records, as `pending_records` gives them. The file must be in our layout."""
@@ -138,20 +131,15 @@ class View:
     def all_pending(self, groups):
         """The pending records as (place, object), the object None for one that may run at once and in its turn, and is in none of these
         groups; in any layout, where the place of each is 0 in another one than ours."""
-        return self.pending(groups) if self._parsed is None else self.records((PENDING,))
+        return self.records((PENDING,)) if self._is_copy else self.pending(groups)
 
     def special_pending(self):
         """The pending records that may not run at once and in their turn, as objects, in any layout."""
-        if self._parsed is not None:
-            return [record for record in self._parsed if record["state"] == PENDING]
         return (record for _, record in self.pending() if record is not None)
 
     def records(self, states=STATES, containing=b"", ids=None):
         """The records in those states as (place, object), in order; with `ids`, only those with one of them, and with `containing`, only
         those whose line 1 has these bytes (a quick sieve). The place is 0 where the file is in another layout."""
-        if self._parsed is not None:
-            yield from self._parsed_records(states, (containing,), ids)
-            return
         names = None if ids is None else set(map(encode_id, ids))
         if names is not None and len(names) == 1 and not containing:
             containing = next(iter(names))
@@ -165,22 +153,11 @@ class View:
     def records_beyond(self, place, states=STATES, containing=(), back=False):
         """The records in those states as `records` gives them, from behind the one at a place on (0: from the first one); with `back` those
         before it (0: before the end), the last one first. `containing` has several byte strings, each of which line 1 has."""
-        if self._parsed is not None:
-            records = list(self._parsed_records(states, containing))
-            yield from reversed(records) if back else records
-            return
         first, end = place + WIDTH + len(",\n") if place else None, 0
         if place and back:
             end = max(1, place - len(read_lines(self._descriptor, place)[0]) - len("\n,\n"))
         for block, offset, start, middle in self._found(states, containing, first, end if back else None):
             yield self._record_at(block, offset, start, middle)
-
-    def _parsed_records(self, states, containing, ids=None):
-        for record in self._parsed:
-            if record["state"] in states and (ids is None or record["id"] in ids):
-                line1 = encode_line1(record)
-                if all(text in line1 for text in containing):
-                    yield 0, dict(record)
 
     def _found(self, states, containing, first=None, back_from=None):
         """The records in these states whose line 1 has these byte strings, from where `_sound_blocks` begins, as (block, its offset, where
@@ -196,9 +173,10 @@ class View:
         """(place, object) of the record whose line 1 is from `start` to `middle` in a block."""
         place = offset + middle + 1
         try:
-            return place, parse_record(block[start:middle], block[middle + 1:middle + 1 + WIDTH])
+            record = parse_record(block[start:middle], block[middle + 1:middle + 1 + WIDTH])
         except ValueError:
-            return place, self._read_again(place)
+            record = self._read_again(place)
+        return 0 if self._is_copy else place, record
 
     def _read_again(self, place):
         """A record that was caught in the middle of a change, read while no one changes it."""

@@ -1224,7 +1224,7 @@ while True:
                 ("JSON Lines", b"{\"id\": \"a\", \"command\": \"x\"}\n", "line 1, column 1"),
                 ("an end that is missing", b"[{\"id\": \"a\", \"command\": \"x\"}", "line 1, column 29"),
                 ("two arrays", b"[]\n[]\n", "line 2, column 1"),
-                ("a comma too much", b"[{\"id\": \"a\", \"command\": \"x\"},\n]", "line 2, column 1"),
+                ("a comma too much", b"[{\"id\": \"a\", \"command\": \"x\"},\n]", "line 1, column 29"),
                 ("an unknown state", b"[\n {\"id\": \"a\", \"command\": \"x\", \"state\": \"done\"}]", "line 2, column 2"),
                 ("no command", b"[\n {\"id\": \"a\"}]", "line 2, column 2"),
                 ("a key twice", b"[{\"id\": \"a\", \"command\": \"x\",\n \"id\": \"b\"}]", "line 2, column 2"),

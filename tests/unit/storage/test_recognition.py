@@ -1,6 +1,7 @@
 """Tests of the recognition of layouts."""
 from __future__ import annotations
 
+import io
 import json
 import os
 import unittest
@@ -11,8 +12,14 @@ from core.job import job_from_record
 from core.strict_json import encode_json
 from core.system import pwrite
 from storage.layout import EMPTY, END, PAGE, WIDTH, encode_line1, encode_line2
+from core.json_pieces import JsonPieces
 from storage.recognition import check_canonical, parse_any
 from tests.support.job_files import PENDING, STANDINGS, TIME, FormatTest, content_of, line1, places_of
+
+
+def pieces(content):
+    """JsonPieces of a text, or of bytes."""
+    return JsonPieces(io.BytesIO(content if type(content) is bytes else content.encode("utf-8")).read)
 
 
 class CanonicalTest(FormatTest):
@@ -36,7 +43,7 @@ class CanonicalTest(FormatTest):
     def test_our_own_layout_is_known(self):
         content = content_of(self.some())
         layout = self.check(content)
-        self.assertEqual((layout.end, layout.torn, layout.records, layout.last_created),
+        self.assertEqual((layout.end, layout.torn, layout.copy, layout.last_created),
                          (len(content) - len(END), False, None, "2026-11-24T02:09:06.000003Z"))
 
     def test_file_with_two_equal_keys_is_another_layout_wherever_the_copy_stands(self):
@@ -59,7 +66,7 @@ class CanonicalTest(FormatTest):
 
     def test_empty_array_of_ours_is_known(self):
         layout = self.check(EMPTY)
-        self.assertEqual((layout.end, layout.torn, layout.records), (1, False, None))
+        self.assertEqual((layout.end, layout.torn, layout.copy), (1, False, None))
 
     def test_line1_may_be_padded_more_than_needed(self):
         first, second = self.some()[0]
@@ -190,7 +197,7 @@ class AnyLayoutTest(unittest.TestCase):
 
     def parse(self, content):
         """The ids of the jobs in these bytes."""
-        return [job.id for job in parse_any("jobs.json", content if type(content) is bytes else content.encode("utf-8"), job_from_record)]
+        return [job.id for job in parse_any("jobs.json", pieces(content), job_from_record)]
 
     def test_nothing_at_all_is_an_empty_array(self):
         for content in ("", " ", "\n\n", "\ufeff", "[]", "[ \n ]\n", "\ufeff[]"):
@@ -225,7 +232,7 @@ class AnyLayoutTest(unittest.TestCase):
                 ("only an opening", "[", 1, 2, "expecting value"),
                 ("no end", "[\n" + good + "\n", 3, 1, "expected"),
                 ("no comma", "[\n" + good + "\n" + good + "]", 3, 1, "expected"),
-                ("a comma too much", "[\n" + good + ",\n]", 3, 1, "expecting value"),
+                ("a comma too much", "[\n" + good + ",\n]", 2, len(good) + 1, "trailing comma"),
                 ("a comma first", "[,\n" + good + "]", 1, 2, "expecting value"),
                 ("two commas", "[" + good + ",\n," + good + "]", 2, 1, "expecting value"),
                 ("the wrong bracket", "[\n" + good + "\n}", 3, 1, "expected"),
@@ -273,5 +280,5 @@ class AnyLayoutTest(unittest.TestCase):
             raise InvalidJob("\"priority\" must be a whole number")
 
         with self.assertRaises(CorruptFile) as caught:
-            parse_any("dlq.json", b"[{\"id\": \"a\"}]", decode)
+            list(parse_any("dlq.json", pieces("[{\"id\": \"a\"}]"), decode))
         self.assertIn("dlq.json, line 1, column 2: \"priority\" must be", str(caught.exception))
