@@ -7,8 +7,8 @@ Modules that adding does not need are imported by the methods that need them: ea
 """
 from __future__ import annotations
 
-from core.errors import InvalidJob, JobChanged, JobRefused, hint, not_utf8
-from core.home import wake_workers
+from core.errors import InvalidJob, JobChanged, JobRefused, hint, not_utf8, storage_error
+from core.home import run_folder, wake_workers
 from core.job import (ASKED_FOR, CANCELLED, COMPLETED, DEAD, HELD, PENDING, PROCESSING, STATES, TIMED, Job, first_run_at,
                       job_from_checked, new_job_fields, own_fields)
 from core.strict_json import encode_json
@@ -29,6 +29,10 @@ class Added:
         """Each of the jobs as it was added, as far as its identity goes."""
         return [Job(job_id, "", format_time((self.first_created + number) / 1e6), {}, PENDING, 0, None, None, None, None, None, None, 0)
                 for number, job_id in enumerate(self.ids)]
+
+
+_IN_MEMORY = 20000  # jobs that are added at once without laying them out before the lock is taken
+_HEADWAY = 10  # seconds by which jobs are stamped ahead that are stamped anew: so long others may add theirs meanwhile
 
 
 class JobManager:
@@ -53,7 +57,7 @@ class JobManager:
         runs, as the setting `unique_ids` refuses any that is there. They are on the disk when this returns (setting `fsync`). Raises
         InvalidJob or JobRefused with nothing added, StorageFault, CorruptFile, NotConfirmed.
         """
-        ids, rows, tails, dependent, needed, shapes = [], [], {}, {}, set(), set()
+        ids, rows, tails, dependent, needed, shapes, times, laid = [], [], {}, {}, set(), set(), set(), None
         for record in records:
             fields = new_job_fields(record, cwd)
             run_at = None if TIMED.isdisjoint(record) else first_run_at(record, now)
@@ -61,28 +65,51 @@ class JobManager:
             if len(fields) > 3:
                 shapes.add(tuple(fields))
             rows.append(_split_line1(fields, tails) + (run_at,))
+            times.add(run_at)
+            if len(rows) >= _IN_MEMORY:
+                laid, rows = self._lay(laid, rows, now), []
             if fields.get("after") or fields.get("after_any"):
                 dependent.setdefault(fields["id"], set()).update(fields.get("after") or (), fields.get("after_any") or ())
                 needed.update(fields.get("after") or ())
-        times = {run_at for _, _, run_at in rows}
-        if not rows:
+        if not ids:
             return Added(ids, 0, None, True)
+        if laid is not None:
+            laid = self._lay(laid, rows, now)
 
         def add():
             if unique or self._store.settings.unique_ids:
                 self._check_unique(ids, now)
             dead, last_end = self._check_dependencies(dependent, needed, set(ids)) if dependent else ((), 0.0)
             first = max(int(now * 1e6), self._jobs_json.last_created + 1, int(round(last_end * 1e6)) + 1)
-            first = min(first, int(END_OF_TIME * 1e6) - len(rows))
-            self._jobs_json.append(_stamped(rows, first), first + len(rows) - 1)
+            first = min(first, int(END_OF_TIME * 1e6) - len(ids))
+            if laid is None:
+                self._jobs_json.append(_stamped(rows, first), first + len(rows) - 1)
+            elif first <= laid.first:
+                first = laid.first
+                self._jobs_json.append_laid(laid)
+            else:  # others have added jobs since these were read
+                return None, first, dead
             return self._jobs_json.keep(), first, dead
 
         while True:
             descriptor, first, dead = self._store.change(add, self._jobs_json)
-            if self._confirmed(descriptor, format_time(first / 1e6)):
+            if laid is not None and first != laid.first:
+                laid.stamp(first + int(1e6 * _HEADWAY))
+            elif self._confirmed(descriptor, format_time(first / 1e6)):
                 self._tell_of_dead(dead)
                 self._tell_of_strange_fields(shapes)
                 return Added(ids, first, times.pop() if len(times) == 1 else None, wake_workers(self._store.home))
+
+    def _lay(self, laid, rows, now):
+        """LaidRows with these rows behind those that there are."""
+        from storage.laid_rows import LaidRows
+        try:
+            laid = laid or LaidRows(run_folder(self._store.home), int(now * 1e6))
+            if rows:
+                laid.add(_stamped(rows, laid.first + laid.count))
+            return laid
+        except OSError as error:
+            raise storage_error("write beside", self._jobs_json.path, error) from None
 
     def _check_unique(self, ids, now):
         """Raise JobRefused if an id is given twice, or is that of a job that has not ended; with `unique_ids`, of any job."""

@@ -214,7 +214,8 @@ def _from_json(text):
     if type(value) is not list:
         return [value], None
     from cli.sources import JobStream
-    records = JobStream(text, "the list of jobs")
+    from core.json_pieces import JsonPieces
+    records = JobStream(JsonPieces(None, text), "the list of jobs")
     return records, records
 
 

@@ -11,51 +11,47 @@ import sys
 
 from core.errors import JsonError, UsageError, hint
 from core.job import MAX_ID
-from core.strict_json import decode_json_at, decode_utf8, skip_whitespace, trailing_comma_error
+from core.json_pieces import JsonPieces
+from core.strict_json import decode_utf8
 from core.system import quote_words
 
 _JSON = r'\s*(?:\[\s*)?(?:\{\s*"(?:[^"\\]|\\.)*"\s*:|\{\s*\}|\[\s*\])'  # how a file of jobs begins, and no shell command does
 
 
 class JobStream:
-    """The jobs in a text: one JSON array, or JSON objects one after another, on as many lines as they like. It can be iterated once.
-    `source` names the text in messages."""
+    """The jobs in JsonPieces: one JSON array, or JSON objects one after another, on as many lines as they like. It can be iterated once.
+    `source` names the text in messages. Raises JsonError, for `fault`."""
 
-    def __init__(self, text, source, progress=None):
-        self._text = text
+    def __init__(self, pieces, source, progress=None):
+        self._pieces = pieces
         self._source = source
-        self._at = 0
         self._progress = progress
-
-    @property
-    def is_array(self):
-        """Whether the text is an array, as a job file is."""
-        return self._text.startswith("[", skip_whitespace(self._text, 0))
+        self.is_array = pieces.peek() == "["  # as a job file is
 
     def __iter__(self):
-        text, array = self._text, self.is_array
-        at = skip_whitespace(text, 0)
-        at = skip_whitespace(text, at + 1) if array else at
-        number = 0
-        while at < len(text) and not (array and text[at] == "]"):
-            self._at = at
-            record, at = decode_json_at(text, at)
-            yield record
+        pieces, number = self._pieces, 0
+        if self.is_array:
+            pieces.take()
+        following = pieces.peek()
+        closed = self.is_array and following == "]"
+        while not closed and following:
+            yield pieces.value()
             number += 1
             if self._progress is not None and not number % 20000:
                 self._progress.say("%d jobs read" % number)
-            at = skip_whitespace(text, at)
-            if array and text[at:at + 1] == ",":
-                comma, at = at, skip_whitespace(text, at + 1)
-                if text[at:at + 1] == "]":
-                    raise trailing_comma_error(text, comma)
-            elif array and text[at:at + 1] != "]":
-                raise JsonError("expected ',' or ']'", text, at)
-            elif text[at:at + 1] == ",":
-                raise JsonError("a comma between jobs that are in no array: remove it", text, at)
-        if array and text[at:].strip() != "]":
-            raise JsonError("extra text after the closing ]" if at < len(text) else "the closing ] is missing", text,
-                            min(at + 1, len(text)))
+            following = pieces.peek()
+            closed = self.is_array and following == "]"
+            if self.is_array and following == ",":
+                pieces.take()
+                following = pieces.peek()
+            elif self.is_array and not closed:
+                raise JsonError("expected ',' or ']'" if following else "the closing ] is missing", pieces.text, pieces.at)
+            elif following == ",":
+                raise JsonError("a comma between jobs that are in no array: remove it", pieces.text, pieces.at)
+        if closed:
+            pieces.take()
+        if self.is_array and (pieces.peek() or not closed):
+            raise JsonError("extra text after the closing ]" if closed else "the closing ] is missing", pieces.text, pieces.at)
 
     def close(self):
         """End the line that tells how far it is."""
@@ -64,7 +60,7 @@ class JobStream:
 
     def fault(self, error):
         """A UsageError for an error in the current record, with its place."""
-        return _fault(self._source, error, self._text, self._at)
+        return _refusal(self._source, self._pieces.placed(error) if isinstance(error, JsonError) else self._pieces.fault(str(error)))
 
 
 class CommandLines:
@@ -93,23 +89,33 @@ class CommandLines:
 
     def fault(self, error):
         """A UsageError for an error in the current command, with its place."""
-        return _fault(self._source, error, self._text, self._at)
+        return _refusal(self._source, error if isinstance(error, JsonError) else JsonError(str(error), self._text, self._at))
 
 
-def _fault(source, error, text, position):
-    placed = error if isinstance(error, JsonError) else JsonError(str(error), text, position)
-    return UsageError("%s, %s; nothing was added" % (source, placed))
+def _refusal(source, error):
+    return UsageError("%s, %s; nothing was added" % (source, error))
 
 
 def jobs_in(path):
     """The JobStream of a file of JSON, or of standard input (`-`). Raises UsageError; it names --lines for a list of commands."""
-    source, text = _read(path)
-    start = skip_whitespace(text, 0)
-    if text[start:start + 1] not in ("[", "{", ""):
-        raise UsageError("%s, %s: this is no JSON; %s adds a list of commands, one a line; nothing was added" % (
-            source, str(JsonError("", text, start)).rstrip(" :"), hint("enqueue --lines %s" % quote_words([path]))))
-    from cli.progress import Progress
-    return JobStream(text, source, Progress())
+    source, file = _open(path)
+
+    def read(size):
+        try:
+            return file.read1(size)
+        except OSError as error:
+            raise _unreadable(path, error) from None
+
+    pieces = JsonPieces(read)
+    try:
+        first = pieces.peek()
+        if first in ("[", "{", ""):
+            from cli.progress import Progress
+            return JobStream(pieces, source, Progress())
+    except JsonError as error:
+        raise _refusal(source, pieces.placed(error)) from None
+    raise UsageError("%s, %s: this is no JSON; %s adds a list of commands, one a line; nothing was added" % (
+        source, str(pieces.fault("", pieces.at)).rstrip(" :"), hint("enqueue --lines %s" % quote_words([path]))))
 
 
 def commands_in(path, prefix):
@@ -124,18 +130,24 @@ def commands_in(path, prefix):
     return CommandLines(text, source, prefix)
 
 
+def _open(path):
+    """(What a message calls it, a file to read its bytes.) Raises UsageError."""
+    try:
+        return ("standard input", sys.stdin.buffer) if path == "-" else (path, open(path, "rb"))  # noqa: SIM115, it is read to its end
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path, error):
+    return UsageError("cannot read %s: %s" % (path, error.strerror))
+
+
 def _read(path):
     """(What a message calls it, its text.) Raises UsageError."""
-    source = "standard input" if path == "-" else path
+    source, file = _open(path)
     try:
-        if path == "-":
-            content = sys.stdin.buffer.read()
-        else:
-            with open(path, "rb") as file:
-                content = file.read()
+        return source, decode_utf8(file.read())
     except OSError as error:
-        raise UsageError("cannot read %s: %s" % (path, error.strerror)) from None
-    try:
-        return source, decode_utf8(content)
+        raise _unreadable(path, error) from None
     except JsonError as error:
-        raise UsageError("%s, %s; nothing was added" % (source, error)) from None
+        raise _refusal(source, error) from None

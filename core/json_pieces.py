@@ -16,17 +16,18 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 
 
 class JsonPieces:
-    """The text that `read(size)` gives as bytes, b"" at its end. `text` is the part that is in memory, and `at` the position in it up to
-    which values were taken; `start` is where the last one begins."""
+    """The text that `read(size)` gives as bytes, b"" at its end; or a `text` that is there already (then `read` is None).
 
-    def __init__(self, read):
-        self.text = ""
+    `text` is the part in memory, and `at` the position in it up to which values were taken; `start` is where the last one begins."""
+
+    def __init__(self, read, text=""):
+        self.text = text
         self.start = self.at = 0
         self._read = read
         self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._lines = self._columns = 0  # what stands before `text`: line feeds, and characters behind the last one
         self._is_first = True
-        self._has_ended = False
+        self._has_ended = read is None
 
     def peek(self):
         """The next character that is no white space; "" at the end. Raises JsonError for what is not UTF-8."""

@@ -227,18 +227,39 @@ class JobFile(NotedFile):
         if self._descriptor is None:
             self.rewrite(rows, last_created)
             return
+
+        def contents(start, is_first):
+            content = lay_out(counted(rows, counts), start, is_first)
+            return len(content), [content]
+
+        counts = list(self.notes.counts)
+        self._append(contents, counts, last_created)
+
+    def append_laid(self, laid):
+        """Add LaidRows: all or none. Raises Replaced, StorageFault."""
+        if self._descriptor is None:
+            self.rewrite(())
+            self.stored = NOTHING  # of the jobs
+        counts = [known + more for known, more in zip(self.notes.counts, laid.counts)]
+        self._append(laid.contents, counts, laid.first + laid.count - 1)
+
+    def _append(self, contents, counts, last_created):
+        """Add the records that `contents(start, is_first)` gives, as (their size, their bytes in pieces); then `counts` holds."""
         notes = self.notes
         start = notes.end
         before = pread(self._descriptor, 5, start - 1)
         if before not in (b"}" + END, EMPTY):  # written by someone else within one tick of the clock
             self.forget_notes()
             raise Replaced
-        counts = list(notes.counts)
-        content = lay_out(counted(rows, counts), start, before == EMPTY) + END
-        notes.intent, notes.intent_end = start, start + len(content)
+        size, pieces = contents(start, before == EMPTY)
+        notes.intent, notes.intent_end = start, start + size + len(END)
         try:
             notes.write()
-            _write_all(self._descriptor, content, start)
+            at = start
+            for piece in pieces:
+                is_last = at + len(piece) == start + size
+                _write_all(self._descriptor, piece + END if is_last else piece, at)
+                at += len(piece)
         except OSError as error:
             self._undo_append(start)
             raise storage_error("write", self.path, error) from None
@@ -246,7 +267,7 @@ class JobFile(NotedFile):
         notes.intent = 0
         notes.counts = counts
         notes.last_created = max(notes.last_created, last_created)
-        self._note_change(start + len(content))
+        self._note_change(start + size + len(END))
 
     def commit(self):
         """Do what `put` was asked for, all or nothing, and make it known. Raises StorageFault, and Replaced if an editor has saved."""

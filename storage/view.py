@@ -97,11 +97,6 @@ class View:
         """{group: {"pending": how many of its jobs are, "processing": how many}} for these groups (names), without parsing the records: a
         job counts as one of a group, too, if it has such a field inside of another one."""
         counts = {name: dict.fromkeys((PENDING, PROCESSING), 0) for name in groups}
-        if self._parsed is not None:
-            for record in self._parsed:
-                if record.get("group") in counts and record["state"] in (PENDING, PROCESSING):
-                    counts[record["group"]][record["state"]] += 1
-            return counts
         names = {of_group(name)[len(GROUP):]: name for name in groups}
         wanted = re.compile(GROUP + b"(" + b"|".join(map(re.escape, names)) + b')[^\n]*\n "state": "(pending|processing)"')
         for _, block, _ in self._sound_blocks() if names else ():
