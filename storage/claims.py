@@ -363,4 +363,4 @@ class Claims:
 
     def abandoned(self, runs):
         """The jobs in state processing that no one runs. `runs(worker)` tells for a worker's token."""
-        return [job for job in self.store.jobs((PROCESSING,)) if not (job.worker and runs(job.worker))]
+        return [job for job in self.store.running() if not (job.worker and runs(job.worker))]

@@ -30,7 +30,10 @@ class FileIndex(JobIndex):
     def fill(self, view):
         """Learn of all pending jobs from a View, and of those that run in groups with a limit; and close it."""
         with view:
-            self._expect_all(view.pending(self._told_apart))
+            for plain, special in view.pending_blocks(self._told_apart):
+                if self._only is None:
+                    self.add_all(plain)
+                self._expect_all(special)
             if self.groups:
                 for place, record in view.records((PROCESSING,), GROUP):
                     self.note_running(place, job_from_checked(record))

@@ -11,7 +11,7 @@ from core.job import PENDING, PROCESSING, STATES, encode_id
 from core.strict_json import decode_json
 from core.system import pread
 from storage.layout import (AFTER_ID, GROUP, ID_AT, WIDTH, bare, blocks, blocks_back, column, count_block, find_ids, lines_of,
-                            of_group, parse_record, pending_records, read_lines)
+                            of_group, parse_record, pending_blocks, pending_records, read_lines)
 
 _TEXT = rb'"(?:[^"\\]|\\.)*"'
 
@@ -122,6 +122,10 @@ class View:
     def pending(self, groups=()):
         """The pending records, as `pending_records` gives them. The file must be in our layout."""
         return pending_records(self._descriptor, self._end, again=self._read_again, groups=groups)
+
+    def pending_blocks(self, groups=()):
+        """The same for many at once, as `layout.pending_blocks` gives them."""
+        return pending_blocks(self._descriptor, self._end, again=self._read_again, groups=groups)
 
     def all_pending(self, groups):
         """The pending records as (place, object), the object None for one that may run at once and in its turn, and is in none of these
