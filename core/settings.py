@@ -26,6 +26,8 @@ SETTINGS = (
     Setting("kill_grace", float, 5, 0, 3600, "seconds", "the time between TERM and KILL when a process tree is ended"),
     Setting("save_output", bool, True, None, None, "", "what a job writes is kept in logs/; false: it is thrown away"),
     Setting("max_output", int, 10485760, 1024, 1 << 40, "bytes", "a log that grows longer keeps only its last part"),
+    Setting("keep_attempts", int, 10, 0, 1000000, "", "so many logs of a job's attempts are kept: that of the first one, and the "
+            "newest; 0: all"),
     Setting("unique_ids", bool, False, None, None, "", "a job is refused whose id is in the queue already"),
     Setting("fsync", bool, True, None, None, "", "what is said to be stored survives a power cut; false: a crash of the machine may "
             "lose the last half minute or more"),
@@ -42,9 +44,10 @@ SETTINGS = (
     Setting("limits", dict, {}, None, None, "", "how many jobs of a group run at once, over all worker processes: {\"gpu\": 1}; a group "
             "that is not named has no limit"),
 )
+# The names of SETTINGS, in this order; mypy wants them written out.
 Settings = namedtuple("Settings", ("max_retries", "backoff_base", "backoff_max", "retry_in_place", "poll_interval", "timeout", "kill_grace",
-                                   "save_output", "max_output", "unique_ids", "fsync", "runner", "shell", "keep_env", "on_finish",
-                                   "trust_home", "limits"))  # the names of SETTINGS, in this order; mypy wants them written out
+                                   "save_output", "max_output", "keep_attempts", "unique_ids", "fsync", "runner", "shell", "keep_env",
+                                   "on_finish", "trust_home", "limits"))
 DEFAULTS = Settings(*[setting.default for setting in SETTINGS])
 _TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list: "a list of texts like [\"srun\"]",
                (bool, list): "true, false or a list of names like [\"PATH\"]", dict: "an object of whole numbers like {\"gpu\": 1}"}

@@ -19,7 +19,7 @@ from execution.launcher import encode_environ, lacks_room
 from execution.log_file import LogFile
 from execution.process_tree import CONTINUE, HAS_PROC, KILL, STOP, TERM, Tree, is_denied, signal_group
 from execution.waiting import wait_until
-from storage.output import path_of_log
+from storage.output import path_of_log, remove_outdated_logs
 
 STOPPED = "stopped"  # why an attempt was ended that goes back to the queue
 PATIENCE = 10.0  # seconds to wait for what others must end by themselves: processes that have left a tree, on_finish
@@ -76,6 +76,8 @@ class Attempt:
         job = self.job
         self.has_output = keep_output
         output = self.log.begin(spare) if keep_output else os.open(os.devnull, os.O_WRONLY)
+        if keep_output and job.attempts > 1:
+            remove_outdated_logs(self._home, job, self._settings.keep_attempts)
         try:
             if self._fault:
                 raise InvalidJob(self._fault)

@@ -11,7 +11,7 @@ import time
 
 from core.errors import QueueError, fault_text
 from core.drain import what_is_left
-from core.home import wake_workers
+from core.home import wake_workers, worker_log_path
 from core.job import CANCELLED, PENDING, PROCESSING
 from core.order import those_of_groups, told_circle
 from core.system import folder_identity, is_there
@@ -23,6 +23,7 @@ from execution.recovery import Recovery
 from execution.waiting import TICK, Crew, DueCall, StopFlag, Waker
 from execution.worker import Shared, Worker
 from execution.worker_files import path_beside
+from execution.worker_log import shorten_worker_log
 from helpers import log
 
 _REMIND = 60.0  # seconds between two times that the same fault is logged
@@ -248,6 +249,7 @@ class Supervisor:
         for attempt in self._running():
             self._guarded("shorten the output of %s" % attempt.job.id, attempt.log.trim, self._store.settings.max_output)
         self._guarded("look after on_finish", self._announcer.check)
+        self._guarded("begin run/worker.log anew", shorten_worker_log, worker_log_path(self._home), self._store.lock)
         self._sync()
         self._guarded("show how far it is", self._account.show, len(self._running()))
 

@@ -53,9 +53,12 @@ class BringingBack:
                 for job in with_output[start:start + _SET_ASIDE_AT_ONCE]:
                     now = self._store.at_its_place(job)
                     if now is not None and now.state == job.state:
-                        set_aside_logs(self._store.home, {stem_of(job): logs[stem_of(job)]})
+                        self._set_aside({stem_of(job): logs[stem_of(job)]})
                     else:  # it was moved or brought back meanwhile: `act` looks at all jobs that still have ended then
                         self._prepared = None
+
+    def _set_aside(self, logs):
+        set_aside_logs(self._store.home, logs, self._store.settings.keep_attempts)
 
     def _logs(self, jobs):
         """The output of these jobs, as `logs_by_stem` gives it: none where it cannot be seen, and they come back all the same."""
@@ -68,7 +71,7 @@ class BringingBack:
         """Bring the jobs back; their ids. Within a change."""
         jobs_json = self._store.jobs_json
         if plan is not self._prepared:
-            set_aside_logs(self._store.home, self._logs(plan.jobs))
+            self._set_aside(self._logs(plan.jobs))
         jobs_json.put_all(plan.changes)
         if plan.lonely:
             jobs_json.append([row_without_burial(retried(job, self._now)) for job in plan.lonely])

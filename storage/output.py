@@ -66,20 +66,56 @@ def logs_by_stem(home, jobs):
 def logs_of(home, job):
     """The Logs of a job that are there, in the order in which its attempts ran. Raises OSError."""
     logs = [log for of_one in logs_by_stem(home, [job]).values() for log in of_one]
-    return sorted(logs, key=lambda log: (log.life is None, log.life or 0, log.attempt))
+    return sorted(logs, key=_in_turn)
 
 
-def set_aside_logs(home, by_stem):
-    """Let this output (as `logs_by_stem` gives it), of jobs that are about to be brought back, be that of a former life."""
+def set_aside_logs(home, by_stem, keep):
+    """Let this output (as `logs_by_stem` gives it), of jobs that are about to be brought back, be that of a former life. Of all former
+    lives of a job `keep` logs stay, as the setting keep_attempts has it."""
     for stem, logs in by_stem.items():
         life = max([log.life or 0 for log in logs]) + 1
-        for log in logs:
-            if log.life is None:
-                try:
-                    if os.stat(log.path).st_size:  # an empty one tells nothing
-                        os.rename(log.path, os.path.join(logs_folder(home), "%s.%d-%d.log" % (stem, life, log.attempt)))
-                except OSError:
-                    pass  # it goes when the attempt of that number begins: see `LogFile.begin`
+        former = []
+        for log in sorted(logs, key=_in_turn):
+            path = os.path.join(logs_folder(home), "%s.%d-%d.log" % (stem, life, log.attempt)) if log.life is None else log.path
+            try:
+                if log.life is not None:
+                    former.append(path)
+                elif os.stat(log.path).st_size:  # an empty one tells nothing
+                    os.rename(log.path, path)
+                    former.append(path)
+            except OSError:
+                pass  # it goes when the attempt of that number begins: see `LogFile.begin`
+        for path in outdated(former, keep):
+            _remove_if_possible(path)
+
+
+def outdated(logs, keep):
+    """Of logs, the oldest first, those that go where `keep` are kept (0: all): all but the first one, which often tells most, and the
+    newest."""
+    if not keep or len(logs) <= keep:
+        return []
+    return logs[1:len(logs) - keep + 1] if keep > 1 else logs[:-1]
+
+
+def remove_outdated_logs(home, job, keep):
+    """Remove the output of former attempts that goes once the job's present one has begun, where `keep` are kept (0: all)."""
+    attempts = outdated(range(1, job.attempts + 1), keep)
+    for attempt in reversed(attempts):
+        if not _remove_if_possible(log_path(home, job, attempt)):
+            return  # those before it are gone already
+
+
+def _remove_if_possible(path):
+    """Remove a file; whether it was there, and is gone."""
+    try:
+        os.unlink(path)
+    except OSError:
+        return False
+    return True
+
+
+def _in_turn(log):
+    return log.life is None, log.life or 0, log.attempt
 
 
 def remove_logs(home, jobs):

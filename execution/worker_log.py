@@ -1,0 +1,54 @@
+"""run/worker.log, which the background worker processes of a home write to: kept short.
+
+Each of them has it open to append, and so do the on_finish commands that they have started. So it is never replaced: what it holds is
+copied to worker.log.1, and then it is emptied. What somebody writes between the two is lost.
+"""
+from __future__ import annotations
+
+import os
+import sys
+
+from core.system import open_private, remove_file, replace
+
+_MOST = 10 << 20  # bytes
+_PIECE = 1 << 20
+
+
+def shorten_worker_log(path, lock):
+    """If this process logs to that file, and the file has more than 10 MB, let it begin anew. Others do the same: `lock` keeps them apart.
+    Raises OSError."""
+    if not _is_too_long(path):
+        return
+    with lock:
+        if not _is_too_long(path):
+            return
+        remove_file(path + ".new")
+        log, copy = open_private(path, os.O_RDWR), open_private(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            _copy_rest(log, copy)
+            os.close(copy)
+            copy = None
+            replace(path + ".new", path + ".1")
+            os.ftruncate(log, 0)
+        finally:
+            os.close(log)
+            if copy is not None:
+                os.close(copy)
+                remove_file(path + ".new")
+
+
+def _is_too_long(path):
+    try:
+        there, ours = os.stat(path), os.fstat(sys.stderr.fileno())
+    except (FileNotFoundError, AttributeError, ValueError):
+        return False  # no such file, or no stderr
+    return there.st_size > _MOST and os.path.samestat(there, ours)
+
+
+def _copy_rest(source, target):
+    while True:
+        content = os.read(source, _PIECE)
+        if not content:
+            return
+        while content:
+            content = content[os.write(target, content):]
