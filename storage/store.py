@@ -403,6 +403,10 @@ class Store:
             except StorageFault as fault:
                 fault.effect = what_is_stored([file])
                 raise
+            except OSError as error:
+                fault = storage_error("read", file.path, error)
+                fault.effect = what_is_stored([file])
+                raise fault from None
             finally:
                 file.end_operation()
         self.confirm(file)
