@@ -9,9 +9,12 @@ import sys
 import time
 
 from benchmarks.figures import READ, store
-from benchmarks.measure import MAIN, NOTHING, RATE, ROOT, Home, Row, Target, environ, in_turn, most_memory, peak, run, seconds
+from benchmarks.measure import (MAIN, NOTHING, RATE, ROOT, Home, Row, Target, environ, in_turn, job_lines, most_memory, peak, run,
+                                seconds)
+from cli.salvage import salvage
 from core.settings import DEFAULTS
 from core.job import FAILED, Outcome
+from core.rules import given_up
 from job_manager import JobManager
 from storage.claims import Claims
 from storage.dead_letters import DeadLetters
@@ -62,14 +65,14 @@ def _compare(row, ours, reference, rounds):
         row.add(*pair)
 
 
-def _peak_of_command(home, *arguments):
+def _peak_of_command(home, *arguments, content=b""):
     """The most memory that a command took, in MiB; None where the system does not tell."""
     program = "import sys, main; main.main(sys.argv[1:]); sys.stderr.write(open('/proc/self/status').read())"
     if not os.path.exists("/proc/self/status"):
         return None
     done = subprocess.run([sys.executable, "-c", program, *arguments], cwd=ROOT, env=environ(QUEUECTL_HOME=home.path), check=True,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, universal_newlines=True)
-    return most_memory(done.stderr)
+                          input=content, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return most_memory(done.stderr.decode("utf-8"))
 
 
 def _worker_rows(scale, home):
@@ -248,4 +251,113 @@ def _clean_row(scale):
     return row
 
 
-FIGURES = {"large": large, "latency": latency, "idle": idle, "outage": outage, "tidy": tidy}
+# ---------------------------------------------------------------- what grew with the square, or was in memory whole
+
+def growth(scale):
+    """Operations on four times as many jobs against the same on few, each by its costs a job; and the memory that many jobs take."""
+    return [_repair_row(scale), _purge_row(scale)] + _foreign_rows(scale) + [_bulk_row(scale)]
+
+
+def _repair_row(scale):
+    few, many = scale.many // 40, scale.many // 10
+    row = Row("growth", f"doctor --repair of {many:,} jobs on one line, each", f"of {few:,} jobs, each", "us", Target("ratio", 1.3))
+    broken = {count: json.dumps(_records(count)).replace('"state": "pending"', '"state": ?pending"', 1).encode("utf-8")
+              for count in (few, many)}
+    return row.race(scale.rounds, lambda: 1e6 * seconds(lambda: salvage(broken[many])) / many,
+                    lambda: 1e6 * seconds(lambda: salvage(broken[few])) / few)
+
+
+def _records(count):
+    return [{"id": "job%d" % number, "command": NOTHING, "created_at": "2026-11-25T22:36:06.%06dZ" % number, "state": "pending"}
+            for number in range(count)]
+
+
+def _purge_row(scale):
+    """The longest time that the lock is held while nearly all jobs of a queue, which are dead, are removed, by jobs in the file."""
+    row = Row("growth", f"the lock held by purge of {scale.many:,} dead jobs", "by retry of as many", "ms", Target("ours", 300))
+    held = []
+    for change in (lambda jobs: jobs.purge(Choice(None, None)), lambda jobs: jobs.retry(Choice(None, None), time.time())):
+        with Home() as home:
+            home.fill(scale.many)
+            store_of_home = store(home.path)
+            jobs = JobManager(store_of_home)
+            _kill_all(store_of_home)
+            with _Held(store_of_home.lock) as lock:
+                change(jobs)
+            held.append(1000 * lock.longest)
+    row.add(*held)
+    return row
+
+
+def _kill_all(store_of_home):
+    dead = [given_up(job, FAILED, time.time()) for job in store_of_home.jobs()]
+    letters = DeadLetters(store_of_home)
+
+    def bury():
+        letters.bury([(job, "") for job in dead], letters.tell_unburied)
+        for job in dead:
+            store_of_home.put(job.place, job)
+
+    store_of_home.change(bury, store_of_home.jobs_json, store_of_home.dlq_json)
+
+
+class _Held:
+    """How long a lock is held at once, at most, in seconds."""
+
+    def __init__(self, lock):
+        self._lock = lock
+        self.longest = 0.0
+
+    def __enter__(self):
+        enter, leave, since = self._lock.enter, self._lock._mutex.release, [0.0]
+
+        def note_enter(*arguments, **options):
+            enter(*arguments, **options)
+            since[0] = time.perf_counter()
+
+        class Mutex:
+            """The lock's mutex, which notes how long it was held."""
+
+            acquire = self._lock._mutex.acquire
+
+            @staticmethod
+            def release():
+                """Note it, and release."""
+                self.longest = max(self.longest, time.perf_counter() - since[0])
+                leave()
+
+        self._former = self._lock._mutex
+        self._lock.enter, self._lock._mutex = note_enter, Mutex
+        return self
+
+    def __exit__(self, *exception):
+        del self._lock.enter
+        self._lock._mutex = self._former
+
+
+def _foreign_rows(scale):
+    """A job file that another program has laid out anew: how long one look takes, and the memory."""
+    count = scale.many
+    row = Row("growth", f"list --limit 1, {count:,} jobs as json.dump(…, indent=2) writes them", "json.load of the file", "s")
+    memory = Row("growth", f"the memory of that, {count:,} jobs", "with 100", "MiB", Target("ours", 60))
+    with Home() as large, Home() as small:
+        for home, number in ((large, count), (small, 100)):
+            with open(home.file("jobs.json"), "w", encoding="utf-8") as file:
+                json.dump(_records(number), file, indent=2)
+        load = "import json, sys; json.load(open(sys.argv[1]))"
+        row.race(2, lambda: seconds(lambda: large.run("list", "--limit", "1")),
+                 lambda: seconds(lambda: run(["-c", load, large.file("jobs.json")], environ=environ())))
+        _compare(memory, *[lambda home=home: _peak_of_command(home, "list", "--limit", "1") for home in (large, small)], 1)
+    return [row, memory]
+
+
+def _bulk_row(scale):
+    """The memory of one enqueue of very many jobs: all or none."""
+    row = Row("growth", f"the memory of enqueue - with {scale.many:,} lines", "with one", "MiB", Target("ours", 80))
+    with Home() as home:
+        _compare(row, lambda: _peak_of_command(home, "enqueue", "-", content=job_lines(scale.many)),
+                 lambda: _peak_of_command(home, "enqueue", "-", content=job_lines(1)), 1)
+    return row
+
+
+FIGURES = {"growth": growth, "large": large, "latency": latency, "idle": idle, "outage": outage, "tidy": tidy}
