@@ -220,6 +220,18 @@ def order(scale):
     return rows
 
 
+def groups(scale):
+    """The same in three groups, of which one is full, with half of all jobs waiting for it."""
+    row = Row("groups", f"claim + finish, {scale.huge:,} jobs, 3 groups, one full", "the same with %d jobs, no groups" % scale.few, RATE,
+              Target("ratio", 1.15))
+    with Home() as large:
+        large.fill(scale.huge, lambda number: {"group": ("full", "full", "some", "free")[number % 4]})
+        limits = {"full": 1, "some": 4}
+        Claims(store(large.path, limits=limits)).claim("full-1", time.time())
+        return [row.race(scale.short_rounds, lambda: _claims(large, scale.few - 20, 1, limits=limits),
+                         lambda: _claims_in_small_file(scale, scale.few - 20, 1))]
+
+
 def _claim_row(scale, large, processes, what="", fields=None):
     row = Row("claim", f"claim + finish, {scale.many if what else scale.huge:,} jobs, "
               f"{what or '%d process%s' % (processes, 'es' * (processes > 1))}", "the same with %d jobs" % scale.few, RATE,
@@ -235,10 +247,10 @@ def _claims_in_small_file(scale, count, processes, fields=None):
         return _claims(small, count, processes)
 
 
-def _claims(home, count, processes):
+def _claims(home, count, processes, **settings):
     """Jobs a second that are claimed and finished, `count` by each process. Every process knows the file before the clock starts."""
     others = [_start_claimer(home, count) for _ in range(processes - 1)]
-    claims = Claims(store(home.path))
+    claims = Claims(store(home.path, **settings))
     _claim_and_finish(claims, 1)
     for other in others:
         other.stdout.readline()
@@ -334,7 +346,8 @@ def start(scale):
 
 def memory(scale):
     """The most memory that a worker process took with many jobs waiting, against one with none."""
-    return [_memory_row(scale, "pending", _fill_pending), _memory_row(scale, "scheduled", _fill_scheduled)]
+    return [_memory_row(scale, "pending", _fill_pending), _memory_row(scale, "scheduled", _fill_scheduled),
+            _memory_row(scale, "grouped", _fill_grouped)]
 
 
 def _memory_row(scale, what, fill):
@@ -361,6 +374,13 @@ def _fill_scheduled(home, count):
     with open(home.file("jobs.json"), "w", encoding="utf-8") as file:
         json.dump(records, file)
     _fill_busy(home)
+
+
+def _fill_grouped(home, count):
+    """Jobs of a group of which none may run."""
+    home.run("config", "set", "limits.full", "0")
+    _fill_busy(home)
+    home.fill(count, lambda number: {"group": "full"})
 
 
 def _peak(fill):
@@ -410,4 +430,5 @@ def _read(path):
             pass
 
 
-FIGURES = {"drain": drain, "runner": runner, "claim": claim, "order": order, "add": add, "start": start, "memory": memory, "count": count}
+FIGURES = {"drain": drain, "runner": runner, "claim": claim, "order": order, "groups": groups, "add": add, "start": start, "memory": memory,
+           "count": count}

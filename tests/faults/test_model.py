@@ -15,6 +15,7 @@ import unittest
 
 from core.errors import JobNotFound, JobRefused
 from core.job import CANCELLED, COMPLETED, DEAD, DEPENDENCY, FAILED, PENDING, PROCESSING, Outcome
+from core.slots import without_slot
 from core.times import format_time, parse_time
 from storage.selection import Choice
 from tests.support.home import HomeTest
@@ -26,14 +27,16 @@ HISTORIES = int(os.environ.get("HISTORIES", 2000 if ALL else 60))
 SECONDS = 600.0 if ALL else 3.0
 STEPS = 60
 IDS = "abcde"
-SETTINGS = {"fsync": False, "max_retries": 1, "backoff_base": 4.0}
+LIMITS = {"one": 1, "two": 2}
+GROUPS = (None, None, None, "one", "two", "free")
+SETTINGS = {"fsync": False, "max_retries": 1, "backoff_base": 4.0, "limits": LIMITS}
 
 
 class Job:
     """A job of the model."""
 
-    def __init__(self, job_id, after=(), priority=0, due=0.0):
-        self.id, self.after, self.priority = job_id, list(after), priority
+    def __init__(self, job_id, after=(), priority=0, due=0.0, group=None):
+        self.id, self.after, self.priority, self.group = job_id, list(after), priority, group
         self.attempts = 0
         self.become(PENDING, due=due)
         self.wait = 0.0  # that of the backoff, if it made `due`
@@ -95,7 +98,9 @@ class Model:
                                                                    for jobs in self.predecessors(job))
 
     def next(self, now, preferred=None):
-        ready = [job for job in self.jobs if self.may_run(job, now)]
+        running = [job.group for job in self.jobs if job.state == PROCESSING]
+        full = [group for group, limit in LIMITS.items() if running.count(group) >= limit]
+        ready = [job for job in self.jobs if self.may_run(job, now) and job.group not in full]
         return preferred if preferred in ready else max(ready, key=lambda job: job.priority, default=None)  # the first of them
 
     def claim(self, job, token):
@@ -177,8 +182,8 @@ class History:
             after = self.chance.sample(there, min(len(there), self.chance.choice((0, 1, 1, 2))))
             there = sorted(set(there) | {job.id for job in added})
             due = self.now + 20 if self.chance.random() < 0.1 else 0.0
-            added.append(Job(self.new_id(), after, self.chance.choice((0, 0, 0, 5)), due))
-        records = [{"id": job.id, "command": "x", "after": job.after or None, "priority": job.priority,
+            added.append(Job(self.new_id(), after, self.chance.choice((0, 0, 0, 5)), due, self.chance.choice(GROUPS)))
+        records = [{"id": job.id, "command": "x", "after": job.after or None, "priority": job.priority, "group": job.group,
                     "run_at": format_time(job.due) if job.due else None} for job in added]
         self.told[-1] += " %s" % ["%s after %s" % (job.id, job.after) for job in added]
         try:
@@ -254,11 +259,19 @@ class History:
 
     def take(self, worker, job, expected, token):
         """A job was claimed, or None: that which was expected."""
-        place = [record["worker"] for record in self.test.records()].index(token) if job is not None else None
+        place = [record["worker"] for record in self.test.records()].index(job.worker) if job is not None else None
         self.test.assertIs(None if place is None else self.model.jobs[place], expected)
         if job is not None:
-            self.model.claim(expected, token)
+            self.test.assertEqual(without_slot(job.worker), token)
+            self.model.claim(expected, job.worker)
+            self.check_slots()
             self.running.append((worker, job, expected))
+
+    def check_slots(self):
+        """No two jobs that run in a group with a limit have one slot, but where someone has put one of them there by hand."""
+        for group in LIMITS:
+            slots = [job.slot for _, job, known in self.running if job.group == known.group == group and known.token == job.worker]
+            self.test.assertEqual(len(slots), len(set(slots)))
 
     def done(self):
         self.record(DONE)
@@ -337,7 +350,7 @@ class History:
         records = self.test.records()
         number = self.chance.randrange(len(records))
         job, record = self.model.jobs[number], records[number]
-        way = self.chance.choice(("remove", "priority", "type", "complete", "format"))
+        way = self.chance.choice(("remove", "priority", "group", "type", "complete", "format"))
         self.told[-1] += " %s %s" % (way, job.id)
         if way == "remove":
             del records[number], self.model.jobs[number]
@@ -345,6 +358,8 @@ class History:
                 self.model.only_buried.append(job)
         elif way == "priority":
             job.priority = record["priority"] = self.chance.randrange(9)
+        elif way == "group":
+            job.group = record["group"] = self.chance.choice(GROUPS)
         elif way == "type":
             typed = Job(self.new_id(), [job.id])
             records.append({"id": typed.id, "command": "x", "after": typed.after})
