@@ -34,7 +34,7 @@ def look(queue, pending=_NOT_YET):
         pending = look_at_pending(queue.store, now, FEW_SPECIAL) if total <= FEW else None
     left = counts["pending"] + counts["processing"] - (pending.delayed if pending is not None else 0)
     facts = dict(counts, total=total, workers=sum(worker.count for worker in workers), worker_processes=[worker.pid for worker in workers],
-                 paused=queue.store.paused(), jobs_per_minute=float("%.3g" % (60.0 * rate)),
+                 paused=queue.store.paused(), jobs_per_minute=_rounded(60.0 * rate),
                  seconds_left=ceil(left / rate) if rate and left > 0 else None, home=queue.home,
                  abandoned=[job.id for job in abandoned_jobs(queue, running)], **kinds(counts["pending"], pending),
                  waiting=[job.id for job in waiting], stands_still=queue.store.pauses.stops_running(),
@@ -58,6 +58,11 @@ def groups_text(facts):
         width, name, of_one["running"], "" if of_one["limit"] is None else " of %d" % of_one["limit"], of_one["waiting"],
         "; paused: %s" % hint("resume --group %s" % quote_words([name])) if of_one["paused"] else "")
         for name, of_one in facts["groups"].items()]
+
+
+def _rounded(number):
+    """A number with a digit behind the point, or with three that count if it is below 1."""
+    return round(number, 1) if number >= 1 else float("%.3g" % number)
 
 
 def kinds(number, pending):
