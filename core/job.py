@@ -107,7 +107,8 @@ class Job(namedtuple("Job", "id command created_at options state attempts exit_c
     @property
     def predecessors(self):
         """All ids that this job names in `after` and `after_any`, each once."""
-        return tuple(dict.fromkeys([*self.after, *self.after_any]))
+        after, after_any = self.after, self.after_any
+        return tuple(dict.fromkeys([*after, *after_any])) if after or after_any else ()
 
     @property
     def group(self):

@@ -68,8 +68,9 @@ class Waits:
         for job in first:
             yield job, self._of(job)
         for job in jobs:
-            if job.state == PENDING and not self._namesakes.keys() >= set(job.predecessors):
-                self._look_up({*job.predecessors, *self._all_named()})
+            named = job.predecessors if job.state == PENDING else ()
+            if named and not self._namesakes.keys() >= set(named):
+                self._look_up({*named, *self._all_named()})
             yield job, self._of(job)
 
     def _of(self, job):
