@@ -345,11 +345,13 @@ class Store:
     def counters(self):
         """How attempts have ended so far: the Counters of storage/tally.py."""
         from storage.tally import read_counters
+        self.lock.enter(to_look=True)
         try:
-            with self.lock:
-                return read_counters(self.lock)
+            return read_counters(self.lock)
         except OSError as error:
             raise storage_error("read", self.lock.path, error) from None
+        finally:
+            self.lock.__exit__()
 
     @property
     def pauses(self):

@@ -15,7 +15,8 @@ STRANGER = 12345
 
 # What looks, with its exit code and a part of what it prints.
 LOOKS = ((["list"], 0, "a\tcompleted\t1\t"), (["status"], 0, "completed   1\n"), (["show", "a"], 0, '"state": "completed"'),
-         (["logs", "a"], 0, "word\n"), (["dlq", "list"], 0, "b\t1\t"), (["stats"], 0, "1 completed, 1 dead"), (["wait", "a"], 0, ""),
+         (["logs", "a"], 0, "word\n"), (["dlq", "list"], 0, "b\t1\t"), (["stats"], 0, "1 completed, 1 dead"),
+         (["stats", "--prometheus"], 0, "queuectl_attempts_ended_total{"), (["wait", "a"], 0, ""),
          (["wait", "b"], 1, ""), (["wait", "p", "--timeout", "0"], 124, ""), (["worker", "list"], 0, ""), (["config", "get", "max_retries"], 0, "3\n"),
          (["doctor"], 0, "jobs.json is sound: 3 jobs\n"))
 CHANGES = (["enqueue", "--id", "n", "--", "true"], ["cancel", "p"], ["retry", "b"], ["dlq", "purge", "--all"], ["pause"], ["clean"], ["reset", "--yes"],
