@@ -29,6 +29,8 @@ from core.errors import EXIT_BUG, EXIT_FAILED, EXIT_INTERRUPTED, QueueError, adv
 from core.home import find_home
 from helpers import guard_stdout, printable
 
+if hasattr(gc, "freeze"):  # PyPy has none
+    gc.freeze()  # nor will it be garbage
 gc.enable()
 if _heeds_interrupts:
     _signal.signal(_signal.SIGINT, _signal.default_int_handler)
