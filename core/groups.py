@@ -26,7 +26,7 @@ class Groups:
         self._running = {name: {} for name in names}  # of each group {place: attempt token}
         self._leaving = {name: [] for name in names}  # the tokens of attempts that are being ended
         self._group_of = {}  # {place of a running job: its group}
-        self._heads = []  # a heap of (-priority, place, group), with the first job of each group that has room; others are stale
+        self._heads = []  # a heap of ((-priority, place), group), with the first job of each group that has room; others are stale
 
     def __bool__(self):
         return bool(self._waiting)
@@ -91,22 +91,22 @@ class Groups:
         heappush(waiting, item)
         self.size += 1
         if waiting[0] == item:
-            heappush(self._heads, (*item, group))
+            heappush(self._heads, (item, group))
 
     def first(self):
         """(-priority, place) of the job that comes first among those whose group has room, or None."""
         heads = self._heads
         while heads:
-            *item, group = heads[0]
+            item, group = heads[0]
             waiting = self._waiting[group]
-            if waiting and waiting[0] == tuple(item) and self.has_room(group):
-                return waiting[0]
+            if waiting and waiting[0] == item and self.has_room(group):
+                return item
             heappop(heads)
         return None
 
     def pop(self):
         """Take out the place of the job that `first` has just given."""
-        group = heappop(self._heads)[-1]
+        _, group = heappop(self._heads)
         waiting = self._waiting[group]
         _, place = heappop(waiting)
         self.size -= 1
@@ -117,8 +117,8 @@ class Groups:
         """Let `first` know of a group that has got room, or another first job."""
         waiting = self._waiting[group]
         if waiting and self.has_room(group):
-            heappush(self._heads, (*waiting[0], group))
+            heappush(self._heads, (waiting[0], group))
 
     def _show_all(self):
-        self._heads = [(*waiting[0], group) for group, waiting in self._waiting.items() if waiting]
+        self._heads = [(waiting[0], group) for group, waiting in self._waiting.items() if waiting]
         heapify(self._heads)

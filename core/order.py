@@ -350,9 +350,12 @@ class JobIndex:
 
     def _first_plain(self):
         """(-priority, place) of the first job without such a group, or None."""
-        ranked = self._ranked[:1]
-        plain = [(0, place) for place in (*self._late[:1], *self._places[self._next:self._next + 1])]
-        return min(ranked + plain, default=None)
+        if self._ranked and self._ranked[0][0] < 0:
+            return self._ranked[0]
+        if self._next < len(self._places):
+            first = self._places[self._next]
+            return (0, min(first, self._late[0]) if self._late else first)
+        return (0, self._late[0]) if self._late else self._ranked[0] if self._ranked else None
 
     def _pop_plain(self):
         """Take out the place that `_first_plain` has given; None if there is none."""

@@ -310,7 +310,7 @@ class Claims:
         it might not start at once, and would hold a slot meanwhile."""
         following = []
         try:
-            for token in tokens if self._has_index() and not self._index.unknown and not self.store.paused() else ():
+            for token in tokens if tokens and self._has_index() and not self._index.unknown and not self.store.paused() else ():
                 job = self._claim_next(token, now, grouped=False)
                 if job is None:
                     break

@@ -57,7 +57,8 @@ class FileIndex(JobIndex):
 
     def group_of(self, job):
         """The group of a job, if it is one with a limit; else None."""
-        return job.group if self.groups and job.group in self.groups else None
+        group = job.options.get("group") if self.groups else None
+        return group if type(group) is str and group in self.groups else None
 
     def note_running(self, place, job):
         """Take in whether a job runs, as this process has just made it, or found it."""
