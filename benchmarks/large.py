@@ -347,7 +347,8 @@ def _foreign_rows(scale):
         load = "import json, sys; json.load(open(sys.argv[1]))"
         row.race(2, lambda: seconds(lambda: large.run("list", "--limit", "1")),
                  lambda: seconds(lambda: run(["-c", load, large.file("jobs.json")], environ=environ())))
-        _compare(memory, *[lambda home=home: _peak_of_command(home, "list", "--limit", "1") for home in (large, small)], 1)
+        look = ("list", "--limit", "1")
+        _compare(memory, lambda: _peak_of_command(large, *look), lambda: _peak_of_command(small, *look), 1)
     return [row, memory]
 
 

@@ -406,9 +406,9 @@ class Store:
                 fault.effect = what_is_stored([file])
                 raise
             except OSError as error:
-                fault = storage_error("read", file.path, error)
-                fault.effect = what_is_stored([file])
-                raise fault from None
+                unseen = storage_error("read", file.path, error)
+                unseen.effect = what_is_stored([file])
+                raise unseen from None
             finally:
                 file.end_operation()
         self.confirm(file)
