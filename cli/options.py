@@ -241,7 +241,7 @@ def _port(text):
 
 def add_dashboard(parser):
     parser.add_argument("--port", "-p", type=_port, metavar="N", help="listen on this port; default: one that is free")
-    parser.add_argument("--act", action="store_true", help="let the page change the queue: add, cancel, retry, pause")
+    parser.add_argument("--act", action="store_true", help="let the page change the queue: add, cancel, retry, hold, pause")
 
 
 def add_stats(parser):

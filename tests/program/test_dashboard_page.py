@@ -263,6 +263,19 @@ class TestActing(PageTest):
         self.browser.wait_for("document.querySelector('.head .state').textContent === 'completed'")
         self.check()
 
+    def test_a_job_is_held_and_released(self):
+        self.add("a", "true", delay="1h")
+        self.look("--act")
+        self.open_job("a")
+        self.browser.wait_for_text("it has not run yet")
+        for button, said in (("Hold", "held"), ("Release", "")):
+            self.button(button)
+            self.browser.wait_for("document.querySelector('.head .soft').textContent.startsWith(%s) && ![...document.querySelectorAll('.head button')].some(e => e.textContent === %s)"
+                                  % (json.dumps(said), json.dumps(button)))
+            self.assertEqual((self.job("a").is_held, self.job("a").run_at is None), (button == "Hold", button == "Release"))
+            self.assertNotIn("9999", self.browser.text())
+        self.check()
+
     def test_a_running_job_is_ended_once_that_is_confirmed(self):
         self.add("a", "sleep 600")
         self.start_worker()
