@@ -33,8 +33,7 @@ def cmd_enqueue(args, queue):
         records = _without_ended(records, ended)
     keep = queue.store.settings.keep_env if args.keep_env is None else args.keep_env
     try:
-        records = _with_environment(_with_options(records, job_fields(args)), keep)
-        added = queue.jobs.enqueue(records, _current_folder(), time.time(), args.unique)
+        added = queue.jobs.enqueue(_completed(records, job_fields(args), keep), _current_folder(), time.time(), args.unique)
     except (InvalidJob, JsonError) as error:
         if source is None:
             raise
@@ -170,25 +169,21 @@ def _without_ended(records, ended):
             yield record
 
 
-def _with_options(records, options):
-    """The records, each with the options that it does not set itself. One that says when it is to run has its own time or delay."""
+def _completed(records, options, keep):
+    """The records, each with the options that it does not set itself (one that says when it is to run has its own time or delay), and with
+    the variables of this shell that it keeps: those that its field `keep_env` names, or else `keep` (see the setting). One that has kept
+    some already keeps those."""
+    known: dict = {}  # the variables that have been looked up
     for record in records:
         if options and type(record) is dict:
             timed = any(record.get(name) is not None for name in TIMED)
             record = dict({name: value for name, value in options.items() if not timed or name not in TIMED}, **record)
-        yield record
-
-
-def _with_environment(records, keep):
-    """The records, each with the variables of this shell that it keeps: those that its field `keep_env` names, or else `keep` (see the
-    setting). One that has kept some already keeps those."""
-    known: dict = {}  # what has been looked up
-    for record in records:
-        wanted = record.get("keep_env", keep) if type(record) is dict else False
-        if (wanted is True or wanted and type(wanted) is list) and type(record.get("kept_env")) is not dict:
-            names = encode_json(wanted)
-            known[names] = known[names] if names in known else _kept(wanted)
-            record = dict(record, keep_env=wanted, kept_env=known[names])
+        if type(record) is dict and (keep or "keep_env" in record):
+            wanted = record.get("keep_env", keep)
+            if (wanted is True or wanted and type(wanted) is list) and type(record.get("kept_env")) is not dict:
+                names = encode_json(wanted)
+                known[names] = known[names] if names in known else _kept(wanted)
+                record = dict(record, keep_env=wanted, kept_env=known[names])
         yield record
 
 

@@ -262,6 +262,9 @@ def new_job_fields(record, cwd):
     for name, value in record.items():
         if name not in fields and name not in _NOT_KEPT:
             fields[name] = value
+    if len(fields) == 2:  # as most are
+        fields["cwd"] = cwd
+        return fields
     if type(fields.get("kept_env")) is str:
         del fields["kept_env"]  # the names alone, as `show` prints them
     for name in _LENGTHS:
