@@ -20,6 +20,7 @@ from storage.view import View
 
 _SETTLED = 0.2  # seconds that a strange file must have held still; an editor that truncates first shows an empty one for a moment
 _LONG, _TELL = 2.0, 0.3  # seconds until it is told how far a long file is read, and between two times
+_TOOK_LONG, _REST = 0.5, 20  # seconds of a look for jobs that may run, and for how many times as long it holds that there is none
 _PATIENCE = 5.0  # seconds that one that is empty or torn must have held still before it is changed: who writes it may be slow
 
 
@@ -184,11 +185,19 @@ class ForeignFile:
         self._held = sum(notes.counts)
 
     def has_pending(self, wanted):
-        """Whether there is a pending job for which `wanted(job)` holds. In a torn file any pending job may be one."""
+        """Whether there is a pending job for which `wanted(job)` holds. In a torn file any pending job may be one. Where it takes long to
+        see that there is none, that holds for a while: an idle worker asks each second."""
         if self.copy is None or not self.layout.counts[0]:
             return bool(self.layout.counts[0])
+        started = time.monotonic()
+        if started < self.copy.rest_until:
+            return False
         with self.view() as view:
-            return any(wanted(job_from_checked(record)) for _, record in view.records((PENDING,)))
+            found = any(wanted(job_from_checked(record)) for _, record in view.records((PENDING,)))
+        took = time.monotonic() - started
+        if not found and took > _TOOK_LONG:
+            self.copy.rest_until = started + _REST * took
+        return found
 
     @property
     def copy(self):

@@ -26,6 +26,7 @@ class ForeignCopy:
     def __init__(self, folder, written, allow_duplicate_keys):
         self.counts = [0] * len(STATES)
         self.end = 1  # just behind the last record
+        self.rest_until = 0.0  # no job may run before, by the monotonic clock: see `ForeignFile.has_pending`
         self.last_created = 0  # the greatest created_at, in microseconds
         self._written = written
         self._scratch = Scratch(folder)
