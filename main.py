@@ -7,7 +7,7 @@ if sys.version_info < (3, 8):  # older ones must be able to read this file alone
                      % (sys.version_info[0], sys.version_info[1], sys.executable))
     sys.exit(1)
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 import gc
 
 _heeds_interrupts = _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler

@@ -10,7 +10,7 @@ import sys
 
 from core.errors import QueueError
 from core.home import find_home
-from core.system import WINDOWS, quote_words
+from core.system import NAMES_END, quote_words
 
 _NAME = "queuectl"
 _SCRIPTS = (".py", ".pyw", ".pyz", ".pyzw")  # what Python is called with; other names are called by themselves
@@ -46,7 +46,7 @@ def _program_words(program):
         return [_shortest(python), "-m", module]
     if not os.path.exists(called) and not os.path.exists(called + ".exe"):  # as the script of a package on Windows says its name
         return [_NAME]
-    name = os.path.splitext(os.path.basename(called))[0] if WINDOWS else os.path.basename(called)
+    name = os.path.splitext(os.path.basename(called))[0] if NAMES_END else os.path.basename(called)
     if _found_as(name, called):
         return [name]
     if os.path.isabs(called) and os.path.isabs(python) and _is_installed(program):

@@ -10,7 +10,7 @@ from core.errors import EXIT_FAILED, QueueError, UsageError, hint, typed
 from core.home import wake_workers
 from core.job import CANCELLED, PENDING, PROCESSING
 from core.rules import given_up
-from core.system import WINDOWS, quote_words
+from core.system import STOPS_PROCESSES, quote_words
 from helpers import printable
 from storage.selection import Choice
 
@@ -131,7 +131,7 @@ def cmd_pause(args, queue):
     """Let workers take no new jobs, or none of some groups, and with --now stop those that run."""
     if args.now and args.group:
         raise UsageError("--now stops all jobs that run; it goes without --group")
-    if args.now and WINDOWS:
+    if args.now and not STOPS_PROCESSES:
         raise QueueError("Windows has no way to stop a running process where it stands; %s lets workers take no new jobs" % hint("pause"))
     queue.jobs.pause(args.group or (), args.now)
     if args.group:

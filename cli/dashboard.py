@@ -34,7 +34,7 @@ from cli.api import Api
 from cli.context import Home
 from core.errors import CorruptFile, JobNotFound, LockError, NoQueue, QueueError, StorageFault, UsageError, advice, fault_text, hint
 from core.strict_json import decode_json, decode_utf8
-from core.system import WINDOWS, make_folder
+from core.system import REUSES_ADDRESSES, make_folder
 from helpers import printable
 
 _HOST = "127.0.0.1"
@@ -87,7 +87,7 @@ class Server(ThreadingHTTPServer):
     """The server of one home. Threads answer; the main thread takes connections, and ends those that take too long."""
 
     daemon_threads = True
-    allow_reuse_address = not WINDOWS  # there it would let another program take the port away
+    allow_reuse_address = REUSES_ADDRESSES
     request_queue_size = 128
 
     def __init__(self, port, home, token, api):

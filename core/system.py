@@ -17,6 +17,9 @@ O_BINARY = getattr(os, "O_BINARY", 0)  # Windows would write "\r\n" for "\n" wit
 O_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 CANNOT_WRITE = (errno.EROFS, errno.EACCES, errno.EPERM)  # what a system says of a file or folder that may only be read
 OPEN_FILES_MOVE = not WINDOWS  # whether a file that someone has open can be renamed, replaced and removed
+REUSES_ADDRESSES = not WINDOWS  # whether a server may take an address that one before it has just left; there it could take another's away
+STOPS_PROCESSES = not WINDOWS  # whether a running process can be stopped where it stands
+NAMES_END = WINDOWS  # whether a program's file has an ending that nobody types
 EDITOR = "notepad" if WINDOWS else "vi"  # for those who name none
 ESCAPE = "" if WINDOWS else "\\"  # in a command line that is split into words
 
