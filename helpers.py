@@ -109,6 +109,7 @@ class Stdout(io.FileIO):
 
     begun = False
     fault = None
+    below: object = None  # the stream whose descriptor it uses, lest that is closed
 
     def write(self, content):
         """Write some bytes; how many were."""
@@ -128,9 +129,9 @@ def guard_stdout(encoding=None):
     if type(raw) is io.FileIO:
         stream.flush()
         guarded = Stdout(raw.fileno(), "w", closefd=False)
-        guarded.below = stream  # lest it is closed
+        guarded.below = stream
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(guarded), encoding or stream.encoding, "backslashreplace",
-                                      line_buffering=stream.line_buffering or stream.write_through)
+                                      line_buffering=bool(stream.line_buffering or getattr(stream, "write_through", False)))
         return guarded
     stream.reconfigure(encoding=encoding, errors="backslashreplace")  # type: ignore[union-attr]
     return raw if type(raw) is Stdout else None

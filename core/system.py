@@ -19,6 +19,7 @@ CANNOT_WRITE = (errno.EROFS, errno.EACCES, errno.EPERM)  # what a system says of
 OPEN_FILES_MOVE = not WINDOWS  # whether a file that someone has open can be renamed, replaced and removed
 REUSES_ADDRESSES = not WINDOWS  # whether a server may take an address that one before it has just left; there it could take another's away
 STOPS_PROCESSES = not WINDOWS  # whether a running process can be stopped where it stands
+SHELL_IS_SH = not WINDOWS  # whether commands are run by a POSIX shell
 NAMES_END = WINDOWS  # whether a program's file has an ending that nobody types
 EDITOR = "notepad" if WINDOWS else "vi"  # for those who name none
 ESCAPE = "" if WINDOWS else "\\"  # in a command line that is split into words

@@ -10,7 +10,7 @@ import time
 from _thread import allocate_lock
 
 from core.home import worker_log_path
-from core.system import WINDOWS, open_private
+from core.system import SHELL_IS_SH, open_private
 from execution.launcher import lacks_room, start_detached
 from execution.process_tree import KILL
 from execution.waiting import wait_until
@@ -31,7 +31,7 @@ def announce_once(command, job, home, environ):
     """Run the on_finish command for a job that no worker has ended, without waiting for it: its Popen. What it says goes to run/worker.log,
     and how it fails, where the shell is sh. Raises OSError."""
     text = {name.decode("ascii"): value.decode("utf-8") for name, value in finish_environ(job).items()}
-    if not WINDOWS:
+    if SHELL_IS_SH:
         text["QUEUECTL_ON_FINISH"], command = command, _TELLING
     output = _open_log(home)
     try:
