@@ -63,7 +63,7 @@ SYNONYMS = {"submit": "enqueue", "push": "enqueue", "run": "enqueue", "kill": "c
 _MAY_BE_EMPTY = ("runner", "shell", "id")  # none, twice; told by the rule of jobs
 
 
-_FORMS = {None: "%s", "?": "[%s]", "*": "[%s...]", "+": "%s..."}  # of an argument, by how many times it may be given
+_FORMS: dict = {None: "%s", "?": "[%s]", "*": "[%s...]", "+": "%s..."}  # of an argument, by how many times it may be given
 
 
 class _Parser(ArgumentParser):
