@@ -198,7 +198,38 @@ class History:
                         self.model.jobs, lambda job: not job.ended, lambda job: self.model.end(job, DEAD, CANCELLED))
 
     def retry(self):
-        self.on_some_id(lambda job_id: self.other.retry(Choice([job_id], None), self.now).ids, self.dead(), lambda job: True, self.bring_back)
+        job_id = self.some_id()
+        completed = [job for job in self.model.jobs if job.id == job_id and job.state == COMPLETED]
+        back = [job for job in self.dead() if job.id == job_id] or completed[-1:]
+        if not back:
+            self.test.assertRaises((JobNotFound, JobRefused), self.other.retry, Choice([job_id], None), self.now)
+            return
+        for job in back:
+            self.bring_back(job)
+        followers = self.bring_back_followers(back)
+        done = self.other.retry(Choice([job_id], None), self.now)
+        self.test.assertEqual((done.ids, sorted(done.followers)), ([job.id for job in back], sorted(job.id for job in followers)))
+
+    def bring_back_followers(self, back):
+        """Let what died because of these jobs come back, and what died because of that; all of it."""
+        coming = [job for job in self.model.jobs if job.state == DEAD and job.reason == DEPENDENCY
+                  and all(jobs and all(other.state != DEAD for other in jobs) for jobs in self.model.predecessors(job))
+                  and any(other in back for jobs in self.model.predecessors(job) for other in jobs)]
+        for job in coming:
+            self.bring_back(job)
+        return coming + self.bring_back_followers(back + coming) if coming else []
+
+    def remove_all_of_an_id(self):
+        job_id = self.some_id()
+        there = [job for job in self.model.jobs if job.id == job_id]
+        going = there + [job for job in self.model.only_buried if job.id == job_id]
+        dependents = [job for job in self.model.jobs if job.state != COMPLETED and job_id in job.after and job not in going]
+        if not going or any(job.state == PROCESSING for job in there) or (there and dependents):
+            self.test.assertRaises((JobNotFound, JobRefused), self.other.remove, [job_id])
+            return
+        self.other.remove([job_id])
+        for job in going:
+            self.remove(job)
 
     def retry_all(self):
         self.other.retry(Choice(None, None), self.now)
@@ -226,10 +257,14 @@ class History:
         self.other.clean((COMPLETED,), Choice(None, None))
         self.model.jobs = [job for job in self.model.jobs if job.state != COMPLETED or self.model.is_needed(job)]
 
-    def on_some_id(self, command, jobs, fits, change):
-        """A command for one id, and what it does to each job of that id that fits. It refuses an id without any."""
+    def some_id(self):
         job_id = self.chance.choice([job.id for job in self.model.jobs] if self.unique and self.model.jobs else IDS)
         self.told[-1] += " " + job_id
+        return job_id
+
+    def on_some_id(self, command, jobs, fits, change):
+        """A command for one id, and what it does to each job of that id that fits. It refuses an id without any."""
+        job_id = self.some_id()
         chosen = [job for job in jobs if job.id == job_id and fits(job)]
         if not chosen:
             self.test.assertRaises(JobNotFound, command, job_id)
@@ -374,7 +409,7 @@ class History:
 
 DONE, FAIL = Outcome(0, None), Outcome(1, FAILED)
 STEPS_OF = (("enqueue", 6), ("claim", 8), ("done", 5), ("fail", 3), ("give_back", 1), ("look", 3), ("cancel", 2), ("retry", 2),
-            ("retry_all", 1), ("purge", 1), ("clean", 1), ("restart", 1), ("put_off", 1), ("edit_by_hand", 1))
+            ("retry_all", 1), ("purge", 1), ("clean", 1), ("remove_all_of_an_id", 1), ("restart", 1), ("put_off", 1), ("edit_by_hand", 1))
 
 
 class ModelTest(HomeTest):
