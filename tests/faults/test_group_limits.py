@@ -92,6 +92,8 @@ class LimitTest(WorkerTest):
             self.settings(limits={"gpu": limit})
             self.wait_for(lambda: all(self.text(worker.words).count("settings read again") == number for worker in workers))
             if before is not None:
+                claimed = [job.id for job in self.queue.jobs(("processing",)) if job.group]  # by the limit of before; some start now
+                self.wait_for(lambda: all("s %s " % job_id in self.text("moments") for job_id in claimed))
                 self.note("limit %d" % limit)
         self.wait_until_all_ended()
         self.stop(*workers)
