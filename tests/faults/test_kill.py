@@ -99,7 +99,7 @@ class TestKill(WorkerTest):
         def run():
             manager = self.manager()
             for job in jobs:
-                print(manager.enqueue([job], self.home, time.time())[0], flush=True)
+                print(manager.enqueue([job], self.home, time.time()).ids[0], flush=True)
 
         def settle(said):
             done = set(said.split())
@@ -155,6 +155,7 @@ class TestKill(WorkerTest):
                 sys.stdout.flush()
             except BaseException:
                 traceback.print_exc()
+                sys.stderr.flush()
             finally:
                 os._exit(code)
         os.close(writer)
