@@ -29,6 +29,7 @@ MOST = 1000  # jobs in one answer
 PIECE = 1 << 18  # bytes of a log in one answer
 _SHOWN = 8  # jobs in each short list of the status
 _RUNNING = 64  # running jobs with their last line
+_FEW_GROUPED = 100000  # jobs in a queue of which each is looked at for its group: 50 ms
 _HINTS = 50000  # places that are remembered
 
 
@@ -198,13 +199,13 @@ def _groups(store, running, total):
     have unfinished jobs. How many wait is None where there are too many jobs to look at."""
     limits, paused = store.settings.limits, store.paused_groups()
     waiting: dict = {}
-    if total <= FEW:
+    if total <= _FEW_GROUPED:
         with store.view(store.jobs_json) as view:
             waiting = {group: counts[STATES.index(PENDING)] for group, counts in view.count_by_group().items()}
     runs = [job.group for job in running]
     names = {*limits, *paused, *[name for name in runs if name], *[name for name, count in waiting.items() if name and count]}
-    return {name: {"limit": limits.get(name), "running": runs.count(name), "waiting": waiting.get(name, 0) if total <= FEW else None,
-                   "paused": name in paused} for name in sorted(names)}
+    return {name: {"limit": limits.get(name), "running": runs.count(name), "paused": name in paused,
+                   "waiting": waiting.get(name, 0) if total <= _FEW_GROUPED else None} for name in sorted(names)}
 
 
 def _died_lately(store):
