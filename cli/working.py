@@ -59,6 +59,11 @@ def _refuse_paused(groups, store):
             hint("resume " + " ".join("--group " + quote_words([group]) for group in paused))))
 
 
+def _crew(args):
+    """The workers that are asked for, in words."""
+    return counted(args.count, "worker") + (" for " + named_groups(args.group) if args.group else "")
+
+
 def _detach(args, queue):
     """Start a worker process in the background."""
     from core.home import worker_log_path
@@ -69,7 +74,7 @@ def _detach(args, queue):
     pid = queue.workers.detach(command, _without_job(os.environ))
     if not args.quiet:
         print(printable("Worker process %d started: %s, home %s, log %s"
-                        % (pid, counted(args.count, "worker"), queue.home, worker_log_path(queue.home))))
+                        % (pid, _crew(args), queue.home, worker_log_path(queue.home))))
     return 0
 
 
@@ -78,7 +83,7 @@ def _work(args, queue):
     from cli.progress import Progress
     if not args.quiet:
         print(printable("Worker process %d: %s, home %s. Ctrl+C or %s ends it."
-                        % (os.getpid(), counted(args.count, "worker"), queue.home, hint("worker stop"))))
+                        % (os.getpid(), _crew(args), queue.home, hint("worker stop"))))
         sys.stdout.flush()
     with Progress(below=not args.quiet) as progress:
         screen = _Screen(queue.store, progress) if progress.is_shown and not args.quiet else None

@@ -61,7 +61,7 @@ class GroupTest(QueueTest):
         self.enqueue("g", "-g", "gpu")
         self.enqueue("n", "-g", "net", "--after", "g")
         self.enqueue("a")
-        self.drain("--group", "none")
+        self.assertIn(": 1 worker for the group none, home", self.drain("--group", "none"))
         self.assertEqual(set(self.states().values()), {"pending"})
         net = self.start("worker", "start", "--drain", "--group", "net", stdout=subprocess.DEVNULL)
         self.assertIn("waiting for other workers to run g, which comes before", net.stderr.readline())
