@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from core.errors import InvalidJob, JobChanged, JobRefused, hint, not_utf8, storage_error
 from core.home import run_folder, wake_workers
-from core.job import (ASKED_FOR, CANCELLED, COMPLETED, DEAD, HELD, PENDING, PROCESSING, STATES, TIMED, Job, first_run_at,
-                      job_from_checked, new_job_fields, own_fields)
+from core.job import ASKED_FOR, CANCELLED, COMPLETED, DEAD, HELD, PENDING, PROCESSING, STATES, Job, job_from_checked
+from core.new_job import TIMED, first_run_at, new_job_fields, own_fields
 from core.strict_json import encode_json
 from core.times import END_OF_TIME, format_time, parse_time
 from storage.layout import encode_line1, encode_line2

@@ -10,7 +10,8 @@ from cli.options import NO_LIMIT
 from cli.terminal import counted, is_terminal
 from core.errors import InvalidJob, JobRefused, JsonError, QueueError, UsageError, hint, typed
 from core.home import check_owner, jobs_path
-from core.job import COMPLETED, DEAD, EXAMPLE, HELD, TIMED
+from core.job import COMPLETED, DEAD, EXAMPLE, HELD
+from core.new_job import TIMED
 from core.strict_json import decode_json, encode_json
 from core.system import quote_words
 from core.times import format_duration, parse_time

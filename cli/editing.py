@@ -7,7 +7,8 @@ import time
 from cli.adding import command_of, job_fields
 from cli.terminal import json_text
 from core.errors import NotConfirmed, QueueError, StorageFault, UsageError, hint
-from core.job import DEAD, PENDING, TIMED
+from core.job import DEAD, PENDING
+from core.new_job import TIMED
 from core.strict_json import decode_json, decode_utf8
 from core.system import EDITOR, quote_words
 from helpers import printable

@@ -9,7 +9,8 @@ import os
 import re
 
 from core.errors import InvalidJob, JsonError, QueueError
-from core.job import STATES, job_from_record
+from core.job import STATES
+from core.job_record import job_from_record
 from core.strict_json import decode_json, decode_json_at, is_cut_short
 from storage.foreign import keep_beside
 from storage.layout import COLUMNS, COLUMN_AT, WIDTH, encode_line1

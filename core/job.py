@@ -1,4 +1,4 @@
-"""A job: its fields, its states, and what makes it valid. No I/O in here; what becomes of a job is decided in core/rules.py.
+"""A job: its fields, which values they may have, and its states. No I/O in here; core/rules.py decides what becomes of a job.
 
     pending -> processing -> completed, or back to pending (a retry, a worker that died), or dead (in the dead letter queue)
 
@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import namedtuple
-from functools import lru_cache
 
 from core.errors import InvalidJob
 from core.slots import slot_of
-from core.settings import check_value, in_seconds, setting_fault, setting_named
+from core.settings import check_value, setting_fault, setting_named
 from core.strict_json import encode_json
-from core.system import MAX_COMMAND
-from core.times import LENGTHS, format_time, parse_duration, parse_time
+from core.times import parse_time
 
 STATES = ("pending", "processing", "completed", "dead")
 
@@ -45,11 +43,7 @@ MAX_GROUP = 100
 MAX_ATTEMPTS = 9999999
 MAX_PRIORITY = 1000000
 MAX_TEXT = 131071  # bytes of a command, or of a variable with its name: MAX_ARG_STRLEN of Linux, execve(2), without the NUL
-# Compiled when they are first used: `enqueue` needs none of them.
 _CONTROL = "[\x00-\x1f\x7f-\x9f\u2028\u2029]"
-_WORD = r"[a-z][a-z_-]{0,13}\Z"
-_TOKEN = r"[0-9A-Za-z-]{1,26}\Z"
-_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}Z\Z"
 
 # How an attempt ended: an exit code (None if there is none) and a reason (None if it succeeded).
 Outcome = namedtuple("Outcome", "exit_code reason")
@@ -167,14 +161,14 @@ def encode_id(job_id):
     return encode_json(job_id).encode("utf-8", "surrogatepass")
 
 
-def _text(value):
+def text_of(value):
     """An id as a text: people also write numbers."""
     return str(value) if type(value) in (int, float) else value
 
 
 def check_fields(record, options=True):
     """Check the fields of line 1 in a record that may lack any of them; without `options` only id and command. Raises InvalidJob."""
-    job_id, command = _text(record.get("id")), record.get("command")
+    job_id, command = text_of(record.get("id")), record.get("command")
     for name, value in (("id", job_id), ("command", command)):
         if value is None:
             raise InvalidJob("the field \"%s\" is missing%s; a job looks like %s" % (name, _instead_of(name, record), EXAMPLE))
@@ -240,38 +234,14 @@ OPTION_CHECKS = {"cwd": _check_cwd, "after": _check_after, "after_any": _check_a
                  "priority": lambda value: check_value(value, int, -MAX_PRIORITY, MAX_PRIORITY),
                  **{name: _as_setting(name) for name in ("timeout", "max_retries", "backoff_base", "backoff_max", "keep_env",
                                                      "runner", "shell")}}
-
-
 ASKED_FOR = ("id", "command", "run_at", "delay", "hold", *OPTION_CHECKS)  # all fields by which users say what they want
 
 
-def new_job_fields(record, cwd):
-    """Line 1 of a new job without its created_at, from what the user asked for. Raises InvalidJob.
-
-    Fields that say how far a job is (state, attempts, times, …) are dropped, so that the output of `show` can be enqueued again. So are
-    `run_at`, `delay` and `hold`: see `first_run_at`. `cwd` is the folder of a job that names none, and where a relative one is.
-    """
-    if type(record) is not dict:
-        raise InvalidJob("a job must be an object like %s, not %s" % (EXAMPLE, encode_json(record)[:60]))
-    check_fields(record)
-    if MAX_COMMAND is not None:
-        _check_for_cmd(record["command"])
-    if len(record["command"]) > MAX_TEXT // 4 or record.get("env"):
-        _check_lengths(record)
-    fields = {"id": _text(record["id"]), "command": record["command"]}
-    for name, value in record.items():
-        if name not in fields and name not in _NOT_KEPT:
-            fields[name] = value
-    if len(fields) == 2:  # as most are
-        fields["cwd"] = cwd
-        return fields
-    if type(fields.get("kept_env")) is str:
-        del fields["kept_env"]  # the names alone, as `show` prints them
-    for name in _LENGTHS:
-        if name in fields:
-            fields[name] = in_seconds(fields[name])
-    fields["cwd"] = cwd if fields.get("cwd") is None else resolve_folder(fields["cwd"], cwd)
-    return fields
+def job_from_checked(record, place=0):
+    """The Job of a record that needs no check: one of a file in our own layout. The record is its options afterwards."""
+    take = record.pop
+    return Job(take("id"), take("command"), take("created_at"), record, take("state"), take("attempts"), take("exit_code"),
+               take("reason"), take("run_at"), take("started_at"), take("updated_at"), take("worker"), place)
 
 
 def resolve_folder(folder, base):
@@ -283,172 +253,3 @@ def resolve_folder(folder, base):
         if folder[0] == "~":
             raise InvalidJob("\"cwd\" begins with ~, and the folder of that user is not known; write the whole path")
     return folder if os.path.isabs(folder) else os.path.normpath(os.path.join(base, folder))
-
-
-def _check_for_cmd(command):
-    """Raise InvalidJob if cmd.exe would not run the whole of a command."""
-    if len(command.encode("utf-16-le", "replace")) > 2 * MAX_COMMAND:
-        raise InvalidJob("\"command\" must have %d characters at the most, which is what cmd.exe takes; put it into a file" % MAX_COMMAND)
-    if "\n" in command.strip() or "\r" in command.strip():
-        raise InvalidJob("\"command\" must be one line, since cmd.exe runs only the first; put it into a file, or join lines by &")
-
-
-def _check_lengths(record):
-    """Raise InvalidJob if a text of a new job is too long for Linux, which would refuse to start the command."""
-    too_long = "%s must be shorter than 128 KiB, which is what the system takes; put it into a file"
-    if _is_too_long(record["command"]):
-        raise InvalidJob(too_long % "\"command\"")
-    for name, value in (record.get("env") or {}).items():
-        if _is_too_long("%s=%s" % (name, value)):
-            raise InvalidJob(too_long % ("the variable %s in \"env\"" % name))
-
-
-def _is_too_long(text):
-    return len(text.encode("utf-8", "surrogatepass")) > MAX_TEXT
-
-
-_LENGTHS = ("timeout", "backoff_max")  # fields that are lengths of time, stored in seconds
-_NOT_KEPT = frozenset(COLUMN_NAMES + ("created_at", "delay", "hold", "duration", "waits_for", "due_in"))
-
-
-TIMED = frozenset(("run_at", "delay", "hold"))  # the fields of a new job that say when it may start
-
-
-def own_fields(names):
-    """Those of these names of a new job's fields that are the user's own."""
-    return [name for name in names if name not in ASKED_FOR and name not in _NOT_KEPT]
-
-
-def first_run_at(record, now):
-    """When a new job may start, as a text, by its `run_at` (a time, local if it names no zone), `delay` (a length of time) or `hold` (true:
-    once it is released); None for at once. Raises InvalidJob."""
-    delay, run_at, hold = record.get("delay"), record.get("run_at"), record.get("hold")
-    if hold not in (None, True, False):
-        raise InvalidJob("\"hold\" must be true or false, not %s" % encode_json(hold)[:60])
-    if hold:
-        if delay is not None or (run_at is not None and run_at != HELD):
-            raise InvalidJob("\"hold\" goes with neither \"run_at\" nor \"delay\": a job that is released starts at once")
-        return HELD
-    if delay is None:
-        return None if run_at is None else _given_time(run_at, now)
-    if run_at is not None:
-        raise InvalidJob("\"delay\" and \"run_at\" cannot both be given")
-    try:
-        seconds = parse_duration(delay) if type(delay) is str else delay
-        if type(seconds) not in (int, float) or not 0 <= seconds < 1e10:
-            raise ValueError("no length")
-        return format_time(now + seconds)
-    except ValueError:
-        raise InvalidJob("\"delay\" must be a length of time like %s, not %s%s" % (
-            LENGTHS, encode_json(delay)[:60], "; a time is given as \"run_at\"" if type(delay) is str and ":" in delay else "")) from None
-
-
-def _given_time(value, now):
-    """A `run_at` as a person gives it, as `format_time` makes it. Raises InvalidJob."""
-    from core.local_times import FORMS, parse_local_time
-    if type(value) is not str:
-        raise InvalidJob("\"run_at\" must be a time like %s, not %s" % (FORMS, encode_json(value)[:60]))
-    if _is_stored_time(value):
-        return value
-    try:
-        return format_time(parse_local_time(value, now))
-    except ValueError as error:
-        raise InvalidJob("\"run_at\" must be a time, and %s %s" % (encode_json(value)[:60], str(error).replace("length of time, not a time",
-                         "length of time; that is given as \"delay\""))) from None
-
-
-@lru_cache(maxsize=64)
-def _is_day(text):
-    try:
-        parse_time(text + "T00:00:00Z")
-    except ValueError:
-        return False
-    return True
-
-
-def _is_stored_time(value):
-    """Whether a text is a time as `format_time` makes it."""
-    return re.match(_TIME, value) and _is_day(value[:10])
-
-
-def _stored_time(name, value):
-    """A time of a job file, as `format_time` makes it. One that names no zone is UTC: other programs write it so, and the file is read
-    elsewhere too. Raises InvalidJob."""
-    if type(value) is str:
-        if _is_stored_time(value):
-            return value
-        for text in (value, value + "Z", value + "T00:00:00Z"):
-            try:
-                return format_time(parse_time(text))
-            except ValueError:
-                continue
-    raise InvalidJob("\"%s\" must be a time like \"2026-11-24T02:09:06Z\", not %s" % (name, encode_json(value)[:60]))
-
-
-def _integer(name, value, low, high):
-    if type(value) is not int or not low <= value <= high:
-        raise InvalidJob("\"%s\" must be a whole number between %d and %d, not %s" % (name, low, high, encode_json(value)[:60]))
-    return value
-
-
-def _word(name, value, pattern):
-    if type(value) is not str or not re.match(pattern, value):
-        raise InvalidJob("\"%s\" must be one short word, not %s" % (name, encode_json(value)[:60]))
-    return value
-
-
-# What is wrong with an optional field of a job: the id, a sentence that names the field, and whether its value was dropped.
-Fault = namedtuple("Fault", "id text dropped")
-
-
-def job_from_record(record, place=0, faults=None, typed=True):
-    """The Job that a record of a job file holds, with defaults for fields that are missing. Raises InvalidJob.
-
-    A record that was typed by hand needs only id and command; its created_at is "" then. With a list `faults`, a wrong value of another
-    field does not refuse the record but adds a Fault to the list. A wrong option is kept, and the job cannot be started. A wrong value
-    of line 2 is dropped, and a job whose run_at is dropped is dead; but if line 2 was not `typed`, it is damaged, and is refused.
-    """
-    check_fields(record, options=faults is None)
-    record = dict(record, id=_text(record["id"]))
-    if faults is not None:
-        faults += [Fault(record["id"], text + ", so that it cannot run", False) for text in option_faults(record)]
-    state = record.get("state")
-    record["state"] = PENDING if state is None or state == BETWEEN_ATTEMPTS else state
-    if record["state"] not in STATES:
-        raise InvalidJob("\"state\" must be one of %s, not %s" % (", ".join(STATES), encode_json(state)[:60]))
-    for name, check in _CHECKS:
-        value = record.get(name)
-        try:
-            record[name] = None if value is None else check(name, value)
-        except InvalidJob as error:
-            if faults is None or not typed:
-                raise
-            record[name] = None
-            _note_fault(record, name, str(error), faults)
-    record["attempts"] = record["attempts"] or 0
-    record["created_at"] = record["created_at"] or ""
-    return job_from_checked(record, place)
-
-
-def _note_fault(record, name, text, faults):
-    """Add a Fault for a wrong value of line 2, which was dropped."""
-    dies = name == "run_at" and record["state"] in (PENDING, PROCESSING)
-    if dies:
-        record.update(state=DEAD, reason=UNSTARTABLE, worker=None)
-    faults.append(Fault(record["id"], text + (", so that it is dead" if dies else ", and is left out"), True))
-
-
-def job_from_checked(record, place=0):
-    """The Job of a record that needs no check: one of a file in our own layout. The record is its options afterwards."""
-    take = record.pop
-    return Job(take("id"), take("command"), take("created_at"), record, take("state"), take("attempts"), take("exit_code"),
-               take("reason"), take("run_at"), take("started_at"), take("updated_at"), take("worker"), place)
-
-
-_LAST_CREATED = "9999-12-31T00:00:00.000000Z"  # so that jobs that are added behind it, each a microsecond later, have a time, too
-_CHECKS = (("attempts", lambda name, value: _integer(name, value, 0, MAX_ATTEMPTS)),
-           ("exit_code", lambda name, value: _integer(name, value, -2 ** 31, 2 ** 32 - 1)),
-           ("reason", lambda name, value: _word(name, value, _WORD)),
-           ("worker", lambda name, value: _word(name, value, _TOKEN)),
-           ("created_at", lambda name, value: min(_stored_time(name, value), _LAST_CREATED)),
-           ("started_at", _stored_time), ("updated_at", _stored_time), ("run_at", _stored_time))

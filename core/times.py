@@ -23,6 +23,7 @@ def format_time(seconds):
 
 END_OF_TIME = 253402300799.99997  # the last moment of the year 9999, which is the last with four digits, as a float holds it
 _ISO_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{5,15}(?:[Zz]|[+-][0-9:]{5,8})\Z"
+_STORED_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]\.[0-9]{6}Z\Z"
 
 
 def parse_time(text):
@@ -40,6 +41,21 @@ def parse_time(text):
     if not 0 <= since.days < 2932897:  # from 1970 to the end of 9999
         raise ValueError("out of range")
     return min(since // timedelta(microseconds=1) / 1e6, END_OF_TIME)
+
+
+@lru_cache(maxsize=64)
+def _is_day(text):
+    try:
+        parse_time(text + "T00:00:00Z")
+    except ValueError:
+        return False
+    return True
+
+
+def is_stored_time(text):
+    """Whether a text is a time as `format_time` makes it."""
+    import re
+    return re.match(_STORED_TIME, text) and _is_day(text[:10])
 
 
 parse_again = lru_cache(maxsize=16384)(parse_time)  # for who looks at the same jobs each second

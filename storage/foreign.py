@@ -25,11 +25,10 @@ _PATIENCE = 5.0  # seconds that one that is empty or torn must have held still b
 
 
 class Inspector:
-    """Looks at one job file without the lock, and remembers what it has found. `decode` and `allow_duplicate_keys` are as for `JobFile`."""
+    """Looks at one job file without the lock, and remembers what it has found. `allow_duplicate_keys` is as for `JobFile`."""
 
-    def __init__(self, path, decode, warn, allow_duplicate_keys):
+    def __init__(self, path, warn, allow_duplicate_keys):
         self._path = path
-        self._decode = decode
         self._warn = warn
         self._allow_duplicate_keys = allow_duplicate_keys
         self.progress = None  # `progress(text)` shows how far a long file is read, "" at the end; whether it could be shown
@@ -86,6 +85,7 @@ class Inspector:
 
     def _check(self, key):
         """The Layout of the file with that key, or None if it changed meanwhile."""
+        from core.job_record import job_from_record
         from storage.recognition import Layout, check_canonical  # seldom needed, and each start would pay for it
         if key == MISSING:
             return Layout(1, copy=self._new_copy(key).finish())
@@ -98,7 +98,7 @@ class Inspector:
         with os.fdopen(descriptor, "rb") as file:
             if file_key(os.fstat(descriptor)) != key:
                 return None
-            layout = check_canonical(descriptor, key[1], self._decode, self._allow_duplicate_keys)
+            layout = check_canonical(descriptor, key[1], job_from_record, self._allow_duplicate_keys)
             if layout is None:
                 file.seek(0)
                 try:
@@ -110,11 +110,12 @@ class Inspector:
 
     def _parse(self, file, key):
         from core.json_pieces import JsonPieces
+        from core.job_record import job_from_record
         from storage.recognition import Layout, parse_any
         faults: list = []
         copy, reading = self._new_copy(key), _Reading(self._path, file, key[1], self._warn, self.progress)
         try:
-            for job in parse_any(self._path, JsonPieces(reading.read), partial(self._decode, faults=faults)):
+            for job in parse_any(self._path, JsonPieces(reading.read), partial(job_from_record, faults=faults)):
                 copy.add(job)
             copy.finish()
         finally:

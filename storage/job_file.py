@@ -34,18 +34,16 @@ _GAP = 4096
 class JobFile(NotedFile):
     """One job file. All methods but `inspect` are called with the lock held and the file opened by `OpenFiles`.
 
-    `decode(record)` turns a record's object into a namedtuple with `fields()` (line 1), `progress()` (line 2), `key` and `created_at`
-    ("" if it has none), or raises QueueError; `decode(record, faults=[], typed=True)` adds what is wrong with that job alone to the
-    list instead, as `Fault`s of `job`. `warn(message)` is called when a torn tail was cut off. `allow_duplicate_keys` says that
-    several records may have one key. `durable` says whether the name of a rewritten file is synced, too; what it holds always is.
+    `warn(message)` is called when a torn tail was cut off. `allow_duplicate_keys` says that several records may have one key. `durable`
+    says whether the name of a rewritten file is synced, too; what it holds always is.
     """
 
-    def __init__(self, path, lock, slot, decode, warn, allow_duplicate_keys=False):
+    def __init__(self, path, lock, slot, warn, allow_duplicate_keys=False):
         super().__init__(path, lock, slot)
         self.durable = True
         self._allow_duplicate_keys = allow_duplicate_keys
         self._warn = warn
-        self._inspector = Inspector(path, decode, warn, allow_duplicate_keys)
+        self._inspector = Inspector(path, warn, allow_duplicate_keys)
         self.stored = NOTHING  # of the changes that were asked for since it was opened
         self.unconfirmed = None  # the OSError of a folder that could not be synced behind a rewrite
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 
 from core.errors import ALL, NOTHING, PART, JobNotFound, QueueError, StorageFault, hint, not_confirmed, storage_error
 from core.home import JOBS, dead_letters_path, jobs_path, lock_path
-from core.job import PENDING, PROCESSING, STATES, job_from_checked, job_from_record
+from core.job import PENDING, PROCESSING, STATES, job_from_checked
 from core.system import sync
 from core.times import parse_again
 from storage.file_lock import FileLock
@@ -112,8 +112,8 @@ class Store:
         self.settings = settings
         self.notice = notice
         self.lock = FileLock(lock_path(home), self._tell_of_waiting)
-        self.jobs_json = JobFile(jobs_path(home), self.lock, 0, job_from_record, notice)
-        self.dlq_json = JobFile(dead_letters_path(home), self.lock, 1, job_from_record, notice, allow_duplicate_keys=True)
+        self.jobs_json = JobFile(jobs_path(home), self.lock, 0, notice)
+        self.dlq_json = JobFile(dead_letters_path(home), self.lock, 1, notice, allow_duplicate_keys=True)
         self._pauses = None
 
     def show_progress(self, progress):

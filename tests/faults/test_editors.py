@@ -9,7 +9,6 @@ import sys
 import time
 import unittest
 
-from core.job import job_from_record
 from storage.file_lock import FileLock
 from storage.job_file import JobFile, Replaced
 from storage.layout import COLUMNS
@@ -136,7 +135,7 @@ class TestSaves(EditorTest):
         self.add_job("b")
         saved = json.dumps([{"id": "x", "command": "true"}, {"id": "y", "command": "true"}, {"id": "z", "command": "true"}] * 9, indent=2)
         lock = FileLock(self.path("run", "lock"))
-        file = JobFile(self.path("jobs.json"), lock, 0, job_from_record, self.notices.append)
+        file = JobFile(self.path("jobs.json"), lock, 0, self.notices.append)
         place = next(self.queue.jobs()).place
         with contextlib.suppress(Replaced), OpenFiles(lock, file, change=True):
             file.put(place, file.line2(place))
@@ -162,7 +161,7 @@ class TestSaves(EditorTest):
                             yield row
 
                 lock = FileLock(self.path("run", "lock"))
-                file = JobFile(self.path("jobs.json"), lock, 0, job_from_record, self.notices.append)
+                file = JobFile(self.path("jobs.json"), lock, 0, self.notices.append)
                 with contextlib.suppress(Replaced), OpenFiles(lock, file, change=True):
                     file.rewrite(rows())
                 self.assertEqual([job.options.get("own") for job in self.manager(fsync=False).jobs()], ["a remark", None])

@@ -16,7 +16,8 @@ import traceback
 import unittest
 
 import main
-from core.job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, job_from_record
+from core.job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING
+from core.job_record import job_from_record
 from storage.recognition import check_canonical
 from storage.selection import Choice
 from tests.support.home import DEADLINE

@@ -9,7 +9,8 @@ import unittest
 
 from core import errors, settings
 from core.errors import InvalidJob
-from core.job import COMPLETED, DEAD, FAILED, KILLED, PENDING, TIMEOUT, UNSTARTABLE, job_from_record
+from core.job import COMPLETED, DEAD, FAILED, KILLED, PENDING, TIMEOUT, UNSTARTABLE
+from core.job_record import job_from_record
 from core.rules import runner_words
 from tests.support.control import ControlTest
 from tests.support.home import HomeTest

@@ -1,7 +1,8 @@
 """Jobs for tests."""
 from __future__ import annotations
 
-from core.job import PROCESSING, job_from_record
+from core.job import PROCESSING
+from core.job_record import job_from_record
 
 NOW = 1795486146.123456
 TIME = "2026-11-24T02:09:06.123456Z"

@@ -4,7 +4,8 @@ from __future__ import annotations
 import unittest
 
 from cli import stats
-from core.job import COMPLETED, DEAD, job_from_record
+from core.job import COMPLETED, DEAD
+from core.job_record import job_from_record
 from core.times import format_time
 from tests.support.home import HomeTest
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import unittest
 
-from core.job import Outcome, job_from_record
+from core.job import Outcome
+from core.job_record import job_from_record
 from execution import outcomes
 from storage.claims import Finished
 

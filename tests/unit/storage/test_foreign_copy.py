@@ -7,7 +7,8 @@ import os
 import sys
 import unittest
 
-from core.job import PENDING, PROCESSING, job_from_record
+from core.job import PENDING, PROCESSING
+from core.job_record import job_from_record
 from core.times import format_time
 from storage import scratch
 from storage.foreign_copy import ForeignCopy

@@ -16,7 +16,8 @@ from unittest import mock
 
 from core import system
 from core.errors import CorruptFile, StorageFault
-from core.job import STATES, job_from_record
+from core.job import STATES
+from core.job_record import job_from_record
 from core.system import pwrite
 from core.times import format_time
 from storage import file_lock, foreign, job_file, noted_file
@@ -34,14 +35,14 @@ POSIX = os.name == "posix"
 CHILD = """
 import os, sys
 from core.errors import StorageFault
-from core.job import job_from_record
+from core.job_record import job_from_record
 from storage.file_lock import FileLock
 from storage.job_file import JobFile, Replaced
 from storage.layout import encode_line1, encode_line2
 from storage.store import OpenFiles
 home = sys.argv[1]
 lock = FileLock(os.path.join(home, "run", "lock"))
-file = JobFile(os.path.join(home, "jobs.json"), lock, 0, job_from_record, print)
+file = JobFile(os.path.join(home, "jobs.json"), lock, 0, print)
 def rows(names, command="echo"):
     moment = "2026-11-24T02:09:06.000000Z"
     return [(encode_line1(dict(id=name, command=command, created_at=moment)),
@@ -72,7 +73,7 @@ class JobFileTest(HomeTest):
     def job_file(self, notice=None):
         """A JobFile of the home as a process of its own would have it."""
         lock = FileLock(self.path("run", "lock"), notice)
-        file = JobFile(self.path("jobs.json"), lock, 0, job_from_record, self.notices.append)
+        file = JobFile(self.path("jobs.json"), lock, 0, self.notices.append)
         self.locks[file] = lock
         self.addCleanup(file._close)
         return file

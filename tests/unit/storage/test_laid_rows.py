@@ -4,7 +4,8 @@ from __future__ import annotations
 import os
 
 import job_manager
-from core.job import PENDING, job_from_record
+from core.job import PENDING
+from core.job_record import job_from_record
 from core.times import format_time
 from storage import scratch
 from storage.layout import PAGE, WIDTH

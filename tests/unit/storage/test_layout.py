@@ -5,7 +5,8 @@ import json
 import os
 import unittest
 
-from core.job import STATES, job_from_record
+from core.job import STATES
+from core.job_record import job_from_record
 from storage import layout as storage_layout
 from storage.layout import (COLUMNS, COLUMN_AT, EMPTY, END, PAGE, WIDTH, bare, blocks, column, encode_line1, encode_line2, lay_out,
                             parse_record, pending_records, read_lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 import unittest
 
-from core.job import job_from_record
+from core.job_record import job_from_record
 from storage.output import log_path, logs_by_stem, logs_of, outdated, remove_outdated_logs, set_aside_logs
 from tests.support.home import HomeTest
 

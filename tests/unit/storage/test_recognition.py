@@ -8,7 +8,7 @@ import unittest
 from unittest import mock
 
 from core.errors import CorruptFile, InvalidJob
-from core.job import job_from_record
+from core.job_record import job_from_record
 from core.strict_json import encode_json
 from core.system import pwrite
 from storage.layout import EMPTY, END, PAGE, WIDTH, encode_line1, encode_line2
