@@ -132,7 +132,7 @@ def parse(argv):
     if words is not None and name not in ("enqueue", "edit"):
         rest, words = rest + ["--"] + words, None
     elif words is None and name == "enqueue":
-        _refuse_bare_command(parser, home, rest)
+        _refuse_bare_command(parser, rest)
     args = parser.parse_args(rest)
     args.words = words
     args.home = home if args.home is None else args.home
@@ -167,7 +167,7 @@ def home_before(argv):
     return home, argv
 
 
-def _refuse_bare_command(parser, home, rest):
+def _refuse_bare_command(parser, rest):
     """Raise UsageError if a command stands in the arguments of enqueue without -- before it, as other queues take it."""
     at, known = 0, parser._option_string_actions
     while at < len(rest) and rest[at].startswith("-") and rest[at] != "-":
@@ -176,7 +176,7 @@ def _refuse_bare_command(parser, home, rest):
         at += 2 if values is None or values == "?" and rest[at + 1:] and not rest[at + 1].startswith("-") else 1
     if at >= len(rest) or rest[at] == "-" or rest[at][:1] in tuple("{[\"'") or not rest[at].strip():
         return
-    meant = typed("enqueue " + quote_words((["--home", home] if home else []) + rest[:at] + ["--"] + rest[at:]))
+    meant = typed("enqueue " + quote_words(rest[:at] + ["--"] + rest[at:]))
     raise UsageError("put -- before the command: %s%s" % (meant, _what_else_is_meant(rest[at]) if len(rest) == 1 else ""))
 
 

@@ -49,6 +49,7 @@ class TestCommands(AddingTest):
             with self.subTest(arguments):
                 said = self.refuse("enqueue", *arguments, code=2)
                 self.assertEqual(said, "queuectl: error: put -- before the command: %s%s" % (enqueue, meant))
+        self.assertIn(" --home here enqueue -- echo hello", self.refuse("--home", "here", "enqueue", "echo", "hello", code=2))
         said = self.refuse("enqueue", "echo hello", code=2)
         for words in (enqueue + "-- %s;" % quote_words(["echo hello"]), "not JSON (line 1, column 1: expecting value)", '{"id": "job1", '):
             self.assertIn(words, said)
