@@ -1141,15 +1141,17 @@ class TestBrokenFiles(CliTest):
                 self.skipTest("root may write everything, and cannot give that up here")
         self.add({"id": "a", "command": "echo"})
         set_one = ["config", "set", "max_retries", "1"]
-        for mode, path, refused in ((0o400, self.path("jobs.json"), [ADD, ["list"]]), (0o500, self.home, [set_one])):
+        for mode, path, refused in ((0o400, self.path("jobs.json"), [ADD]), (0o500, self.home, [set_one])):
             os.chmod(path, mode)
             for words in refused:
                 with self.subTest(path=path, arguments=words):
                     self.assertIn(self.home, self.refuse_and_keep(*words, code=1, **options))
+            self.assertEqual(self.succeed("list", "-q", **options), "a\n")  # who looks needs to write nothing
             os.chmod(path, 0o700)
         shutil.rmtree(self.path("run"))
         os.chmod(self.home, 0o500)
-        for words in (ADD, ["status"], ["worker", "start"], ["worker", "start", "--detach"], ["reset", "--yes"]):
+        self.assertIn("pending     1\n", self.succeed("status", **options))
+        for words in (ADD, ["worker", "start"], ["worker", "start", "--detach"], ["reset", "--yes"]):
             with self.subTest(run="missing", arguments=words):
                 said = self.refuse_and_keep(*words, code=1, **options)
                 self.assertIn(self.home, said)

@@ -13,8 +13,8 @@ class TestWrapped(unittest.TestCase):
 
     def test_a_meaning_is_wrapped_to_the_window_and_stays_whole(self):
         self.assertEqual(wrapped(self.ROWS, 60), [
-            "fsync      true          what is said to be stored survives a",
-            "                         power cut",
+            "fsync      true          what is said to be stored survives",
+            "                         a power cut",
             'on_finish  "a command that is long"',
             "                         a command"])
 
