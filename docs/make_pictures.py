@@ -67,15 +67,15 @@ def draw(rows, title):
                 size + size + (escape(title, quote=True), escape(title), step, "\n".join(texts))))
 
 
-def watch(words, home, seconds):
-    """The rows of a terminal on which a command of the program runs, after some seconds."""
+def watch(words, home, seconds, shown):
+    """The rows of a terminal on which a command of the program runs, after some seconds; with `shown` in the place of the home."""
     environ = dict(os.environ, TERM="xterm-256color", LANG="C.UTF-8")
     terminal = Terminal([sys.executable, os.path.join(ROOT, "main.py"), "--home", home] + words, environ, COLUMNS, LINES)
     try:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             terminal.read(0.1)
-        return Screen(COLUMNS, LINES).feed(terminal.text()).rows
+        return Screen(COLUMNS, LINES).feed(terminal.text().replace(home, shown.ljust(len(home)))).rows
     finally:
         terminal.close()
 
@@ -94,7 +94,7 @@ def main():
         queuectl("enqueue", "-", stdin=subprocess.PIPE, cwd=folder).communicate("\n".join(map(json.dumps, JOBS)).encode())
         queuectl("config", "set", "retry_in_place", "false").wait()
         workers = queuectl("worker", "start", "--count", "4")
-        rows = watch(["status", "--watch"], home, 12)
+        rows = watch(["status", "--watch"], home, 12, "/srv/batch/night")
         workers.terminate()
         queuectl("worker", "stop", "--now").wait()
         workers.wait()
