@@ -7,12 +7,12 @@ Modules that adding does not need are imported by the methods that need them: ea
 """
 from __future__ import annotations
 
-from core.errors import InvalidJob, JobChanged, JobRefused, hint, not_utf8, storage_error
+from core.errors import InvalidJob, JobChanged, hint, not_utf8
 from core.home import run_folder, wake_workers
-from core.job import ASKED_FOR, CANCELLED, COMPLETED, DEAD, HELD, PENDING, PROCESSING, STATES, Job, job_from_checked
-from core.new_job import TIMED, first_run_at, new_job_fields, own_fields
+from core.job import ASKED_FOR, CANCELLED, COMPLETED, DEAD, HELD, PENDING, PROCESSING, STATES, Job
+from core.new_job import first_run_at, new_job_fields, own_fields
 from core.strict_json import encode_json
-from core.times import END_OF_TIME, format_time, parse_time
+from core.times import END_OF_TIME, format_time
 from storage.layout import encode_line1, encode_line2
 from storage.store import no_job
 
@@ -29,10 +29,6 @@ class Added:
         """Each of the jobs as it was added, as far as its identity goes."""
         return [Job(job_id, "", format_time((self.first_created + number) / 1e6), {}, PENDING, 0, None, None, None, None, None, None, 0)
                 for number, job_id in enumerate(self.ids)]
-
-
-_IN_MEMORY = 20000  # jobs that are added at once without laying them out before the lock is taken
-_HEADWAY = 10  # seconds by which jobs are stamped ahead that are stamped anew: so long others may add theirs meanwhile
 
 
 class JobManager:
@@ -57,101 +53,40 @@ class JobManager:
         runs, as the setting `unique_ids` refuses any that is there. They are on the disk when this returns (setting `fsync`). Raises
         InvalidJob or JobRefused with nothing added, StorageFault, CorruptFile, NotConfirmed.
         """
-        ids, rows, tails, dependent, needed, shapes, times, laid = [], [], {}, {}, set(), set(), set(), None
-        for record in records:
-            fields = new_job_fields(record, cwd)
-            run_at = None if TIMED.isdisjoint(record) else first_run_at(record, now)
-            ids.append(fields["id"])
-            if len(fields) > 3:
-                shapes.add(tuple(fields))
-            rows.append(_split_line1(fields, tails) + (run_at,))
-            times.add(run_at)
-            if len(rows) >= _IN_MEMORY:
-                laid, rows = self._lay(laid, rows, now), []
-            if fields.get("after") or fields.get("after_any"):
-                dependent.setdefault(fields["id"], set()).update(fields.get("after") or (), fields.get("after_any") or ())
-                needed.update(fields.get("after") or ())
-        if not ids:
-            return Added(ids, 0, None, True)
-        if laid is not None:
-            laid = self._lay(laid, rows, now)
+        from storage.new_rows import NewRows
+        rows = NewRows(self._jobs_json, run_folder(self._store.home), now)
+        rows.read(records, cwd)
+        if not rows.ids:
+            return Added([], 0, None, True)
 
         def add():
-            if unique or self._store.settings.unique_ids:
-                self._check_unique(ids, now)
-            dead, last_end = self._check_dependencies(dependent, needed, set(ids)) if dependent else ((), 0.0)
-            first = max(int(now * 1e6), self._jobs_json.last_created + 1, int(round(last_end * 1e6)) + 1)
-            first = min(first, int(END_OF_TIME * 1e6) - len(ids))
-            if laid is None:
-                self._jobs_json.append(_stamped(rows, first), first + len(rows) - 1)
-            elif first <= laid.first:
-                first = laid.first
-                self._jobs_json.append_laid(laid)
-            else:  # others have added jobs since these were read
-                return None, first, dead
-            return self._jobs_json.keep(), first, dead
+            dead, first = self._admit(rows, unique, now)
+            first = min(max(first, int(now * 1e6), self._jobs_json.last_created + 1), int(END_OF_TIME * 1e6) - len(rows.ids))
+            created = rows.append(first)
+            return first, created, dead, None if created is None else self._jobs_json.keep()
 
         while True:
-            descriptor, first, dead = self._store.change(add, self._jobs_json)
-            if laid is not None and first != laid.first:
-                laid.stamp(first + int(1e6 * _HEADWAY))
-            elif self._confirmed(descriptor, format_time(first / 1e6)):
+            first, created, dead, descriptor = self._store.change(add, self._jobs_json)
+            if created is None:
+                rows.stamp(first)
+            elif self._confirmed(descriptor, format_time(created / 1e6)):
                 self._tell_of_dead(dead)
-                self._tell_of_strange_fields(shapes)
-                return Added(ids, first, times.pop() if len(times) == 1 else None, wake_workers(self._store.home))
+                self._tell_of_strange_fields(rows.shapes)
+                run_at = rows.times.pop() if len(rows.times) == 1 else None
+                return Added(rows.ids, created, run_at, wake_workers(self._store.home))
 
-    def _lay(self, laid, rows, now):
-        """LaidRows with these rows behind those that there are."""
-        from storage.laid_rows import LaidRows
-        try:
-            laid = laid or LaidRows(run_folder(self._store.home), int(now * 1e6))
-            if rows:
-                laid.add(_stamped(rows, laid.first + laid.count))
-            return laid
-        except OSError as error:
-            raise storage_error("write beside", self._jobs_json.path, error) from None
-
-    def _check_unique(self, ids, now):
-        """Raise JobRefused if an id is given twice, or is that of a job that has not ended; with `unique_ids`, of any job."""
-        wanted = set(ids)
-        if len(wanted) != len(ids):
-            ordered = sorted(ids)
-            twice = next(job_id for job_id, following in zip(ordered, ordered[1:]) if job_id == following)
-            raise JobRefused("the id %s is given twice" % encode_json(twice))
-        with self._jobs_json.view(locked=True) as view:
-            for job_id, job in view.find_ids(wanted):
-                if job.state in (PENDING, PROCESSING):
-                    from core.local_times import tell_time
-                    does, since = ("is running", job.updated_at) if job.state == PROCESSING else ("is waiting in the queue", None)
-                    raise JobRefused("Job '%s' %s since %s" % (job_id, does, tell_time(parse_time(since or job.created_at), now)))
-                if self._store.settings.unique_ids:
-                    raise JobRefused("there is a job with the id %s already" % encode_json(job_id))
-
-    def _check_dependencies(self, dependent, needed, new):
-        """Raise JobRefused if a new job names an id that is not there, or if jobs would wait for each other in a circle. `dependent` has
-        the ids that each of the new ones names, and `needed` those named in `after`. Gives back (the ids of `needed` with a dead job, when
-        the last job with a named id ended, in seconds since the epoch; 0 if none has).
-
-        By that time, and not by the clock alone, a new job is younger than what ended before it was added. Ids that are added along with it
-        are not looked up: those jobs have not ended, and so they are meant."""
-        from core.order import find_cycle, jobs_meant
-        there: dict = {job_id: [] for job_id in set().union(*dependent.values()) - new}
-        with self._jobs_json.view(locked=True) as view:
-            for job_id, job in view.find_ids(there) if there else ():
-                there[job_id].append(job)
-            missing = [job_id for job_id, jobs in there.items() if not jobs]
-            if missing:
-                raise JobRefused("\"%s\" names %s, and there is no such job"
-                                 % ("after" if min(missing) in needed else "after_any", encode_json(min(missing))))
-            edges = {job_id: set(after) for job_id, after in dependent.items()}
-            for _, record in view.records((PENDING, PROCESSING, DEAD), containing=b', "after'):
-                edges.setdefault(record["id"], set()).update(job_from_checked(record).predecessors)
-        circle = find_cycle(edges, list(dependent))  # one that someone has typed into the file keeps no others out
-        if circle:
-            raise JobRefused("\"after\" makes jobs wait for each other in a circle: %s" % " after ".join(circle))
-        dead = [job_id for job_id in sorted(needed & there.keys()) if any(job.state == DEAD for job in jobs_meant(there[job_id]))]
-        ends = [job.updated_at for jobs in there.values() for job in jobs if job.state in (COMPLETED, DEAD) and job.updated_at]
-        return dead, parse_time(max(ends)) if ends else 0.0
+    def _admit(self, rows, unique, now):
+        """Check new jobs against those that are there. Gives back (the ids of dead jobs that they come after, when the first of them may be
+        created, in microseconds since the epoch). Raises JobRefused."""
+        dead, first, unique_ids = (), 0, self._store.settings.unique_ids
+        if unique or unique_ids:
+            from storage.admission import check_ids
+            check_ids(self._jobs_json, rows.ids, unique_ids, now)
+        if rows.dependent:
+            from storage.admission import check_dependencies
+            dead, last_end = check_dependencies(self._jobs_json, rows.dependent, rows.needed, set(rows.ids))
+            first = int(round(last_end * 1e6)) + 1
+        return dead, first
 
     def _tell_of_dead(self, dead):
         if dead:
@@ -183,6 +118,7 @@ class JobManager:
     def edit(self, job, record, now):
         """Replace what a job is that waits or has ended by what a user made of it (an object, as for `enqueue`), keeping its id, its place
         and how it ended. Raises InvalidJob, JobRefused, and JobChanged if it was taken, moved or changed since it was read as `job`."""
+        from storage.admission import check_dependencies
         fields = new_job_fields(record, job.options.get("cwd"))
         if fields.pop("id") != job.id or record.get("created_at", job.created_at) != job.created_at:
             raise InvalidJob("\"id\" and \"created_at\" cannot be edited; add another job instead")
@@ -198,7 +134,7 @@ class JobManager:
             if line2 is None or line2 != encode_line2(job.progress()):
                 raise JobChanged("job %r was started, moved or changed meanwhile" % job.id)
             named = set(changed.predecessors)
-            dead = self._check_dependencies({job.id: named}, set(changed.after), {job.id})[0] if named else ()
+            dead = check_dependencies(self._jobs_json, {job.id: named}, set(changed.after), {job.id})[0] if named else ()
             row = (_encode_line1(changed.fields()), encode_line2(changed.progress()))
             with self._jobs_json.view(locked=True) as view:
                 self._jobs_json.rewrite(row if at == place else old for at, old in view.rows())
@@ -351,32 +287,3 @@ def _encode_line1(fields):
         return encode_line1(fields)
     except UnicodeEncodeError:
         raise not_utf8(fields) from None
-
-
-def _split_line1(fields, tails):
-    """Line 1 of a new job in two pieces, between which created_at goes. `tails` keeps the piece that most jobs of a batch share."""
-    try:
-        head = ('{"id": %s, "command": %s, "created_at": "' % (encode_json(fields["id"]), encode_json(fields["command"]))).encode("utf-8")
-        cwd = fields["cwd"] if len(fields) == 3 else None
-        tail = tails.get(cwd)
-        if tail is None:
-            rest = {name: value for name, value in fields.items() if name not in ("id", "command")}
-            tail = b'", ' + encode_line1(rest)[1:]
-            if cwd is not None:
-                tails[cwd] = tail
-    except UnicodeEncodeError:
-        raise not_utf8(fields) from None
-    return head, tail
-
-
-def _stamped(rows, first):
-    """Rows for `JobFile.append`: each with its created_at, one microsecond after another from `first` on."""
-    def line2(run_at):
-        return encode_line2((PENDING, 0, None, None, run_at, None, format_time(first / 1e6), None))
-
-    second, prefix, at_once = None, "", line2(None)
-    for number, (head, tail, run_at) in enumerate(rows, first):
-        whole, micro = divmod(number, 1000000)
-        if whole != second:
-            second, prefix = whole, format_time(whole)[:20]
-        yield head + ("%s%06dZ" % (prefix, micro)).encode("ascii") + tail, line2(run_at) if run_at else at_once

@@ -3,11 +3,10 @@ from __future__ import annotations
 
 import os
 
-import job_manager
 from core.job import PENDING
 from core.job_record import job_from_record
 from core.times import format_time
-from storage import scratch
+from storage import new_rows, scratch
 from storage.layout import PAGE, WIDTH
 from storage.recognition import check_canonical
 from tests.support.manager import NOW, ManagerTest
@@ -17,8 +16,8 @@ class LaidRowsTest(ManagerTest):
 
     def setUp(self):
         super().setUp()
-        self.addCleanup(setattr, job_manager, "_IN_MEMORY", job_manager._IN_MEMORY)
-        job_manager._IN_MEMORY = 3
+        self.addCleanup(setattr, new_rows, "_IN_MEMORY", new_rows._IN_MEMORY)
+        new_rows._IN_MEMORY = 3
         self.addCleanup(setattr, scratch, "_PIECE", scratch._PIECE)
         scratch._PIECE = 5000
 
