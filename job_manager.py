@@ -14,7 +14,6 @@ from core.new_job import first_run_at, new_job_fields, own_fields
 from core.strict_json import encode_json
 from core.times import END_OF_TIME, format_time
 from storage.layout import encode_line1, encode_line2
-from storage.store import no_job
 
 
 class Added:
@@ -154,6 +153,7 @@ class JobManager:
         its worker, which sees that it was taken away. `output(job)` gives its last lines. Raises JobNotFound for an id without such a job.
         """
         from core.rules import given_up
+        from storage.naming import no_job
         from storage.selection import Choice, Selection, change_selected
         choice, dead_letters = Choice(ids, None).resolved(self._store), self._dead_letters
 
@@ -195,6 +195,7 @@ class JobManager:
 
     def _put_off(self, choice, fits, run_at, now, explain):
         from core.rules import put_off
+        from storage.naming import no_job
         from storage.selection import Selection, change_selected
         choice = choice.resolved(self._store)
 
@@ -257,6 +258,7 @@ class JobManager:
     def remove(self, ids, free=None):
         """Remove all jobs with these ids, in whatever state, from both files; gives them back. `free` is as for `purge`. Raises
         JobNotFound, and JobRefused if one runs, or if another one comes after it that stays."""
+        from storage.naming import no_job
         from storage.removing import Removal
         from storage.selection import Choice
         return Removal(self._store, self._dead_letters, STATES, Choice(ids, None), no_job, STATES, free).run()

@@ -19,6 +19,7 @@ from core.job import CANCELLED, DEAD, PENDING, PROCESSING, STATES, job_from_chec
 from core.rules import NO_WAIT, STATE_WORDS, given_up, is_called, states_meant
 from core.system import open_private, pread
 from helpers import printable
+from storage.naming import find_named
 from storage.output import dropped_at_start, last_lines, log_path, logs_of, path_of_log
 from storage.paging import find_by_key, is_key, jobs_beyond, key_of
 from storage.selection import Choice
@@ -120,7 +121,7 @@ class Api:
     def _find(self, queue, key):
         """The job with a job key, or the newest one with an id. Raises JobNotFound."""
         if not is_key(key):
-            return queue.store.find(key)[-1]
+            return find_named(queue.store, key)[-1]
         job = find_by_key(queue.store, key, self._places.get(key, 0))
         self._remember(key, job.place)
         return job

@@ -13,11 +13,12 @@ from core.strict_json import decode_json, decode_utf8
 from core.system import EDITOR, quote_words
 from helpers import printable
 from storage.job_file import remove_quietly
+from storage.naming import find_named
 
 
 def cmd_edit(args, queue):
     """Change a job that waits, or is dead."""
-    job = queue.store.find(args.id)[-1]
+    job = find_named(queue.store, args.id)[-1]
     if job.state not in (PENDING, DEAD):
         after = "; %s opens it and runs it again" % hint("retry --edit %s" % quote_words([job.id])) if job.state != "processing" else ""
         raise QueueError("job %r is %s; only one that waits or is dead can be edited%s" % (args.id, job.state, after))

@@ -17,6 +17,7 @@ from core.rules import NO_WAIT, is_called, states_meant
 from core.strict_json import encode_json
 from core.times import format_time
 from helpers import printable, printable_json
+from storage.naming import find_named
 from storage.waits import Waits
 
 
@@ -78,7 +79,7 @@ def _print_jobs(args, queue, pairs, now):
 
 def cmd_show(args, queue):
     """Print all of a job as JSON."""
-    found = queue.store.find(args.id)
+    found = find_named(queue.store, args.id)
     settings, now = queue.store.settings, time.time()
     pairs = list(Waits(queue.store, now).each(found))
     if len(found) > 1:

@@ -18,6 +18,7 @@ from core.job import COMPLETED, PENDING, PROCESSING, STATES
 from core.rules import NO_WAIT, is_called, states_meant
 from core.system import quote_words
 from core.times import format_time
+from storage.naming import find_all_named
 
 _COLORS = ("36", "33", "32", "35", "34", "31")  # of the names of jobs that are followed at once
 _LONGEST = 1 << 16  # bytes of a line that is kept back until it ends
@@ -43,7 +44,7 @@ def cmd_logs(args, queue):
 def _chosen(args, queue):
     """The jobs that are asked for, each once."""
     if args.state is None and args.since is None and args.group is None:
-        jobs = [found[-1] for found in queue.store.find_all(args.ids)] if args.ids else [_latest(queue.store)]
+        jobs = [found[-1] for found in find_all_named(queue.store, args.ids)] if args.ids else [_latest(queue.store)]
         return list({job.key: job for job in jobs}.values())
     if args.ids:
         raise UsageError("say which jobs: by their ids, or by --state, --group and --since")

@@ -13,6 +13,7 @@ from core.settings import DEFAULTS
 from core.system import is_held, quote_words, remove_file
 from core.times import format_time
 from helpers import printable
+from storage.naming import find_all_named, find_named
 from storage.selection import Choice
 from storage.store import Store
 
@@ -61,7 +62,7 @@ def _open_first(args, queue):
     from cli.editing import edit_in_editor
     if len(args.ids) != 1:
         raise UsageError("--edit opens one job; name it")
-    job = queue.store.find(args.ids[0])[-1]
+    job = find_named(queue.store, args.ids[0])[-1]
     if job.state not in (COMPLETED, DEAD):
         raise QueueError("job %r is %s; %s opens one that waits" % (job.id, job.state, hint("edit %s" % quote_words(args.ids))))
     edit_in_editor(queue, job)
@@ -126,7 +127,7 @@ def _clean(args, queue, states):
 
 def _in_another_state(args, queue, states):
     """A JobRefused that says what to do with the first of the jobs that are in none of these states; None if that is not the reason."""
-    for name, jobs in zip(args.ids, queue.store.find_all(args.ids)):
+    for name, jobs in zip(args.ids, find_all_named(queue.store, args.ids)):
         if not any(job.state in states for job in jobs):
             job, words = jobs[-1], quote_words([name])
             removes = hint("cancel %s" % words) + " ends it first" if job.state == PROCESSING else hint("remove %s" % words) + " removes it"

@@ -9,6 +9,7 @@ from cli.terminal import counted
 from core.errors import EXIT_FAILED, EXIT_TIMEOUT, EXIT_UNKNOWN, UsageError
 from core.job import COMPLETED, DEAD, PENDING, PROCESSING
 from core.order import jobs_meant
+from storage.naming import find_all_named
 
 LOOK_AGAIN = 0.1  # seconds between two looks at a job that is waited for
 
@@ -30,7 +31,7 @@ def cmd_wait(args, queue):
     """Wait until jobs have ended: 0 if all completed, 1 if some died, 4 if some were removed meanwhile, 124 if it took too long."""
     if args.ids and args.group:
         raise UsageError("say which jobs: ids, or --group")
-    named = [job for of_one in queue.store.find_all(args.ids) for job in jobs_meant(of_one)]
+    named = [job for of_one in find_all_named(queue.store, args.ids) for job in jobs_meant(of_one)]
     if args.timeout is None:
         refuse_in_job(queue, "wait" if args.ids or args.group else "wait without ids",
                       "name jobs that do not come after it, or give a --timeout", lambda own: _holds_up(queue, own, args, named))

@@ -14,10 +14,11 @@ from core.order import revived
 from core.rules import retried
 from storage.dead_letters import buried, places_of, row_without_burial
 from storage.layout import encode_line2
+from storage.naming import no_job
 from storage.notes import Replaced
 from storage.output import logs_by_stem, set_aside_logs, stem_of
 from storage.selection import Selection, change_selected
-from storage.store import OpenFiles, no_job
+from storage.store import OpenFiles
 
 _SET_ASIDE_AT_ONCE = 500  # jobs; others wait for the lock meanwhile
 

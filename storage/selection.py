@@ -12,12 +12,13 @@ from core.errors import JobNotFound
 from core.job import STATES, job_from_checked
 from core.order import jobs_meant
 from storage.layout import job_from_lines
+from storage.naming import keys_named
 from storage.store import OpenFiles
 
 
 class Choice(namedtuple("Choice", "names before since keys", defaults=(None, {}))):
     """Which jobs someone names to a command: those with one of `names` (None: all), last changed before and since these times (as
-    `format_time` makes them; None: any). `keys` is what `Store.keys` says of the names: a name in it means one job of several."""
+    `format_time` makes them; None: any). `keys` is what `keys_named` says of the names: a name in it means one job of several."""
 
     __slots__ = ()
 
@@ -29,7 +30,7 @@ class Choice(namedtuple("Choice", "names before since keys", defaults=(None, {})
     def resolved(self, store):
         """The same choice, with the keys that it needs and has not. Raises JobNotFound."""
         unknown = [name for name in self.names or () if name not in self.keys]
-        return self._replace(keys=dict(store.keys(unknown), **self.keys)) if unknown else self
+        return self._replace(keys=dict(keys_named(store, unknown), **self.keys)) if unknown else self
 
     def of(self, jobs, explain):
         """Those of these jobs that are chosen. Raises JobNotFound for a name without one; `explain(name)` says what."""

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import os
 from itertools import islice
-import re
 from contextlib import suppress
 
-from core.errors import ALL, NOTHING, PART, JobNotFound, QueueError, StorageFault, hint, not_confirmed, storage_error
+from core.errors import ALL, NOTHING, PART, QueueError, StorageFault, hint, not_confirmed, storage_error
 from core.home import JOBS, dead_letters_path, jobs_path, lock_path
 from core.job import PENDING, PROCESSING, STATES, job_from_checked
 from core.system import sync
@@ -24,15 +23,6 @@ from core.times import parse_again
 from storage.file_lock import FileLock
 from storage.job_file import JobFile, Replaced
 from storage.layout import GROUP, column, encode_line2, job_from_lines, of_group
-
-# How one of several jobs with the same id is named. Compiled when it is first used: `enqueue` does not need it.
-_NUMBERED = r"(.+)@(-?[1-9][0-9]{0,8})\Z"
-
-
-def no_job(job_id):
-    """What is said of an id that no job has."""
-    return "there is no job %r; %s shows all" % (job_id, hint("list"))
-
 
 def what_is_stored(files):
     """What has become of a change of these job files that a fault has ended, as a sentence; by what each of them holds."""
@@ -44,16 +34,6 @@ def what_is_stored(files):
     if not names[NOTHING]:
         return "it is stored, but not confirmed on disk"
     return "it is stored in %s, but not in %s" % (" and ".join(names[ALL]), " and ".join(names[NOTHING]))
-
-
-def _pick(jobs, name, job_id, number):
-    """The one job, in a list, that a name means by a number, of the jobs of an id; [] if there is none. Raises JobNotFound if there are
-    some, but not so many."""
-    place = number - (number > 0)
-    if jobs and not -len(jobs) <= place < len(jobs):
-        there = "one job has" if len(jobs) == 1 else "%d jobs have" % len(jobs)
-        raise JobNotFound("there is no job %r: %s the id %r; %s@1 is the oldest, %s@-1 the newest" % (name, there, job_id, job_id, job_id))
-    return jobs[place:][:1]
 
 
 class OpenFiles:
@@ -239,38 +219,6 @@ class Store:
             with self.view(file) as view:
                 for place, record in view.records():
                     yield job_from_checked(record, place)
-
-    def find(self, name):
-        """All jobs that a name means (see `find_all`). Raises JobNotFound."""
-        return self.find_all([name])[0]
-
-    def find_all(self, names):
-        """For each of these names the jobs that it means, by one look at the file: all that have it as their id, the oldest first; or, if
-        none has, of the jobs of one id the one that ID@2 (the second oldest) or ID@-1 (the newest) names. Raises JobNotFound."""
-        found = self._find_all(names)
-        for name, jobs in zip(names, found):
-            if not jobs:
-                raise JobNotFound(no_job(name))
-        return found
-
-    def _find_all(self, names):
-        matches = [re.match(_NUMBERED, name) for name in names]
-        found: dict = {job_id: [] for job_id in [*names, *(match.group(1) for match in matches if match)]}
-        with self.view(self.jobs_json) as view:
-            for place, record in view.records(ids=found):
-                found[record["id"]].append(job_from_checked(record, place))
-        return [_pick(found[match.group(1)], name, match.group(1), int(match.group(2))) if match and not found[name] else found[name]
-                for name, match in zip(names, matches)]
-
-    def keys(self, names):
-        """The key of the job that each of these names means that is no id but ID@N: {name: key}. Raises JobNotFound if an id has jobs, but
-        not so many. For commands that change jobs: one that was just typed into the file, and has no key yet, gets it."""
-        names = [name for name in names if re.match(_NUMBERED, name)]
-        found = self._find_all(names) if names else []
-        if any(not job.created_at for jobs in found for job in jobs):
-            self.tidy(JOBS)
-            found = self._find_all(names)
-        return {name: jobs[0].key for name, jobs in zip(names, found) if jobs and jobs[0].id != name}
 
     def refresh(self, job):
         """A job as it is now, or None if it is gone; quick while nobody rewrites the file."""

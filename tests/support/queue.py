@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from job_manager import JobManager
 from storage.claims import Claims, Finished
+from storage.naming import find_all_named, find_named
 from storage.store import Store
 
 
@@ -29,6 +30,14 @@ class Queue:
     @settings.setter
     def settings(self, settings):
         self.store.settings = settings
+
+    def find(self, name):
+        """All jobs that a name means."""
+        return find_named(self.store, name)
+
+    def find_all(self, names):
+        """For each of these names the jobs that it means."""
+        return find_all_named(self.store, names)
 
     def record(self, job, outcome, now, output="", token=None):
         """Record how the attempt of one job ended: (the job as it is now, the next job, claimed under `token`)."""
