@@ -14,13 +14,12 @@ from collections import namedtuple
 from functools import partial
 from itertools import islice
 
-from core.errors import CorruptFile, StorageFault
+from core.errors import CorruptFile
 from core.job import CANCELLED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, Outcome
 from core.rules import after_attempt, claimed, given_back, given_up, ready_at
 from core.slots import with_slot
 from core.system import sync
-from storage.dead_letters import DeadLetters
-from storage.file_index import FileIndex
+from storage.indexed_changes import IndexedChanges
 from storage.layout import column, job_from_lines
 from storage.store import OpenFiles
 from storage.tally import Tally
@@ -33,78 +32,20 @@ _LOOK_AGAIN = 0.2  # seconds between two looks at what other processes run, whil
 Finished = namedtuple("Finished", "job outcome now output seconds started", defaults=(True,))
 
 
-class Claims:
+class Claims(IndexedChanges):
     """What one worker process claims and records in a Store. All its threads share it.
 
-    `busy()` gives the digests of the jobs that run now, in any process, and `noted()` the tokens of the attempts with a slot that run, each
-    with the digest of its group. `buried(jobs)` is called for jobs that have died because a job that they come after is dead or gone. With
-    `groups` (names) it claims jobs of these groups alone.
+    `busy` and `groups` are as for IndexedChanges. `noted()` gives the tokens of the attempts with a slot that run, each with the digest of
+    its group. `buried(jobs)` is called for jobs that have died because a job that they come after is dead or gone.
     """
 
     def __init__(self, store, busy=frozenset, buried=lambda jobs: None, noted=dict, groups=None):
-        self.busy = busy
+        super().__init__(store, busy, groups)
         self.noted = noted
         self.buried = buried
-        self.groups = groups
-        self.scans = 0  # how often the whole file was looked at: at the start, and when someone else wrote it
         self.made_room = False  # a job of a full group has ended, so that other processes may go on; for the owner to see and to reset
-        self.store = store
-        self._file = store.jobs_json
-        self._dead_letters = DeadLetters(store)
-        self._index = None  # a FileIndex, once the whole file was looked at and while every change since is known
-        self._busy = frozenset()
-        self._left_alone = None  # the fingerprint of jobs.json when it was last left as someone else wrote it
-        self._unsynced = False
         self._tally = Tally()
         self._claimed_in = {}  # token: the generation of the file in which its job was claimed
-
-    # -- changes, with the index up to date
-
-    def _change(self, operation, *files, changes=True):
-        """Do `operation()` as `Store.change` does, with the index up to date before it and after it."""
-        def change():
-            try:
-                if self._index is not None and not self._index.catch_up():
-                    self._index = None
-                result = operation()
-                for file in files:
-                    file.commit()  # before the index is said to know of it
-                if self._index is not None:
-                    self._index.version = self._file.version_after_own_changes(self._index.version)
-                return result
-            except BaseException as error:
-                # The index knows of changes that were not made, and has lost the jobs that were to be claimed. Only where a record does
-                # not read right, and nothing was changed, it is right: the place of that record is out of it.
-                if self._file.has_changes or not isinstance(error, CorruptFile):
-                    self._index = None
-                raise
-
-        return self.store.change(change, *files, changes=changes)
-
-    def _change_dying(self, operation):
-        """Do `operation(bury)`, a change in which jobs may die; `bury(pairs)` puts them into dlq.json (see `DeadLetters.bury`). Raises
-        CorruptFile, StorageFault as long as dlq.json may still be repaired."""
-        dead_letters, dlq_json = self._dead_letters, self.store.dlq_json
-        try:
-            return self._change(lambda: operation(partial(dead_letters.bury, otherwise=dead_letters.go_without)), self._file, dlq_json)
-        except (CorruptFile, StorageFault) as error:
-            if error.path != dlq_json.path:
-                raise
-            fault = error
-            dead_letters.go_without(fault, ())
-        return self._change(lambda: operation(partial(dead_letters.go_without, fault)), self._file)
-
-    def _put(self, place, job):
-        self.store.put(place, job)
-        self._unsynced = True
-        if self._index is not None:
-            self._index.changed(place, job.state, job.updated_at)
-            self._index.note_running(place, job)
-            if job.state == PENDING:  # as line 1 has it: an editor may have changed what a worker holds
-                self._index.expect(place, self._job_at(place))
-
-    def _job_at(self, place):
-        return job_from_lines(self._file.lines(place), place)
 
     # -- claiming
 
@@ -129,40 +70,6 @@ class Claims:
             if job is not None or (self._index is not None and not self._index.doomed):
                 return job
         return job
-
-    def _leave_alone(self):
-        """Count a file that stays as someone else wrote it as looked at, once for each state of it."""
-        self._index = None
-        if self._left_alone != self._file.fingerprint:
-            self._left_alone = self._file.fingerprint
-            self.scans += 1
-
-    def _scan(self, changes, now, locked):
-        """Look at the whole file for pending jobs; without the lock, since changes that are made meanwhile are noted. False if the file is
-        left alone."""
-        def look():
-            self._busy = self.busy()
-            index, view = FileIndex(self.store, now, self.groups), self._file.view(locked)
-            if locked:
-                index.fill(view)
-            return index, view
-
-        found = self._change(look, self._file, changes=changes)
-        if found is None:
-            return False
-        index, view = found
-        if not locked:
-            index.fill(view)
-        with self.store.lock:  # in no other thread's change, or that is hidden: its end says that the index knows of it
-            self._index = index
-        self.scans += 1
-        return True
-
-    def _has_index(self):
-        """Whether there is an index, in which the limits of now hold."""
-        if self._index is not None and not self._index.follow_limits():
-            self._index = None
-        return self._index is not None
 
     def _claim(self, token, now, preferred):
         if not self._has_index() or self.store.paused():
