@@ -70,7 +70,7 @@ timeout -k 5 60 wine cmd /c exit </dev/null >/dev/null 2>&1 || true
 # On drive C:, where there is no /proc, no /dev and no file of the system that runs Wine.
 copy="$WINEPREFIX/drive_c/queuectl"
 mkdir "$copy"
-cp -R -- ./*.py cli core execution storage config.json README.md pyproject.toml LICENSE CHANGELOG.md tests "$copy/"
+cp -R -- ./*.py ./*.md cli core execution storage docs config.json pyproject.toml MANIFEST.in LICENSE tests "$copy/"
 cd "$copy"
 
 # windows ARGUMENTS…: the Windows Python; both its streams must be pipes.
