@@ -513,9 +513,8 @@ class TestInsideOfAJob(WorkerTest):
         stop = quote_words([sys.executable, MAIN]) + " worker stop"
         self.settings(on_finish=stop + " || " + stop + " --now || " + stop + " --no-wait")
         self.add("x", "true")
-        worker = self.worker()
-        self.assert_ended(worker)
-        said = self.text(worker.words)
+        self.assert_ended(self.worker())
+        said = self.text(os.path.join("run", "worker.log"))
         self.assertEqual(said.count("queuectl: error: worker stop inside of on_finish would wait"), 2, said)
         self.assertIn("\nAsked 1 worker process to stop.\n", said)
 
