@@ -10,7 +10,7 @@ import time
 from _thread import allocate_lock
 
 from cli.terminal import display_width, fit, is_screen, showable
-from core.system import takes_output
+from core.console import takes_output
 
 
 class Progress:

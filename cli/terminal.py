@@ -10,7 +10,7 @@ import sys
 import time
 
 from core.strict_json import encode_json
-from core.system import open_private, takes_escapes
+from core.system import open_private
 from core.times import parse_time
 from helpers import printable, printable_json
 
@@ -55,7 +55,10 @@ def is_terminal(stream):
 
 def is_screen(stream, environ=os.environ):
     """Whether a stream is a terminal that takes escape sequences. TERM=dumb says that it takes none (terminfo(5))."""
-    return is_terminal(stream) and environ.get("TERM") != "dumb" and takes_escapes(stream.fileno())
+    if not is_terminal(stream) or environ.get("TERM") == "dumb":
+        return False
+    from core.console import takes_escapes
+    return takes_escapes(stream.fileno())
 
 
 def use_color(environ, wanted="auto"):

@@ -10,7 +10,8 @@ from core.errors import EXIT_FAILED, CorruptFile, JobNotFound, JobRefused, Queue
 from core.home import logs_folder
 from core.job import COMPLETED, DEAD, PROCESSING
 from core.settings import DEFAULTS
-from core.system import is_held, quote_words, remove_file
+from core.locks import is_held
+from core.system import quote_words, remove_file
 from core.times import format_time
 from helpers import printable
 from storage.naming import find_all_named, find_named

@@ -1,6 +1,6 @@
-"""The keyboard and the window of a terminal, where each system has its own way: keys that come at once, text that goes out at once.
+"""The keyboard and the window of a terminal, as each system has them: keys that come at once, text that goes out at once, what it takes.
 
-It draws nothing, and decides nothing. Imported by the screen that is drawn again and again, alone.
+It draws nothing, and decides nothing. Imported only where something is drawn on a terminal.
 """
 from __future__ import annotations
 
@@ -59,3 +59,21 @@ else:
     def write_at_once(stream, text):
         stream.write(text)  # the console takes characters by Python's stream alone, and bytes in an encoding of its own
         stream.flush()
+
+
+def takes_output(descriptor):
+    """Whether a write to a terminal would not have to wait, as for someone who has stopped it by Ctrl+S. On Windows nobody knows: True."""
+    if WINDOWS:
+        return True
+    import select
+    return bool(select.select([], [descriptor], [], 0)[1])
+
+
+def takes_escapes(descriptor):
+    """Whether a terminal takes escape sequences. The console of Windows does after it was asked to, unless it is very old."""
+    if not WINDOWS:
+        return True
+    import ctypes
+    import msvcrt
+    kernel, handle, mode = ctypes.WinDLL("kernel32"), ctypes.c_void_p(msvcrt.get_osfhandle(descriptor)), ctypes.c_uint32()
+    return bool(kernel.GetConsoleMode(handle, ctypes.byref(mode)) and kernel.SetConsoleMode(handle, mode.value | 4))

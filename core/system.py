@@ -1,7 +1,7 @@
-"""What each operating system does in its own way: files, their owners, locks, terminals and the shell.
+"""What each operating system does in its own way: files, their owners, what wakes a process, and the shell.
 
-Only this module, and those of execution/ that start and end processes, ask which system this is; all others ask for what it offers. It
-imports no other module, knows nothing of jobs or queues, and must stay cheap to import.
+Only this module, `locks` and `console`, and those of execution/ that start and end processes, ask which system this is; all others ask for
+what these offer. It imports no other module, knows nothing of jobs or queues, and must stay cheap to import.
 """
 from __future__ import annotations
 
@@ -154,6 +154,7 @@ def sync(descriptor):
     """Put a file's content on the disk itself. Raises OSError; never try a failed fsync again, since the second one succeeds although the
     pages are lost (the PostgreSQL fsync finding of 2018)."""
     if sys.platform == "darwin":  # fsync stops at the drive's cache there (fsync(2) of macOS)
+        import fcntl
         try:
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
             return
@@ -306,117 +307,6 @@ def boot_id():
             return file.read().strip()
     except OSError:
         return ""
-
-
-if WINDOWS:
-    import _winapi
-    import msvcrt
-
-    _FAR = 1 << 40
-
-    def _locking(descriptor, mode):
-        position = os.lseek(descriptor, 0, os.SEEK_CUR)
-        os.lseek(descriptor, _FAR, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, mode, 1)
-        finally:
-            os.lseek(descriptor, position, os.SEEK_SET)  # or a job that inherits it would write there
-
-    def try_lock(descriptor):
-        """Lock an open file; False if another open file description holds the lock."""
-        try:
-            _locking(descriptor, msvcrt.LK_NBLCK)
-        except OSError:  # EACCES, but Wine sets no number, so that it is that of some earlier fault
-            return False
-        return True
-
-    def unlock(descriptor):
-        """Give up the lock."""
-        _locking(descriptor, msvcrt.LK_UNLCK)
-
-    def is_held(path):
-        """Whether a process has a file open for writing. (A lock would not tell: it ends with the process that took it, even if a child has
-        inherited the file.)"""
-        try:  # to read it, and to let nobody write meanwhile
-            _winapi.CloseHandle(_winapi.CreateFile(path, _winapi.GENERIC_READ, 1, 0, _winapi.OPEN_EXISTING, 0, 0))
-        except PermissionError:
-            return True
-        except OSError:
-            return False
-        return False
-
-    def wait_for_lock(descriptor, notice, seconds):
-        """Lock an open file; call `notice()` once, unless it is None, if that takes longer than so many seconds."""
-        started = time.monotonic()
-        while not try_lock(descriptor):
-            time.sleep(0.001)  # nobody queues here: who asks seldom does not get it from those who take it all the time
-            if notice and time.monotonic() - started > seconds:
-                notice()
-                notice = None
-else:
-    import fcntl
-
-    def try_lock(descriptor):
-        """Lock an open file; False if another open file description holds the lock."""
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                return False
-            raise
-        return True
-
-    def unlock(descriptor):
-        """Give up the lock."""
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-    def is_held(path):
-        """Whether a process has locked a file, or has inherited its locked descriptor. Raises OSError if that cannot be known now."""
-        try:
-            descriptor = open_private(path, os.O_RDONLY)
-        except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO):
-                raise
-            return error.errno in (errno.EACCES, errno.EPERM)
-        try:
-            return not try_lock(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def wait_for_lock(descriptor, notice, seconds):
-        """Lock an open file; call `notice()` once, unless it is None, if that takes longer than so many seconds."""
-        for _ in range(20):  # most holders are done within a fraction of a millisecond
-            time.sleep(0.0005)
-            if try_lock(descriptor):
-                return
-        from threading import Timer
-        timer = Timer(seconds, notice or (lambda: None))
-        timer.daemon = True
-        try:
-            timer.start()
-        except RuntimeError:
-            pass  # the system has no room for a thread: wait without a word
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        finally:
-            timer.cancel()
-
-def takes_output(descriptor):
-    """Whether a write to a terminal would not have to wait, as for someone who has stopped it by Ctrl+S. On Windows nobody knows: True."""
-    if WINDOWS:
-        return True
-    import select
-    return bool(select.select([], [descriptor], [], 0)[1])
-
-
-def takes_escapes(descriptor):
-    """Whether a terminal takes escape sequences. The console of Windows does after it was asked to, unless it is very old."""
-    if not WINDOWS:
-        return True
-    import ctypes
-    import msvcrt
-    kernel, handle, mode = ctypes.WinDLL("kernel32"), ctypes.c_void_p(msvcrt.get_osfhandle(descriptor)), ctypes.c_uint32()
-    return bool(kernel.GetConsoleMode(handle, ctypes.byref(mode)) and kernel.SetConsoleMode(handle, mode.value | 4))
 
 
 if not WINDOWS:

@@ -13,7 +13,8 @@ from _thread import allocate_lock
 from collections import namedtuple
 from contextlib import suppress
 
-from core.system import OPEN_FILES_MOVE, is_held, make_folder, open_private, pread, pwrite, remove_file, try_lock
+from core.locks import is_held, try_lock
+from core.system import OPEN_FILES_MOVE, make_folder, open_private, pread, pwrite, remove_file
 from storage.output import dropped_line, emptied_line
 
 _PAUSES = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.004, 0.008)  # seconds before one looks again whether an empty log is held

@@ -19,7 +19,8 @@ import signal
 import time
 from collections import namedtuple
 
-from core.system import WINDOWS, is_held
+from core.locks import is_held
+from core.system import WINDOWS
 
 TERM = signal.SIGTERM
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)

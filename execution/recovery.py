@@ -14,7 +14,8 @@ from contextlib import suppress
 from core.errors import QueueError, fault_text
 from core.home import run_folder, wake_workers
 from core.job import COMPLETED, LOST, PENDING, Outcome
-from core.system import OPEN_FILES_MOVE, is_there, try_lock
+from core.locks import try_lock
+from core.system import OPEN_FILES_MOVE, is_there
 from execution.attempt import PATIENCE
 from execution.process_tree import LostTree, Sight, is_denied
 from execution.worker_files import (WorkerProcess, all_workers, live_workers, noted_slots, open_if_there, read_worker_file,

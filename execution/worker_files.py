@@ -20,8 +20,8 @@ from collections import namedtuple
 
 from core.errors import StorageFault, storage_error
 from core.slots import group_digest, slot_of, without_slot
-from core.system import (OPEN_FILES_MOVE, boot_id, is_held, make_folder, open_as_allowed, open_private, pread, pwrite, remove_file,
-                         short_write, try_lock, wake)
+from core.locks import is_held, try_lock
+from core.system import OPEN_FILES_MOVE, boot_id, make_folder, open_as_allowed, open_private, pread, pwrite, remove_file, short_write, wake
 from core.times import format_time
 from execution.process_tree import start_of
 

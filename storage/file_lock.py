@@ -20,7 +20,8 @@ import os
 from _thread import allocate_lock
 
 from core.errors import LockError
-from core.system import CANNOT_WRITE, make_folder, open_as_allowed, open_private, pread, pwrite, try_lock, unlock, wait_for_lock
+from core.locks import try_lock, unlock, wait_for_lock
+from core.system import CANNOT_WRITE, make_folder, open_as_allowed, open_private, pread, pwrite
 
 NOTICE_AFTER = 3.0  # seconds of waiting before the user is told
 

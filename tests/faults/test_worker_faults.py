@@ -21,7 +21,7 @@ import time
 import unittest
 
 import worker_manager
-from core import errors, system
+from core import errors, locks, system
 from core.errors import QueueError
 from core.job import COMPLETED, DEAD, FAILED, Outcome
 from core.settings import DEFAULTS
@@ -299,7 +299,7 @@ class TestPlaces(QueueTest):
     def test_a_dead_worker_s_file_that_cannot_be_removed_is_not_kept_locked(self):
         path = self.dead_worker()
         descriptor = os.open(path, os.O_RDWR)
-        system.try_lock(descriptor)
+        locks.try_lock(descriptor)
         self.refuse(os, "unlink")
         with self.assertRaises(OSError):
             worker_files.remove_worker_file(path, descriptor)
@@ -321,7 +321,7 @@ class TestPlaces(QueueTest):
             lock.__enter__()
         mended()
         with other:
-            self.assertFalse(system.try_lock(os.open(lock.path, os.O_RDWR)))
+            self.assertFalse(locks.try_lock(os.open(lock.path, os.O_RDWR)))
 
     def test_a_log_that_cannot_be_removed_or_looked_at_makes_room_for_the_next_attempt(self):
         for call in ("unlink", "stat"):

@@ -14,7 +14,7 @@ import warnings
 
 from core import system
 from core.job import CANCELLED, COMPLETED, DEAD, LOST, PENDING, PROCESSING, TIMEOUT
-from core.system import try_lock
+from core.locks import try_lock
 from execution.waiting import Waker
 from storage import output
 from tests.support.home import DEADLINE, MAIN, ROOT, WINDOWS, WINE, QueueTest
@@ -25,7 +25,8 @@ from worker_manager import WorkerManager
 JOB = """\
 import os, subprocess, sys, time
 sys.path.insert(0, %r)
-from core.system import open_private, try_lock
+from core.locks import try_lock
+from core.system import open_private
 def hold(name):
     descriptor = open_private(name, os.O_RDWR | os.O_CREAT)
     if not try_lock(descriptor):

@@ -8,6 +8,7 @@ import unittest
 from contextlib import redirect_stdout
 
 from cli import progress, terminal, watching
+from core import console
 from core.times import format_time
 from tests.support.terminal import ESCAPE
 
@@ -64,8 +65,8 @@ class TestText(unittest.TestCase):
             def fileno(self):
                 return 1
 
-        self.addCleanup(setattr, terminal, "takes_escapes", terminal.takes_escapes)
-        terminal.takes_escapes = lambda descriptor: True  # what is no console of Windows takes none there
+        self.addCleanup(setattr, console, "takes_escapes", console.takes_escapes)
+        console.takes_escapes = lambda descriptor: True  # what is no console of Windows takes none there
         table = (("auto", {}, True, True), ("auto", {}, False, False), ("auto", {"NO_COLOR": "1"}, True, False),
                  ("auto", {"NO_COLOR": ""}, True, True), ("auto", {"TERM": "dumb"}, True, False), ("auto", {"TERM": "xterm"}, True, True),
                  ("always", {"NO_COLOR": "1", "TERM": "dumb"}, False, True), ("never", {}, True, False))

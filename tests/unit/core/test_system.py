@@ -25,7 +25,7 @@ class OwnersTest(unittest.TestCase):
             with open(path, encoding="utf-8") as file:
                 if asks.search(file.read()):
                     asking.append(os.path.basename(path))
-        self.assertEqual(sorted(asking), ["console.py", "launcher.py", "launcher_posix.py", "launcher_windows.py", "process_tree.py", "system.py"])
+        self.assertEqual(sorted(asking), ["console.py", "launcher.py", "launcher_posix.py", "launcher_windows.py", "locks.py", "process_tree.py", "system.py"])
 
 
 class FilesTest(HomeTest):

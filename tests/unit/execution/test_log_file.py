@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 import unittest
 
-from core.system import is_held
+from core.locks import is_held
 from execution.log_file import LogFile
 from tests.support.home import WINDOWS, HomeTest
 

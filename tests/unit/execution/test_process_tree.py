@@ -13,7 +13,7 @@ import unittest
 
 from core.job import COMPLETED, DEAD, PENDING, PROCESSING
 from core.settings import DEFAULTS
-from core.system import try_lock
+from core.locks import try_lock
 from execution import attempt as execution_attempt, launcher, process_tree, recovery, worker_files
 from storage import output
 from tests.support.control import ControlTest, reap

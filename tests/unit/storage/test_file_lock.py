@@ -13,7 +13,8 @@ import unittest
 from unittest import mock
 
 from core.errors import LockError
-from core.system import open_private, try_lock, unlock
+from core.locks import try_lock, unlock
+from core.system import open_private
 from storage import file_lock
 from storage.file_lock import FileLock
 from tests.support.home import DEADLINE, ROOT, HomeTest
