@@ -94,14 +94,20 @@ class View:
             yield offset, block, counts
 
     def count_groups(self, groups):
-        """{group: {"pending": how many of its jobs are, "processing": how many}} for these groups (names), without parsing the records: a
-        job counts as one of a group, too, if it has such a field inside of another one."""
+        """{group: {"pending": how many of its jobs are, "processing": how many}} for these groups (names). Records are parsed only where
+        "env", another field or a command might hold what looks like a group."""
         counts = {name: dict.fromkeys((PENDING, PROCESSING), 0) for name in groups}
         names = {of_group(name)[len(GROUP):]: name for name in groups}
         wanted = re.compile(GROUP + b"(" + b"|".join(map(re.escape, names)) + b')[^\n]*\n "state": "(pending|processing)"')
-        for _, block, _ in self._sound_blocks() if names else ():
-            for name, state in wanted.findall(block):
-                counts[names[name]][state.decode("ascii")] += 1
+        for offset, block, of_block in self._sound_blocks() if names else ():
+            if block.count(b"{") == sum(of_block):  # no object in another one: each such field is a group
+                for name, state in wanted.findall(block):
+                    counts[names[name]][state.decode("ascii")] += 1
+                continue
+            for start, middle in _matches(block, (PENDING, PROCESSING), (GROUP,)):
+                of_one = counts.get(self._group_at(block, offset, start, middle))
+                if of_one is not None:
+                    of_one[column(block[middle + 1:middle + 1 + WIDTH], "state")] += 1
         return counts
 
     def rows(self, without=()):

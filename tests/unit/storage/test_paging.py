@@ -118,3 +118,16 @@ class TestGroups(QueueTest):
             self.write("jobs.json", content)
             with self.queue.view(self.queue.jobs_json) as view:
                 self.assertEqual(view.count_by_group(), expected)
+
+    def test_jobs_of_some_groups_are_counted_by_their_own_field_alone(self):
+        fields = ({"group": "gpu"}, {"group": "net"}, {"meta": {"x": 1, "group": "gpu"}}, {"meta": {"x": 1, "group": "gpu"}, "group": "net"},
+                  {"group": "gpu", "meta": {"x": 1, "group": "net"}}, {"meta": [{"x": "{", "group": "gpu"}]}, {})
+        for count, command in ((2, "x"), (7, "x"), (7, "${X}")):
+            with self.subTest(count=count, command=command):
+                self.queue.reset()
+                self.queue.enqueue([dict(more, id="j%d" % number, command=command) for number, more in enumerate(fields[:count])], self.home, NOW)
+                self.queue.claim("token-1", NOW + 1)
+                for content in (self.read("jobs.json"), json.dumps(self.records())):
+                    self.write("jobs.json", content)
+                    self.assertEqual(self.queue.store.count_groups(["gpu", "net"]), {
+                        "gpu": {"pending": 0 if count == 2 else 1, "processing": 1}, "net": {"pending": 1 if count == 2 else 2, "processing": 0}})
