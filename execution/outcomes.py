@@ -68,9 +68,9 @@ class Outcomes:
         """Whether an attempt token is of a job that this process has claimed, or is about to."""
         return without_slot(token) in self._tokens
 
-    def is_taken_away(self, job):
-        """Whether a claimed job is not ours any more."""
-        return bool(self._faults.guarded("look at %s" % job.id, self._claims.taken_away, [job], otherwise=()))
+    def has_lost_slot(self, job):
+        """Whether another job may have got the slot of a claimed one (see `Claims`)."""
+        return self._faults.guarded("look at %s" % job.id, self._claims.has_lost_slot, job, otherwise=False)
 
     # -- for the workers
 

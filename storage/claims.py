@@ -15,7 +15,7 @@ from functools import partial
 from itertools import islice
 
 from core.errors import CorruptFile
-from core.job import CANCELLED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, Outcome
+from core.job import CANCELLED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, Outcome, job_from_checked
 from core.rules import after_attempt, claimed, given_back, given_up, ready_at
 from core.slots import with_slot
 from core.system import sync
@@ -267,6 +267,17 @@ class Claims(IndexedChanges):
             with self._file.view(locked=True) as view:
                 there = {(record["id"], record["created_at"], record["worker"]) for _, record in view.records((PROCESSING,))}
         return [job for job in jobs if (job.id, job.created_at, job.worker) not in there]
+
+    def has_lost_slot(self, job):
+        """Whether a claimed job with a slot is not ours any more, or is in another group by now: another job may have got its slot, unless
+        its attempt was noted before that."""
+        with OpenFiles(self.store.lock, self._file):
+            if self._file.is_in_our_layout:
+                place, line2 = self.store.locate(job, self._claimed_in.get(job.worker))
+                return line2 is None or self._job_at(place).group != job.group
+            with self._file.view(locked=True) as view:
+                others = [job_from_checked(record) for _, record in view.records((PROCESSING,))]
+        return (job.key, job.worker, job.group) not in [(other.key, other.worker, other.group) for other in others]
 
     def abandoned(self, runs):
         """The jobs in state processing that no one runs. `runs(worker)` tells for a worker's token."""

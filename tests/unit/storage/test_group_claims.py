@@ -57,6 +57,20 @@ class GroupClaimTest(ManagerTest):
         self.finish(other, now=NOW + 100)
         self.assertEqual(self.claim(NOW + 100, preferred=job).id, "g1")
 
+    def test_a_claimed_job_that_an_editor_puts_into_another_group_has_lost_its_slot(self):
+        self.add("g1", "g2", group="gpu")
+        job = self.claim()
+        self.assertFalse(self.jobs.claims.has_lost_slot(job))
+        for indent in (None, 1):
+            with self.subTest(indent=indent):
+                changed = [dict(record, group="net") if record["id"] == "g1" else record for record in self.records()]
+                self.write("jobs.json", json.dumps(changed, indent=indent))
+                self.assertTrue(self.jobs.claims.has_lost_slot(job))
+                self.write("jobs.json", json.dumps([dict(record, group="gpu") for record in changed], indent=indent))
+                self.assertFalse(self.jobs.claims.has_lost_slot(job))
+        self.jobs.claims.give_back(job, NOW)
+        self.assertTrue(self.jobs.claims.has_lost_slot(job))
+
     def test_limits_of_now_hold_at_once(self):
         self.add(*["g%d" % number for number in range(9)], group="gpu")
         jobs = [self.claim(), self.claim()]
