@@ -22,7 +22,8 @@ _LOOK_AGAIN = 1.0  # seconds until it is tried again to start something for whic
 
 def finish_environ(job):
     """What the on_finish command is told about a job that has ended."""
-    return {b"QUEUECTL_JOB_ID": job.id.encode("utf-8"), b"QUEUECTL_STATE": job.state.encode("ascii"),
+    told = {b"QUEUECTL_GROUP": job.group.encode("utf-8")} if job.group is not None else {}
+    return {**told, b"QUEUECTL_JOB_ID": job.id.encode("utf-8"), b"QUEUECTL_STATE": job.state.encode("ascii"),
             b"QUEUECTL_ATTEMPT": b"%d" % job.attempts, b"QUEUECTL_REASON": (job.reason or "").encode("ascii"),
             b"QUEUECTL_EXIT_CODE": b"" if job.exit_code is None else b"%d" % job.exit_code}
 
@@ -34,8 +35,9 @@ def announce_once(command, job, home, environ):
     if SHELL_IS_SH:
         text["QUEUECTL_ON_FINISH"], command = command, _TELLING
     output = _open_log(home)
+    shared = {name: value for name, value in environ.items() if name != "QUEUECTL_GROUP"}  # that of the job that has started this command
     try:
-        return start_detached(command, dict(environ, QUEUECTL_HOME=home, **text), output, shell=True, folder=home)
+        return start_detached(command, dict(shared, QUEUECTL_HOME=home, **text), output, shell=True, folder=home)
     finally:
         os.close(output)
 

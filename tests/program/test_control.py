@@ -9,7 +9,9 @@ import errno
 import json
 import os
 import re
+import shlex
 import signal
+import sys
 import threading
 import time
 import unittest
@@ -21,7 +23,7 @@ from core.errors import JobNotFound
 from core.job import CANCELLED, COMPLETED, DEAD, FAILED, PENDING, PROCESSING, TIMEOUT, Outcome
 from execution import attempt as execution_attempt, launcher, on_finish
 from tests.support.control import NAPS, ControlTest, spin, reap
-from tests.support.home import set_everywhere, typed
+from tests.support.home import MAIN, set_everywhere, typed
 from tests.support.workers import FOR_EVER, GATE, KNOWS_GROUPS, SEES_STRAYS, is_alive
 
 ALL = os.environ.get("QUEUECTL_FAULTS") == "all"
@@ -617,6 +619,16 @@ class TestOnFinish(ControlTest):
         self.assertEqual(sorted(self.text("ended").splitlines()), sorted(
             ["é x|completed|0|1|||kept", "second|completed|0|2|||kept", "bad|dead|3|2|failed||kept", "killed|dead|137|2|killed||kept",
              "slow|dead||2|timeout||kept"]))
+
+    def test_it_knows_the_group_of_the_job_and_no_other_one(self):
+        self.settings(on_finish='echo "$QUEUECTL_JOB_ID|${QUEUECTL_GROUP-none}" >> "$QUEUECTL_HOME/ended"')
+        self.add("grouped", "true", group="my gpu é")
+        self.add("free", "true")
+        self.add("waits", "true")
+        self.add("outer", "%s %s cancel waits" % (shlex.quote(sys.executable), shlex.quote(MAIN)), group="other", env={"QUEUECTL_HOME": self.home})
+        self.succeed("hold", "waits")
+        self.assertEqual(self.run_program("worker", "start", "--drain", env=self.environ(QUEUECTL_GROUP="dropped")).returncode, 0)
+        self.assertEqual(sorted(self.said(4)), ["free|none", "grouped|my gpu é", "outer|other", "waits|none"])
 
     def test_it_is_run_for_cancelled_jobs_too_whether_they_ran_or_not(self):
         self.settings(on_finish=self.SAYS)
