@@ -6,7 +6,9 @@ from math import ceil
 
 from cli.context import abandoned_jobs, visible_workers
 from cli.stats import jobs_per_second
+from cli.terminal import display_width, showable
 from core.errors import hint
+from core.job import PENDING
 from core.rules import GROUP, HOLD, OTHER_JOBS, PAUSED, RETRY, TIME
 from core.system import quote_words
 from core.times import format_duration
@@ -22,9 +24,9 @@ KINDS = ((None, "ready", "ready"), (RETRY, "retrying", "between attempts"), (TIM
          (PAUSED, "in_paused_groups", "in paused groups"), (HOLD, "held", "held"))
 
 
-def look(queue, pending=_NOT_YET):
-    """What `status` tells: (an object, the running jobs, the jobs that a worker waits with until their retry). `pending` is what a former
-    look at all pending jobs found (None: nothing)."""
+def look(queue, pending=_NOT_YET, in_groups=_NOT_YET):
+    """What `status` tells: (an object, the running jobs, the jobs that a worker waits with until their retry). `pending` and `in_groups`
+    are what former looks at all jobs found (None: nothing), as `look_at_pending` and `waiting_in_groups` give it."""
     counts, workers, now = queue.store.count(), visible_workers(queue), time.time()
     total = sum(counts.values())
     running = queue.store.running() if counts["processing"] else []
@@ -38,26 +40,35 @@ def look(queue, pending=_NOT_YET):
                  seconds_left=ceil(left / rate) if rate and left > 0 else None, home=queue.home,
                  abandoned=[job.id for job in abandoned_jobs(queue, running)], **kinds(counts["pending"], pending),
                  waiting=[job.id for job in waiting], stands_still=queue.store.pauses.stops_running(),
-                 groups=_groups(queue.store, running))
+                 groups=_groups(queue.store, running, waiting_in_groups(queue.store) if in_groups is _NOT_YET else in_groups or {}))
     return facts, running, waiting
 
 
-def _groups(store, running):
-    """How the groups stand that have a limit or are paused, as {name: object}, by these running jobs."""
+def waiting_in_groups(store):
+    """How many jobs wait in each group that has a limit or is paused, as {name: number}."""
+    names = list(store.limits())
+    return {name: counts[PENDING] for name, counts in store.count_groups(names).items()} if names else {}
+
+
+def _groups(store, running, waiting):
+    """How the groups stand that have a limit or are paused, as {name: object}, by these running jobs and what was found to wait."""
     paused = store.paused_groups()
-    names = list(dict.fromkeys([*store.settings.limits, *paused]))
-    counts = store.count_groups(names) if names else {}
     return {name: {"limit": store.settings.limits.get(name), "running": sum(job.group == name for job in running),
-                   "waiting": counts[name]["pending"], "paused": name in paused} for name in names}
+                   "waiting": waiting.get(name), "paused": name in paused} for name in store.limits()}
+
+
+def group_text(of_one, how_to_resume=""):
+    """How a group stands: "1 of 1 running, 4 waiting"."""
+    most = "" if of_one["limit"] is None else " of %d" % of_one["limit"]
+    waiting = "" if of_one["waiting"] is None else ", %d waiting" % of_one["waiting"]
+    return "%d%s running%s%s" % (of_one["running"], most, waiting, "; paused" + how_to_resume if of_one["paused"] else "")
 
 
 def groups_text(facts):
     """A line for each group that has a limit or is paused: "gpu  1 of 1 running, 4 waiting"."""
-    width = max(map(len, facts["groups"]), default=0)
-    return ["%-*s  %d%s running, %d waiting%s" % (
-        width, name, of_one["running"], "" if of_one["limit"] is None else " of %d" % of_one["limit"], of_one["waiting"],
-        "; paused: %s" % hint("resume --group %s" % quote_words([name])) if of_one["paused"] else "")
-        for name, of_one in facts["groups"].items()]
+    widths = {name: display_width(showable(name)) for name in facts["groups"]}
+    return [name + " " * (max(widths.values()) - widths[name]) + "  "
+            + group_text(of_one, ": %s" % hint("resume --group %s" % quote_words([name]))) for name, of_one in facts["groups"].items()]
 
 
 def _rounded(number):

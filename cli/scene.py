@@ -4,7 +4,7 @@ from __future__ import annotations
 import time
 from collections import namedtuple
 
-from cli.facts import kinds_text, speed_text
+from cli.facts import group_text, kinds_text, speed_text
 from cli.standing import ending, span, standing
 from cli.terminal import bar, display_width, fit, flow, knows_unicode, paint, paint_state, showable
 from core.errors import hint, typed
@@ -76,7 +76,9 @@ def _work(facts):
     """What becomes of the jobs: who works, how fast, or why nobody does; as a text and its style."""
     workers = "%d worker%s" % (facts["workers"], "" if facts["workers"] == 1 else "s") if facts["workers"] else "no worker runs"
     if facts["paused"]:
-        return "%s, and the queue is paused: p lets workers take jobs again" % workers, _YELLOW
+        still = facts["stands_still"] and facts["processing"]
+        return "%s, and the queue is paused%s: p lets %s" % (workers, ", what runs stands still" if still else "",
+                                                             "all go on" if still else "workers take jobs again"), _YELLOW
     if not facts["workers"]:
         return "%s: %s starts one" % (workers, hint("worker start")), _YELLOW
     waiting = "%d waiting for a retry" % len(facts["waiting"]) if facts["waiting"] else ""
@@ -97,6 +99,7 @@ def _sections(scene, width, most):
                   for job, wait, _ in scene.waiting if wait.waits_for != RETRY]
     died = [(job.id, span(int(max(0.0, now - _died_at(job)))) + " ago", _why(job, output, settings)) for job, output in scene.died]
     sections = [("Running: %d" % facts.get("processing", 0), _running(scene, width, most)),
+                ("Groups", _items(_group_rows(facts["groups"]), width)),
                 ("Between attempts: %d" % len(retries), _items(_retry_rows(retries[:most], settings, width), width)),
                 ("Next", _items(following[:most], width)),
                 ("Died lately (%d in all)" % facts.get("dead", 0), _items(died[:most], width))]
@@ -110,6 +113,12 @@ def _running(scene, width, most):
     said = ["its worker is dead; the next worker to start runs it again" if job.id in scene.facts["abandoned"] else output
             for job, output in scene.running]
     return [item + [(fit("      " + showable(text), width).rstrip(), _DIM)] * bool(text) for item, text in zip(_items(rows, width), said)]
+
+
+def _group_rows(groups):
+    """The groups with a limit or a pause, those first that have something to do."""
+    idle = sorted(groups, key=lambda name: not (groups[name]["running"] or groups[name]["waiting"] or groups[name]["paused"]))
+    return [(name, "", group_text(groups[name])) for name in idle]
 
 
 def _died_at(job):

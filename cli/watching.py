@@ -9,14 +9,16 @@ import sys
 import time
 from threading import Thread
 
-from cli.facts import look
+from cli.facts import look, waiting_in_groups
 from cli.scene import SHOWN, Scene, draw
 from cli.screen import QUIT, Screen
-from core.errors import QueueError, advice, fault_text
+from core.errors import InvalidSettings, QueueError, advice, fault_text
 from core.home import wake_workers
 from core.job import PENDING
 from core.rules import RETRY
+from core.settings import settings_from
 from core.times import parse_time
+from helpers import read_config
 from storage.output import last_lines, log_path
 from storage.waits import look_at_pending
 
@@ -37,16 +39,18 @@ class Looker:
         self._found = None  # another one, which the thread has found since
         self._thread = None
         self._next = 0.0  # when there may be another such look, by the monotonic clock
-        self._seen = None  # the fingerprint of jobs.json at the last one
+        self._in_groups = None  # how many jobs waited in each group with a limit or a pause, at the last such look
+        self._seen = None  # the fingerprint of jobs.json at the last one, and the limits
         self._scene = Scene(dict(home=queue.home, paused=False), time.time(), [], [], [], [], queue.store.settings)
 
     def scene(self, message=""):
         """A Scene of now; with the fault, if the queue cannot be read."""
         now = time.time()
         try:
+            self._follow_settings()
             self._look_at_pending()
             self._pending, self._found = self._found or self._pending, None
-            facts, running, _ = look(self._queue, self._pending)
+            facts, running, _ = look(self._queue, self._pending, self._in_groups)
             facts["looking"] = self._pending is None and self._thread.is_alive()
             waiting, following = ([], []) if self._pending is None else (self._waiting(now), self._following())
             self._scene = Scene(facts, now, [(job, self._output(job)) for job in running[:SHOWN]], waiting, following, self._died(facts),
@@ -57,9 +61,17 @@ class Looker:
             return self._scene._replace(now=now, error=fault_text(error) + advice(error), message=message)
         return self._scene._replace(message=message)
 
+    def _follow_settings(self):
+        """Take in what config.json says now; a broken one changes nothing."""
+        try:
+            self._store.settings = settings_from(read_config(self._queue.config_path), self._queue.config_path)
+        except InvalidSettings:
+            pass
+
     def _look_at_pending(self):
-        """Let all pending jobs be looked at, if it is time for that and they may have changed."""
-        changed, seen = self._store.changed_since(self._seen)
+        """Let all pending jobs be looked at, if it is time for that and they, or the limits of groups, may have changed."""
+        seen = self._store.changed_since(None)[1], self._store.limits()
+        changed = seen != self._seen
         due = self._pending is not None and any(wait.due_in is not None for _, wait in self._pending.found)
         if self._thread is not None and self._thread.is_alive() or time.monotonic() < self._next or not (changed or due):
             return
@@ -71,6 +83,7 @@ class Looker:
     def _look(self):
         begun = time.thread_time() if hasattr(time, "thread_time") else time.monotonic()
         try:
+            self._in_groups = waiting_in_groups(self._store)
             self._found = look_at_pending(self._store, time.time(), _MOST_SPECIAL, _FOLLOWING)
         except (QueueError, OSError):
             self._seen = None  # the next look of the main thread tells

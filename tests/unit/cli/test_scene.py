@@ -21,7 +21,7 @@ HOSTILE = "printf 'a\nb' \033[31mred \u202e 日本語 " + "x" * 300
 def facts(**changed):
     """What `status --json` tells of a queue in which all kinds of things go on."""
     told = dict.fromkeys([key for _, key, _ in KINDS], 0)
-    told.update({"pending": 38, "processing": 2, "completed": 158, "dead": 2, "total": 200, "workers": 4, "paused": False, "looking": False,
+    told.update({"pending": 38, "processing": 2, "completed": 158, "dead": 2, "total": 200, "workers": 4, "paused": False, "stands_still": False, "groups": {}, "looking": False,
                  "jobs_per_minute": 12.0, "seconds_left": 200, "home": "/srv/queue", "abandoned": [], "waiting": [], "ready": 36, "retrying": 1, "blocked": 1})
     return dict(told, **changed)
 
@@ -70,8 +70,24 @@ class DrawTest(unittest.TestCase):
             "Running: 2", "  c1  2m10s  convert 1", "      frame 1", "Between attempts: 1", "  c7  in 14s  exit code 2: cannot open …",
             "Next", "  c8  convert 8", "q quit   p pause"])
 
+    def test_groups_with_a_limit_or_a_pause_have_a_line_each_those_with_something_to_do_first(self):
+        groups = {"gpu": {"limit": 1, "running": 0, "waiting": 0, "paused": False}, "my net": {"limit": 4, "running": 2, "waiting": 5, "paused": False},
+                  "日本": {"limit": None, "running": 0, "waiting": None, "paused": True}}
+        drawn = self.drawn(scene({"groups": groups}), 40, 40)
+        at = drawn.index("Groups")
+        self.assertEqual(drawn[at:at + 5], ["Groups", "  my net  2 of 4 running, 5 waiting", "  日本    0 running; paused",
+                                            "  gpu     0 of 1 running, 0 waiting", ""])
+        many = {"g%02d" % number: groups["gpu"] for number in range(50)}
+        drawn = self.drawn(scene({"groups": many}))
+        for title in ("Running: 2", "Groups", "Between attempts: 1", "Next", "Died lately (2 in all)", "q quit   p pause"):
+            self.assertIn(title, drawn)
+
+    def test_a_pause_of_what_runs_is_told(self):
+        self.assertIn("4 workers, and the queue is paused, what runs stands still: p lets all go on",
+                      self.drawn(scene({"paused": True, "stands_still": True})))
+
     def test_no_window_is_too_small_and_no_line_too_wide(self):
-        hostile = scene({"home": "/日本/" + "é" * 90}, message=HOSTILE, following=[a_job(id="日" * 60, command=HOSTILE)] * 30)
+        hostile = scene({"home": "/日本/" + "é" * 90, "groups": {HOSTILE: {"limit": 1, "running": 0, "waiting": 1, "paused": True}}}, message=HOSTILE, following=[a_job(id="日" * 60, command=HOSTILE)] * 30)
         empty = scene({"total": 0}, running=[], waiting=[], following=[], died=[])
         for given, width, height in itertools.product(
                 (scene(), hostile, empty, scene(error=HOSTILE)), (200, 80, 40, 13, 3, 1), (60, 24, 7, 1)):
