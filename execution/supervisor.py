@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 
-from core.errors import QueueError, fault_text
+from core.errors import QueueError, fault_text, hint
 from core.drain import what_is_left
 from core.home import wake_workers, worker_log_path
 from core.job import CANCELLED, PENDING, PROCESSING
@@ -333,7 +333,10 @@ class Supervisor:
         if not self._stop.at_once:
             request = self._stop_request()
             if (self._signals or request) and not self._stop.is_set():
-                if self._running():
+                if self._stands_still and self._running():
+                    self._account.say("stopping, but the running jobs stand still: %s lets them go on to their end; whoever asks a second "
+                                      "time ends them" % hint("resume"))
+                elif self._running():
                     self._account.say("stopping: the running jobs may end; whoever asks a second time ends them")
                 self._crew.dismiss()
             if self._signals.again or request == "now":

@@ -9,6 +9,7 @@ import unittest
 
 from execution.process_tree import HAS_PROC
 from tests.support.control import ControlTest
+from tests.support.home import typed
 
 TELL_PID = "echo $$ > part-%s; mv part-%s %s; "  # the file is there with its content
 COUNT = "i=0; while [ $i -lt 2000 ]; do i=$((i + 1)); echo $i; sleep 0.01; done"
@@ -56,6 +57,19 @@ class TestStandstill(ControlTest):
         self.assertEqual(self.succeed("logs", "count"), counted)
         self.succeed("resume")
         self.wait_for(lambda: self.state(shell) != "T" and self.succeed("logs", "count") != counted)
+
+    def test_a_stop_says_that_it_waits_for_jobs_that_stand_still_and_what_helps(self):
+        shell = self.start_counting()
+        self.succeed("pause", "--now")
+        self.wait_for(lambda: self.state(shell) == "T")
+        done = self.run_program("worker", "stop", "--timeout", "0.1")
+        self.assertEqual(done.returncode, 124)
+        self.assertIn("1 job stands still, and the workers wait for it; '%s' lets it go on, '%s' ends it"
+                      % (typed("resume"), typed("worker stop --now")), done.stderr)
+        self.wait_for(lambda: "stopping, but the running jobs stand still: '%s' lets them go on to their end" % typed("resume")
+                      in self.text(self.worker_process.words))
+        self.succeed("cancel", "count")
+        self.assertEqual(self.run_program("worker", "stop").stderr, "")
 
     def test_its_time_limit_does_not_run_meanwhile(self):
         shell = self.start_counting(timeout=1.5, max_retries=0)
