@@ -40,7 +40,8 @@ class WorkerManager:
         store.lock.makes_home = False  # one that is moved away while the workers run is not made anew
         settings, account = FollowedSettings(self._config_path, own), Account(quiet, screen)
         with StopSignals() as signals:  # before anyone can find this process to send one
-            file = WorkerFile(self._folder, count, given_process_token(environ, self._folder))
+            file = WorkerFile(self._folder, count, given_process_token(environ, self._folder),
+                              tuple(dict.fromkeys(groups)) if groups else None)
             claims = Claims(store, groups=frozenset(groups) if groups else None)
             return Supervisor(self._home, claims, settings, environ, file, signals, account, count, drain).run(), account
 

@@ -203,6 +203,8 @@ def cmd_worker_stop(args, queue):
             refuse_in_job(queue, "worker stop", way_out)
         if os.environ.get("QUEUECTL_STATE") and is_same_folder(os.environ.get("QUEUECTL_HOME", ""), queue.home):
             raise QueueError("worker stop inside of on_finish would wait for the worker that waits for it; %s" % way_out)
+    if not args.now:
+        _tell_of_what_stands_still(queue)
     stopped, left = queue.workers.stop(args.now, 0 if args.no_wait else args.timeout)
     if args.no_wait and left:
         print("Asked %s to stop." % counted(len(stopped) + len(left), "worker process", "es"))
@@ -217,8 +219,17 @@ def cmd_worker_stop(args, queue):
     return 0
 
 
+def _tell_of_what_stands_still(queue):
+    """Say on stderr if the workers wait for jobs that stand still by a pause, and what helps."""
+    running = queue.store.running() if queue.store.pauses.stops_running() and queue.workers.running() else ()
+    if running:
+        stand, them = ("stands", "it") if len(running) == 1 else ("stand", "them")
+        notice("%s %s still, and the workers wait for %s; %s lets %s go on, %s ends %s"
+               % (counted(len(running), "job"), stand, them, hint("resume"), them, hint("worker stop --now"), them))
+
+
 def _what_it_does(running, waiting):
-    """The last cells of a worker process: what it runs and, in a pipe in a cell of its own, the jobs whose retry it waits for."""
+    """Cells of a worker process: what it runs and, in a pipe in a cell of its own, the jobs whose retry it waits for."""
     if not is_terminal(sys.stdout):
         return " ".join(running) or "-", " ".join(job.id for job in waiting) or "-"
     retries = ["%s (retry in %s)" % (job.id, length(max(0.0, parse_time(job.run_at) - time.time()))) for job in waiting]
@@ -229,7 +240,7 @@ def as_objects(workers, running, waiting):
     """Worker processes as `worker list --json` prints them; by their tokens, `running` has the ids of the jobs that each runs, and
     `waiting` the jobs that each waits with."""
     return [{"pid": worker.pid, "workers": worker.count, "started_at": worker.started_at, "running": running.get(worker.process_token, []),
-             "waiting": [job.id for job in waiting.get(worker.process_token, ())]} for worker in workers]
+             "waiting": [job.id for job in waiting.get(worker.process_token, ())], "groups": worker.groups} for worker in workers]
 
 
 def cmd_worker_list(args, queue):
@@ -245,7 +256,15 @@ def cmd_worker_list(args, queue):
     if abandoned:
         notice("the worker of %s is dead; %s what is left of it and runs it again"
                % (", ".join(repr(job.id) for job in abandoned[:5]) + " and others" * (len(abandoned) > 5), WHO_ENDS[bool(workers)]))
-    table(("PID", "WORKERS", "STARTED", "RUNNING"),
-          ((str(worker.pid), str(worker.count), when(worker.started_at, args.utc))
-           + _what_it_does(running.get(worker.process_token, []), waiting.get(worker.process_token, ())) for worker in workers))
+    rows: list = []
+    for worker in workers:
+        does = _what_it_does(running.get(worker.process_token, []), waiting.get(worker.process_token, ()))
+        rows.append((str(worker.pid), str(worker.count), when(worker.started_at, args.utc)) + does
+                    + (quote_words(worker.groups) if worker.groups else "-",))
+    headers: tuple = ("PID", "WORKERS", "STARTED", "RUNNING", "GROUPS")
+    if is_terminal(sys.stdout):  # what runs may be long, and both are to be seen
+        is_grouped = any(worker.groups for worker in workers)
+        rows = [row[:3] + ((fit(showable(row[3]), max(16, get_width() // 3)).rstrip(), row[4]) if is_grouped else row[3:4]) for row in rows]
+        headers = headers if is_grouped else headers[:4]
+    table(headers, rows, kept="RUNNING" if len(headers) > 4 else None)
     return 0

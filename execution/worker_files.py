@@ -31,14 +31,14 @@ _BESIDE = re.compile(r"(?:new-)?worker-([0-9A-Za-z]{12})(?:\.(stop|wake))?", re.
 _STARTING = 60.0  # seconds that the start of a worker process takes at most
 _NO_REQUEST = b"none".ljust(15) + b"\n"
 
-WorkerProcess = namedtuple("WorkerProcess", "process_token pid count started_at running path proof done waits",
-                           defaults=(None, frozenset(), ()))
+WorkerProcess = namedtuple("WorkerProcess", "process_token pid count started_at running path proof done waits groups",
+                           defaults=(None, frozenset(), (), None))
 WorkerProcess.__doc__ = """What a worker file tells of its process.
 
 `running` is what each thread runs, as `WorkerFile.note` wrote it, or None. `done` are the serials of attempts that completed. `proof` is
 whether the file was written under this boot of the system and is no copy: then the processes in it are those meant, and an attempt that
 it does not note was never started. It is None for a file of a version that did not say so. `waits` are the jobs whose retry a thread waits
-for, as pairs (place, digest).
+for, as pairs (place, digest). `groups` are those of which it takes jobs, None for all jobs.
 """
 
 
@@ -80,8 +80,10 @@ def path_beside(path, ending):
 class WorkerFile:
     """The file of this worker process."""
 
-    def __init__(self, folder, count, process_token=None):
-        """Make the file: from now on this process can be found. Raises StorageFault, OSError."""
+    def __init__(self, folder, count, process_token=None, groups=None):
+        """Make the file: from now on this process can be found. It takes jobs of these `groups` (names) alone, if they are given. Raises
+        StorageFault, OSError."""
+        self._groups = groups
         self.process_token = process_token or new_process_token()
         self.path = worker_path(folder, self.process_token)
         self._done = [(0, 0)] * count  # of each thread, as `note` writes it
@@ -107,7 +109,11 @@ class WorkerFile:
         slots = [b"null".ljust(_SLOT_SIZE - 2) + (b",\n" if number < count - 1 else b"\n ") for number in range(count)]
         header = json.dumps({"pid": os.getpid(), "count": count, "started_at": format_time(time.time()), "boot": boot_id(),
                              "file": _identity(descriptor)})[:-1] + ', "running": ['
-        return header.encode("ascii").ljust(_SLOT_SIZE - 1) + b"\n" + b"".join(slots) + b"]}\n"
+        return header.encode("ascii").ljust(_SLOT_SIZE - 1) + b"\n" + b"".join(slots) + self._last_content()
+
+    def _last_content(self):
+        """What stands behind the slots, since there may be many groups with long names."""
+        return b"]}\n" if self._groups is None else b'], "groups": %s}\n' % json.dumps(list(self._groups)).encode("ascii")
 
     def completed(self, number, token):
         """Let the next note of thread `number` say that the attempt with this token completed in it."""
@@ -189,7 +195,8 @@ def read_worker_file(descriptor, path):
         count = min(int(record["count"]), len(record["running"]))  # there is a slot for each thread
         proof = None if "boot" not in record else (record["boot"], record.get("file")) == (boot_id(), _identity(descriptor))
         done, waits = _read_done(record["running"]), _read_waits(record["running"])
-        return WorkerProcess(process_token, int(record["pid"]), count, str(record["started_at"]), running, path, proof, done, waits)
+        return WorkerProcess(process_token, int(record["pid"]), count, str(record["started_at"]), running, path, proof, done, waits,
+                             _read_groups(record.get("groups")))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return WorkerProcess(process_token, 0, 0, "", [], path)
 
@@ -210,6 +217,11 @@ def _read_waits(slots):
     """The jobs whose retry these slots say that their threads wait for, as pairs (place, digest)."""
     found = [slot["waits"] for slot in slots if type(slot) is dict and type(slot.get("waits")) is list]
     return tuple((pair[0], pair[1]) for pair in found if list(map(type, pair)) == [int, str])
+
+
+def _read_groups(groups):
+    """The groups that a worker file names; None if it names none."""
+    return tuple(groups) if type(groups) is list and all(type(group) is str for group in groups) else None
 
 
 def _is_slot(slot):

@@ -69,6 +69,14 @@ class GroupTest(QueueTest):
         self.assertEqual((net.wait(DEADLINE), self.states()), (0, {"g": "completed", "n": "completed", "a": "pending"}))
         net.communicate()
 
+    def test_worker_list_says_of_which_groups_a_process_takes_jobs(self):
+        for groups in ((), ("gpu", "my net", "gpu")):
+            self.start("worker", "start", *("--group=" + group for group in groups), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        listed = self.wait_for(lambda: (lambda found: found if len(found) == 2 else None)(json.loads(self.succeed("worker", "list", "--json"))))
+        self.assertEqual({process["groups"] and tuple(process["groups"]) for process in listed}, {None, ("gpu", "my net")})
+        self.assertEqual({row.split("\t")[5] for row in self.succeed("worker", "list").splitlines()}, {"-", "gpu 'my net'"})
+        self.succeed("worker", "stop")
+
     def test_paused_group_waits_and_the_others_run(self):
         self.enqueue("g", "-g", "gpu")
         self.enqueue("a")
@@ -149,8 +157,10 @@ class GroupTest(QueueTest):
     def test_user_field_that_looks_like_a_group_within_is_none(self):
         self.settings(limits={"gpu": 0})
         self.succeed("enqueue", json.dumps({"id": "a", "command": "echo", "meta": {"x": 1, "group": "gpu"}}))
+        self.succeed("enqueue", json.dumps({"id": "b", "command": "echo {}", "group": "gpu", "env": {"group": "net"}}))
+        self.assertEqual(json.loads(self.succeed("status", "--json"))["groups"]["gpu"]["waiting"], 1)
         self.drain()
-        self.assertEqual(self.states(), {"a": "completed"})
+        self.assertEqual(self.states(), {"a": "completed", "b": "pending"})
 
 
 class AfterAnyTest(QueueTest):

@@ -38,7 +38,7 @@ class StatusTest(QueueTest):
         self.assertRegex(self.succeed("status"), r"(?m)^waiting     bad, retry in 1\dm( \d+s)?: \[ -e mended \]$")
         listed = json.loads(self.succeed("worker", "list", "--json"))
         self.assertEqual([(process["running"], process["waiting"]) for process in listed], [([], ["bad"])])
-        self.assertEqual(self.succeed("worker", "list").rstrip("\n").split("\t")[3:], ["-", "bad"])
+        self.assertEqual(self.succeed("worker", "list").rstrip("\n").split("\t")[3:], ["-", "bad", "-"])
         self.assertEqual(self.job("other").state, "pending")  # it waits for that worker
         self.succeed("cancel", "bad")
         self.wait_for_state("other", "completed")
