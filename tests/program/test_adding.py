@@ -284,13 +284,14 @@ class TestWaiting(AddingTest):
         self.add("x", "echo done")
         self.succeed("pause")
         waiting = [self.start("wait"), self.start("logs", "-f", "x"), self.start("enqueue", "--wait", "--id", "y", "--", "true")]
-        self.wait_for(lambda: self.ids() == ["x", "y"])
+        heard = ["".join(process.stderr.readline() for _ in range(2)) for process in waiting]
         worker = self.start("worker", "start")
         self.assertIn("the queue is paused", worker.stderr.readline())
         time.sleep(0.2)
         self.succeed("resume")
-        for process in waiting:
-            said = process.communicate(timeout=60)[1]
+        for process, said in zip(waiting, heard):
+            said += process.stderr.read()
+            self.wait_for(lambda process=process: process.poll() is not None)
             self.assertEqual((process.returncode, said.count("is paused"), said.count("no worker is running")), (0, 1, 1), said)
 
     def test_in_a_pipe_enqueue_says_nothing_of_it(self):
