@@ -62,16 +62,16 @@ class LookTest(HomeTest):
         return done.stdout.decode("utf-8")
 
     def call(self, *arguments):
-        """The program in this process: exit code, stdout, stderr."""
+        """The program in this process, called by its name, however the tests were started: exit code, stdout, stderr."""
         streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="") for _ in range(2)]
-        saved, umask = (sys.stdout, sys.stderr), os.umask(0o077)
-        sys.stdout, sys.stderr = streams
+        saved, umask = (sys.stdout, sys.stderr, sys.argv), os.umask(0o077)
+        sys.stdout, sys.stderr, sys.argv = (*streams, ["queuectl"])
         try:
             code = main.main(["--home", self.home] + list(arguments))
         except SystemExit as stopped:  # argparse ends its --help so
             code = stopped.code or 0
         finally:
-            sys.stdout, sys.stderr = saved
+            sys.stdout, sys.stderr, sys.argv = saved
             os.umask(umask)
         texts = []
         for stream in streams:
