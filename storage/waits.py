@@ -10,7 +10,7 @@ from itertools import islice
 
 from core.job import PENDING, PROCESSING, job_from_checked
 from core.order import lacking
-from core.rules import HOLD, NO_WAIT, PAUSED, wait_of
+from core.rules import HOLD, NO_WAIT, wait_of
 
 _FIRST = 200  # jobs that are looked at before the first is told
 
@@ -24,7 +24,6 @@ def look_at_pending(store, now, most, following=0):
     """What the pending jobs of a Store wait for, as a Pending with so many `following` ones; None if more than `most` have something to
     wait for, or a priority: each of those is read. A pause of the queue is nothing to wait for here, since all wait for it."""
     special, plain, total = [], [], 0
-    nothing = (None, PAUSED) if store.paused() else (None,)
     with store.view(store.jobs_json) as view:
         for place, record in view.all_pending(store.limits()) if view.count()[PENDING] else ():
             total += 1
@@ -35,9 +34,9 @@ def look_at_pending(store, now, most, following=0):
                 special.append(job_from_checked(record, place))
             else:
                 return None
-    pairs = list(Waits(store, now).each(special))
-    found = [pair for pair in pairs if pair[1].waits_for not in nothing]
-    ready = [(-job.priority, job.place, job) for job, wait in pairs if wait.waits_for in nothing]
+    pairs = list(Waits(store, now, is_paused=False).each(special))
+    found = [pair for pair in pairs if pair[1].waits_for is not None]
+    ready = [(-job.priority, job.place, job) for job, wait in pairs if wait.waits_for is None]
     counts = Counter(wait.waits_for for _, wait in found)
     counts[None] = total - len(found)
     first = sorted(plain + ready, key=lambda each: each[:2])[:following]
@@ -45,12 +44,13 @@ def look_at_pending(store, now, most, following=0):
 
 
 class Waits:
-    """What the jobs of a Store wait for at `now` (seconds since the epoch)."""
+    """What the jobs of a Store wait for at `now` (seconds since the epoch); `is_paused` says whether the queue counts as paused (None: as
+    it is)."""
 
-    def __init__(self, store, now):
+    def __init__(self, store, now, is_paused=None):
         self._store = store
         self._now = now
-        self._paused = store.paused()
+        self._paused = store.paused() if is_paused is None else is_paused
         self._paused_groups = store.paused_groups()
         self._full = None  # the groups that are full, once a job of a group was looked at
         self._namesakes = {}  # id: the jobs that have it, at least until one that has not ended, for each id that was looked up

@@ -118,6 +118,11 @@ class GroupTest(QueueTest):
         self.assertEqual(json.loads(self.succeed("status", "--json"))["groups"], {
             "gpu": {"limit": 1, "running": 1, "waiting": 2, "paused": False},
             "my net": {"limit": None, "running": 0, "waiting": 1, "paused": True}})
+        for command in ("resume", "pause"):
+            with self.subTest(command):  # a paused group waits for its own resume
+                self.succeed(command)
+                told = json.loads(self.succeed("status", "--json"))
+                self.assertEqual([told[key] for key in ("ready", "in_full_groups", "in_paused_groups")], [1, 2, 1])
 
     def test_show_says_that_the_group_of_a_job_is_full(self):
         self.fill()
