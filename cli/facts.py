@@ -57,18 +57,23 @@ def _groups(store, running, waiting):
                    "waiting": waiting.get(name), "paused": name in paused} for name in store.limits()}
 
 
-def group_text(of_one, how_to_resume=""):
-    """How a group stands: "1 of 1 running, 4 waiting"."""
-    most = "" if of_one["limit"] is None else " of %d" % of_one["limit"]
-    waiting = "" if of_one["waiting"] is None else ", %d waiting" % of_one["waiting"]
-    return "%d%s running%s%s" % (of_one["running"], most, waiting, "; paused" + how_to_resume if of_one["paused"] else "")
+def group_pieces(of_one, way_out=""):
+    """How a group stands, "1 of 1 running, 4 waiting", in pieces between which a line may be broken; `way_out` is the command that ends its
+    pause."""
+    pieces = ["%d%s running" % (of_one["running"], "" if of_one["limit"] is None else " of %d" % of_one["limit"])]
+    if of_one["waiting"] is not None:
+        pieces[-1:] = [pieces[-1] + ",", "%d waiting" % of_one["waiting"]]
+    if of_one["paused"]:
+        pieces[-1:] = [pieces[-1] + ";", "paused" + ":" * bool(way_out)]
+    return pieces + (way_out.split(" ") if way_out and of_one["paused"] else [])
 
 
-def groups_text(facts):
-    """A line for each group that has a limit or is paused: "gpu  1 of 1 running, 4 waiting"."""
+def groups_pieces(facts):
+    """The same for each group that has a limit or is paused, behind its name."""
     widths = {name: display_width(showable(name)) for name in facts["groups"]}
-    return [name + " " * (max(widths.values()) - widths[name]) + "  "
-            + group_text(of_one, ": %s" % hint("resume --group %s" % quote_words([name]))) for name, of_one in facts["groups"].items()]
+    for name, of_one in facts["groups"].items():
+        first, *others = group_pieces(of_one, hint("resume --group %s" % quote_words([name])))
+        yield [name + " " * (max(widths.values()) - widths[name]) + "  " + first] + others
 
 
 def _rounded(number):

@@ -4,7 +4,7 @@ from __future__ import annotations
 import time
 from collections import namedtuple
 
-from cli.facts import group_text, kinds_text, speed_text
+from cli.facts import group_pieces, kinds_text, speed_text
 from cli.standing import ending, span, standing
 from cli.terminal import bar, display_width, fit, flow, knows_unicode, paint, paint_state, showable
 from core.errors import hint, typed
@@ -118,7 +118,7 @@ def _running(scene, width, most):
 def _group_rows(groups):
     """The groups with a limit or a pause, those first that have something to do."""
     idle = sorted(groups, key=lambda name: not (groups[name]["running"] or groups[name]["waiting"] or groups[name]["paused"]))
-    return [(name, "", group_text(groups[name])) for name in idle]
+    return [(name, "", " ".join(group_pieces(groups[name]))) for name in idle]
 
 
 def _died_at(job):

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 
-from cli.facts import groups_text, kinds_text, look, speed_text
+from cli.facts import groups_pieces, kinds_text, look, speed_text
 from cli.terminal import (bar, display_width, fit, flow, get_width, is_screen, is_terminal, length, paint_state, print_json, showable,
                           use_color)
 from core.errors import hint
@@ -54,11 +54,13 @@ def _status_lines(queue, args):
     told += _each("running", [_of_running(job, facts) for job in running])
     told += _each("waiting", ["%s, retry in %s: %s" % (job.id, format_duration(max(0.0, parse_time(job.run_at) - time.time())), job.command)
                               for job in waiting])
-    told += ["group       " + line for line in groups_text(facts)]
+    for first, *others in groups_pieces(facts):
+        told += _flowed(["group       " + first] + others, window)
     told += ["speed       " + speed_text(facts)] if speed_text(facts) else []
     if facts["paused"]:
-        told.append("paused      yes%s; %s lets workers take jobs again"
-                    % (", and the running jobs stand still" if facts["stands_still"] else "", hint("resume")))
+        still = ", and the running jobs stand still" if facts["stands_still"] else ""
+        first, *others = ("yes%s; %s lets workers take jobs again" % (still, hint("resume"))).split(" ")
+        told += _flowed(["paused      " + first] + others, window)
     told.append("home        %s" % queue.home)
     return lines + [_cut(showable(line), window) for line in told]
 
@@ -73,6 +75,15 @@ def _each(title, texts):
     """A line for each of these texts, up to _SHOWN of them."""
     lines = [text if text.startswith("abandoned   ") else "%-10s  %s" % (title, text) for text in texts[:_SHOWN]]
     return lines + ["            and %d more" % (len(texts) - _SHOWN)] * (len(texts) > _SHOWN)
+
+
+def _flowed(pieces, window):
+    """Pieces of a line in as many lines as they take in a window, the first one behind a title, the others indented as far."""
+    lines = [pieces[0]]
+    for piece in pieces[1:]:
+        fits = not window or display_width(showable(lines[-1] + " " + piece)) <= window
+        lines[-1:] = [lines[-1] + " " + piece] if fits else [lines[-1], " " * 12 + piece]
+    return lines
 
 
 def _cut(line, window):
