@@ -133,11 +133,7 @@ def table(headers, rows, color=False, kept=None):
     headers, and shorten nothing."""
     state = headers.index("STATE") if color and "STATE" in headers else -1
     if not is_terminal(sys.stdout):
-        for row in rows:
-            cells = [printable(cell) for cell in row]
-            if state >= 0:
-                cells[state] = paint_state(cells[state], row[state], color)
-            print("\t".join(cells))
+        _print_plain(rows, state, color)
         return
     from itertools import chain, islice
     rows = iter(rows)
@@ -169,6 +165,14 @@ def table(headers, rows, color=False, kept=None):
         if state >= 0 and painted in shown:
             cells[shown.index(painted)] = paint_state(cells[shown.index(painted)], row[state], color)
         print("  ".join(cells).rstrip())
+
+
+def _print_plain(rows, state, color):
+    for row in rows:
+        cells = [printable(cell) for cell in row]
+        if state >= 0:
+            cells[state] = paint_state(cells[state], row[state], color)
+        print("\t".join(cells))
 
 
 def paint(text, color):

@@ -51,15 +51,8 @@ class Attempt:
             self._fault, self._folder = str(error), home
         kept = {} if self._fault else job.kept_env
         self._environ = {b"QUEUECTL_HOME": environ[b"QUEUECTL_HOME"]} if kept and options.get("keep_env") is True else environ
-        own = {**kept, **(options.get("env") or {})} if kept else options.get("env") or {}
-        self._own = {name.encode("utf-8"): value.encode("utf-8") for name, value in own.items()}
-        self._own.pop(b"QUEUECTL_HOME", None)  # like those below it is ours to set, since what the attempt starts is known by it
-        self._own[b"QUEUECTL_JOB_ID"] = job.id.encode("utf-8")
-        self._own[b"QUEUECTL_ATTEMPT"] = b"%d" % job.attempts
-        self._own[b"QUEUECTL_WORKER"] = job.worker.encode("ascii")
-        self._own[b"QUEUECTL_SLOT"] = b"%d" % (number if job.slot is None else job.slot)
-        if job.group is not None:
-            self._own[b"QUEUECTL_GROUP"] = job.group.encode("utf-8", "surrogatepass")
+        env = options.get("env") or {}
+        self._own = _own_variables(job, {**kept, **env} if kept else env, number)
         self._launch = launch
         self._running = False
         self.outcome_decided = False  # its command has ended; only what it left may still run
@@ -248,3 +241,16 @@ def job_environ(environ, home):
     shared = encode_environ({name: value for name, value in environ.items() if not name.startswith("QUEUECTL_")})
     shared[b"QUEUECTL_HOME"] = home.encode("utf-8", "surrogateescape")
     return shared
+
+
+def _own_variables(job, env, number):
+    """The variables of one attempt alone: those in `env`, by name, and those by which what it starts is known, which nobody else sets."""
+    own = {name.encode("utf-8"): value.encode("utf-8") for name, value in env.items()}
+    own.pop(b"QUEUECTL_HOME", None)
+    own[b"QUEUECTL_JOB_ID"] = job.id.encode("utf-8")
+    own[b"QUEUECTL_ATTEMPT"] = b"%d" % job.attempts
+    own[b"QUEUECTL_WORKER"] = job.worker.encode("ascii")
+    own[b"QUEUECTL_SLOT"] = b"%d" % (number if job.slot is None else job.slot)
+    if job.group is not None:
+        own[b"QUEUECTL_GROUP"] = job.group.encode("utf-8", "surrogatepass")
+    return own
