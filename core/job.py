@@ -10,7 +10,6 @@ import re
 from collections import namedtuple
 
 from core.errors import InvalidJob
-from core.slots import slot_of
 from core.settings import check_value, setting_fault, setting_named
 from core.strict_json import encode_json
 from core.times import parse_time
@@ -118,6 +117,7 @@ class Job(namedtuple("Job", "id command created_at options state attempts exit_c
     @property
     def slot(self):
         """The number that it has among the running jobs of its group, if that had a limit when it was claimed; else None."""
+        from core.slots import slot_of
         return slot_of(self.worker)
 
     @property

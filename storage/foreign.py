@@ -27,11 +27,11 @@ _PATIENCE = 5.0  # seconds that one that is empty or torn must have held still b
 class Inspector:
     """Looks at one job file without the lock, and remembers what it has found. `allow_duplicate_keys` is as for `JobFile`."""
 
-    def __init__(self, path, warn, allow_duplicate_keys):
+    def __init__(self, path, warn, allow_duplicate_keys, progress):
         self._path = path
         self._warn = warn
         self._allow_duplicate_keys = allow_duplicate_keys
-        self.progress = None  # `progress(text)` shows how far a long file is read, "" at the end; whether it could be shown
+        self._progress = progress  # `progress(text)` shows how far a long file is read, "" at the end; whether it could be shown; or None
         self._checked = None  # (key, Layout, seconds it had held still) of the last check
         self._patient = False  # whether the next inspection is to wait longer, since the file is to be changed
 
@@ -113,7 +113,7 @@ class Inspector:
         from core.job_record import job_from_record
         from storage.recognition import Layout, parse_any
         faults: list = []
-        copy, reading = self._new_copy(key), _Reading(self._path, file, key[1], self._warn, self.progress)
+        copy, reading = self._new_copy(key), _Reading(self._path, file, key[1], self._warn, self._progress)
         try:
             for job in parse_any(self._path, JsonPieces(reading.read), partial(job_from_record, faults=faults)):
                 copy.add(job)

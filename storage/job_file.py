@@ -20,7 +20,6 @@ from core.errors import ALL, NOTHING, PART, StorageFault, storage_error
 from core.job import STATES
 from core.system import OPEN_FILES_MOVE, keep_owner, open_private, pread, pwrite, remove_file, replace, short_write, sync, sync_folder
 from core.times import micros_of
-from storage.foreign import ForeignFile, Inspector, cut_short_error, look_at
 from storage.layout import CHUNK, EMPTY, END, STATE_AT, WIDTH, counted, lay_out, recounted
 from storage.noted_file import NotedFile
 from storage.notes import MISSING, Replaced, file_key
@@ -43,9 +42,17 @@ class JobFile(NotedFile):
         self.durable = True
         self._allow_duplicate_keys = allow_duplicate_keys
         self._warn = warn
-        self._inspector = Inspector(path, warn, allow_duplicate_keys)
+        self._progress = None
+        self._looker = None  # an Inspector, once one is needed
         self.stored = NOTHING  # of the changes that were asked for since it was opened
         self.unconfirmed = None  # the OSError of a folder that could not be synced behind a rewrite
+
+    @property
+    def _inspector(self):
+        if self._looker is None:
+            from storage.foreign import Inspector  # an `enqueue` beside a file of ours would pay for its start
+            self._looker = Inspector(self.path, self._warn, self._allow_duplicate_keys, self._progress)
+        return self._looker
 
     # -- opening
 
@@ -75,6 +82,7 @@ class JobFile(NotedFile):
             notes.note_as_ours(layout.counts, micros_of(layout.last_created))
             self._note_state()
             return True
+        from storage.foreign import ForeignFile
         self._foreign = ForeignFile(self.path, layout, notes, self.durable)
         notes.size, notes.counts = layout.end + len(END), layout.counts
         if changes is not None and changes(self):
@@ -85,13 +93,14 @@ class JobFile(NotedFile):
 
     def _refuse_cut(self, layout):
         tail = pread(self._descriptor, self._seen[1] - layout.end, layout.end) if layout.torn and layout.end < self.notes.end else b""
+        from storage.foreign import cut_short_error
         error = cut_short_error(self.path, layout, self.notes, tail)
         if error is not None:
             raise error
 
     def show_progress(self, progress):
         """Let `progress(text)` show how far a long file is read that someone else wrote, and "" at the end; whether it could be shown."""
-        self._inspector.progress = progress
+        self._progress = progress
 
     def inspect(self):
         """Wait until a file that someone else wrote holds still, and check it whole. Raises CorruptFile, OSError. Call without the lock."""
@@ -335,6 +344,7 @@ class JobFile(NotedFile):
 
     def _replace_by(self, write, last_created):
         """Replace the whole file by what `write(descriptor)` writes, which gives back how many jobs are in each state."""
+        from storage.foreign import look_at
         temporary = self.path + ".new"
         former = self._seen
         try:

@@ -17,7 +17,6 @@ from core.system import has_exact_times, open_as_allowed, pread, set_mtime
 from storage.file_lock import Look
 from storage.layout import WIDTH, find_ids, pending_records, read_lines
 from storage.notes import MISSING, Notes, Replaced, file_key
-from storage.view import View
 
 
 class NotedFile:
@@ -160,6 +159,7 @@ class NotedFile:
         before the lock is released."""
         if self._foreign is not None and self._foreign.copy is not None:
             return self._foreign.view()
+        from storage.view import View
         lock = None if locked else Look(self._lock)
         if self._descriptor is None:
             return View(lock, self.path, None, 0)
