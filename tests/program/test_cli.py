@@ -900,12 +900,13 @@ class TestHome(CliTest):
 class TestProgram(CliTest):
     """Help, version, words that are no commands, exit codes."""
 
-    def test_help_names_every_command_and_each_has_its_own(self):
+    def test_help_names_every_command_and_each_has_its_own(self):  # (test_terminal looks at that of each)
         overview = self.succeed("--help")
         self.assertEqual(self.succeed("-h"), overview)
         self.assertEqual(self.succeed("help"), overview)
         for name, (meaning, *_) in arguments.COMMANDS.items():
             self.assertRegex(overview, r"(?m)^  %s +%s" % (name, re.escape(meaning)))
+        for name in ("enqueue", "worker start"):
             with self.subTest(command=name):
                 text = self.succeed(*name.split(), "--help")
                 self.assertTrue(text.startswith("usage: " + typed(name)), text)

@@ -531,8 +531,11 @@ class TestHelp(LookTest):
     def test_the_help_of_each_command_ends_with_an_example_that_its_parser_takes(self):
         for name, row in arguments.COMMANDS.items():
             with self.subTest(command=name):
-                code, out, _ = self.call(*name.split(), "--help")
-                self.assertEqual((code, out.splitlines()[-1]), (0, "  queuectl --home q " + row[1]))
+                code, out, err = self.call(*name.split(), "--help")
+                self.assertEqual((code, err, out.splitlines()[-2:]), (0, "", ["example:", "  queuectl --home q " + row[1]]))
+                self.assertTrue(out.startswith("usage: queuectl --home q " + name), out)
+                self.assertEqual(row[1].split()[:len(name.split())], name.split())
+                self.assertEqual(self.call("help", *name.split()), (code, out, err))
                 arguments.parse(shlex.split(row[1]))
 
     def test_each_line_of_help_fits_80_columns_and_each_argument_has_a_text(self):
