@@ -702,11 +702,21 @@ class TestOnFinish(ControlTest):
                     self.add("job%d" % number, "true")
 
     def announcer(self, launch, most=on_finish.Announcer.MOST, faults=None):
-        """An Announcer that says nothing."""
+        """An Announcer in this process, whose words go to a file."""
         self.addCleanup(os.chdir, os.getcwd())
+        self.addCleanup(setattr, sys, "stderr", sys.stderr)
+        sys.stderr = open(self.path("words"), "w", encoding="utf-8")
+        self.addCleanup(sys.stderr.close)
         announcer = on_finish.Announcer(self.home, {}, launch, [].append if faults is None else faults.append, most)
-        self.addCleanup(announcer.close)
+        self.addCleanup(self.let_end, announcer)
         return announcer
+
+    def let_end(self, announcer):
+        """Close it, and let its thread end: beside a thread no other test should fork."""
+        announcer.close()
+        if announcer._thread is not None and announcer._queue.empty():
+            announcer._queue.put(("true", 0, "", {}))
+        self.wait_for(lambda: announcer._thread is None)
 
     def test_what_is_too_much_to_be_kept_is_counted_with_what_is_given_up(self):
         launch = launcher.Launcher()
