@@ -111,7 +111,8 @@ def _wait_for_room(processes):
 def cmd_hold(args, queue):
     """Let waiting jobs wait until they are released."""
     for job in queue.jobs.hold(Choice(args.ids, None), time.time()):
-        print("Job '%s' is held until %s." % (printable(job.id), printable(hint("release %s" % quote_words([job.id])))))
+        dropped = "" if job.run_at is None else "; its time, %s, does not count any more" % job.run_at
+        print("Job '%s' is held until %s%s." % (printable(job.id), printable(hint("release %s" % quote_words([job.id]))), dropped))
     return 0
 
 

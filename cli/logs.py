@@ -54,7 +54,7 @@ def _chosen(args, queue):
     jobs = [job for job, wait in Waits(queue.store, now).each(queue.store.jobs(states_meant(words), groups=args.group))
             if is_called(job, wait, words) and (job.updated_at or job.created_at) >= since]
     if not jobs:
-        notice("there is no such job")
+        notice("no job is in that state, or changed in that time")
     return jobs
 
 

@@ -183,7 +183,7 @@ def add_job_fields(parser):
 
 def add_list(parser):
     parser.add_argument("--state", "-s", type=_states, default=STATES,
-                        metavar="S[,S]", help="only jobs in these states: pending, processing, completed, dead; or ready, retrying, "
+                        metavar="S[,S]", help="only jobs in these states: pending, processing, completed, dead; or ready, held, retrying, "
                         "scheduled, blocked, running, queued, done, cancelled")
     parser.add_argument("--limit", "-n", type=_positive, metavar="N", help="at most N jobs")
     parser.add_argument("--sort", choices=("id", "state", "attempts", "priority", "run_at", "created_at", "started_at", "updated_at",

@@ -159,7 +159,7 @@ class TestLogs(LookingTest):
         told = self.succeed("logs", "--state", "dead", "--since", "1d", "-n", "5")
         self.assertRegex(told, r"^==> bad, attempt 1: exit code 3, \S+ <==\nno disk\n$")
         done = self.run_program("logs", "--state", "running")
-        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", "queuectl: there is no such job\n"))
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", "queuectl: no job is in that state, or changed in that time\n"))
         self.assertIn("by their ids, or by --state", self.refuse("logs", "bad", "--state", "dead", code=2))
 
     def test_attempt_that_never_was_is_refused_with_how_many_there_were(self):
