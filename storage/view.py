@@ -13,6 +13,7 @@ from core.system import pread
 from storage.layout import (AFTER_ID, GROUP, ID_AT, WIDTH, bare, blocks, blocks_back, column, count_block, find_ids, lines_of,
                             of_group, parse_record, pending_blocks, pending_records, read_lines)
 
+_OBJECT = b'{"'  # begins each object but an empty one; in a text the quote is escaped, unless it ends there
 _TEXT = rb'"(?:[^"\\]|\\.)*"'
 
 
@@ -75,8 +76,9 @@ class View:
         at = block.find(GROUP, start, middle)
         if at < 0:
             return ""
-        text = re.compile(_TEXT).match(block, at + len(GROUP)) if block.count(b"{", start, at) == 1 else None
-        return _decoded(text.group()) if text is not None else self._record_at(block, offset, start, middle)[1].get("group")
+        text = re.compile(_TEXT).match(block, at + len(GROUP)) if block.count(_OBJECT, start, at) == 1 else None
+        group = _decoded(text.group()) if text is not None else self._record_at(block, offset, start, middle)[1].get("group")
+        return group if type(group) is str else ""  # another value is no group
 
     def _sound_blocks(self, start=None, back_from=None, sieve=()):
         """The blocks of the file as (offset, bytes, the counts of states), from `start` on, or with `back_from` (0: the end) the last ones
@@ -100,14 +102,15 @@ class View:
         names = {of_group(name)[len(GROUP):]: name for name in groups}
         wanted = re.compile(GROUP + b"(" + b"|".join(map(re.escape, names)) + b')[^\n]*\n "state": "(pending|processing)"')
         for offset, block, of_block in self._sound_blocks() if names else ():
-            if block.count(b"{") == sum(of_block):  # no object in another one: each such field is a group
+            if block.count(_OBJECT) == sum(of_block):  # no object in another one: each such field is a group
                 for name, state in wanted.findall(block):
                     counts[names[name]][state.decode("ascii")] += 1
                 continue
-            for start, middle in _matches(block, (PENDING, PROCESSING), (GROUP,)):
+            for match in wanted.finditer(block):
+                start, middle = block.rfind(b"\n", 0, match.start()) + 1, block.index(b"\n", match.end(1))
                 of_one = counts.get(self._group_at(block, offset, start, middle))
                 if of_one is not None:
-                    of_one[column(block[middle + 1:middle + 1 + WIDTH], "state")] += 1
+                    of_one[match.group(2).decode("ascii")] += 1
         return counts
 
     def rows(self, without=()):
@@ -195,8 +198,8 @@ class View:
 
 
 def _counts_of(counts, group):
-    """The counts of a group, of which there may be none yet; a value that is no text is no group."""
-    return counts.setdefault(group if type(group) is str else "", [0] * len(STATES))
+    """The counts of a group, of which there may be none yet."""
+    return counts.setdefault(group, [0] * len(STATES))
 
 
 def _matches(block, states, containing=(), back=False):

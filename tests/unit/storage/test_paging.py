@@ -127,7 +127,8 @@ class TestGroups(QueueTest):
                 self.queue.reset()
                 self.queue.enqueue([dict(more, id="j%d" % number, command=command) for number, more in enumerate(fields[:count])], self.home, NOW)
                 self.queue.claim("token-1", NOW + 1)
-                for content in (self.read("jobs.json"), json.dumps(self.records())):
+                typed = [dict(record, group=[1]) if record["id"] == "j2" else record for record in self.records()]  # no group
+                for content in (self.read("jobs.json"), json.dumps(self.records()), json.dumps(typed)):
                     self.write("jobs.json", content)
                     self.assertEqual(self.queue.store.count_groups(["gpu", "net"]), {
                         "gpu": {"pending": 0 if count == 2 else 1, "processing": 1}, "net": {"pending": 1 if count == 2 else 2, "processing": 0}})
