@@ -46,12 +46,13 @@ COMMANDS = {
     "config get": ("show one setting", "config get max_retries", options.add_config, "configuring.cmd_config"),
     "config set": ("change a setting", "config set max_retries 5", options.add_config_set, "configuring.cmd_set"),
     "config unset": ("let the default of a setting hold", "config unset max_retries", options.add_config_unset, "configuring.cmd_unset"),
-    "completion": ("print a shell's completion script", "completion bash", options.add_completion, "control.cmd_completion"),
+    "completion": ("print a shell's completion script", "completion bash", options.add_completion, "completion.cmd_completion"),
 }
 # The functions that have changed something before they print. `enqueue` tells of its jobs itself.
-CHANGING = frozenset(("control.cmd_edit", "control.cmd_cancel", "control.cmd_pause", "control.cmd_resume", "working.cmd_worker_start",
-                      "working.cmd_worker_stop", "tidying.cmd_retry", "tidying.cmd_dlq_purge", "tidying.cmd_clean", "tidying.cmd_reset",
-                      "configuring.cmd_set", "configuring.cmd_unset"))
+CHANGING = frozenset(("editing.cmd_edit", "control.cmd_cancel", "control.cmd_hold", "control.cmd_release", "control.cmd_pause",
+                      "control.cmd_resume", "working.cmd_worker_start", "working.cmd_worker_stop", "tidying.cmd_retry",
+                      "tidying.cmd_dlq_purge", "tidying.cmd_clean", "tidying.cmd_remove", "tidying.cmd_reset", "configuring.cmd_set",
+                      "configuring.cmd_unset"))
 ALIASES = {"add": "enqueue", "log": "logs"}
 
 # What other programs call these commands. `stop` is `worker stop`, or `cancel` with a job.

@@ -6,10 +6,13 @@ nothing they offer files.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from itertools import islice
 
 from cli.arguments import ALIASES, COMMANDS, SYNONYMS, build_parser
+from cli.context import Home
+from core.errors import UsageError, typed
 from core.job import COMPLETED, DEAD, PENDING, PROCESSING, STATES
 from core.rules import STATE_WORDS, states_meant
 from core.settings import SETTINGS
@@ -97,6 +100,20 @@ _STATE_WORDS = {"clean": (COMPLETED, DEAD),
 _MOST_IDS = 200
 _MOST_LOOKED_AT = 10000  # jobs that are looked at for their groups
 _PLAIN = re.compile(r"[\w@%+:,./-]+\Z")  # an id that every shell takes as it is
+
+
+def cmd_completion(args, queue):
+    """Print a shell's completion script, or what may follow some words."""
+    if args.words_so_far is not None:
+        home, _ = home_in(args.words_so_far)
+        asked = Home(os.path.abspath(os.path.expanduser(home))) if home else queue
+        for word in candidates(args.words_so_far, asked.store if os.path.isdir(asked.home) else None):
+            print(word)
+    elif args.shell is None:
+        raise UsageError("which shell: bash, zsh, fish or powershell? For bash: source <(%s)" % typed("completion bash"))
+    else:
+        print(SCRIPTS[args.shell], end="")
+    return 0
 
 
 def home_in(words):

@@ -7,7 +7,7 @@ import sys
 from core.errors import InvalidSettings, NoQueue, QueueError, fault_text, hint
 from core.home import config_path, logs_folder, run_folder
 from core.settings import DEFAULTS, settings_from, unknown_settings
-from core.system import folder_identity
+from core.system import folder_identity, quote_words
 from helpers import printable, read_config
 from job_manager import JobManager
 from storage.store import Store
@@ -169,3 +169,8 @@ def refuse_in_job(queue, what, way_out, waits_for=lambda job: True):
     job = _own_job(queue)
     if job is not None and waits_for(job):
         raise QueueError("%s inside of a job, here %r, would wait for ever for that job itself; %s" % (what, job.id, way_out))
+
+
+def resume_of(groups):
+    """The command that ends the pauses of these groups, for a hint."""
+    return "resume " + " ".join("--group " + quote_words([group]) for group in groups)

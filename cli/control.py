@@ -1,33 +1,18 @@
-"""Commands that steer: cancel, pause, resume, completion."""
+"""Commands that steer: cancel, hold, release, pause, resume."""
 from __future__ import annotations
 
 import os
 import time
 
-from cli.context import WHO_ENDS, Home, named_groups, notice
+from cli.context import WHO_ENDS, named_groups, notice, resume_of
 from cli.terminal import counted
-from core.errors import EXIT_FAILED, QueueError, UsageError, hint, typed
+from core.errors import EXIT_FAILED, QueueError, UsageError, hint
 from core.home import wake_workers
 from core.job import CANCELLED, PENDING, PROCESSING
 from core.rules import given_up
 from core.system import STOPS_PROCESSES, quote_words
 from helpers import printable
 from storage.selection import Choice
-
-
-def cmd_completion(args, queue):
-    """Print a shell's completion script, or what may follow some words."""
-    from cli import completion
-    if args.words_so_far is not None:
-        home, _ = completion.home_in(args.words_so_far)
-        asked = Home(os.path.abspath(os.path.expanduser(home))) if home else queue
-        for word in completion.candidates(args.words_so_far, asked.store if os.path.isdir(asked.home) else None):
-            print(word)
-    elif args.shell is None:
-        raise UsageError("which shell: bash, zsh, fish or powershell? For bash: source <(%s)" % typed("completion bash"))
-    else:
-        print(completion.SCRIPTS[args.shell], end="")
-    return 0
 
 
 def cmd_cancel(args, queue):
@@ -136,7 +121,7 @@ def cmd_pause(args, queue):
         raise QueueError("Windows has no way to stop a running process where it stands; %s lets workers take no new jobs" % hint("pause"))
     queue.jobs.pause(args.group or (), args.now)
     if args.group:
-        print(printable("Paused: workers take no new jobs of %s until %s." % (named_groups(args.group), hint(_resume(args.group)))))
+        print(printable("Paused: workers take no new jobs of %s until %s." % (named_groups(args.group), hint(resume_of(args.group)))))
         return 0
     if args.now:
         wake_workers(queue.home)
@@ -155,9 +140,5 @@ def cmd_resume(args, queue):
     left = queue.store.paused_groups()
     print(("Resumed." if was_paused else "It was not paused.") + (
         printable(" T%s still paused; %s lets workers take those jobs, too." % (
-            named_groups(left)[1:] + (" is" if len(left) == 1 else " are"), hint(_resume(left)))) if left else ""))
+            named_groups(left)[1:] + (" is" if len(left) == 1 else " are"), hint(resume_of(left)))) if left else ""))
     return 0
-
-
-def _resume(groups):
-    return "resume " + " ".join("--group " + quote_words([group]) for group in groups)

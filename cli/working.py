@@ -7,7 +7,8 @@ import time
 from collections import deque
 from math import ceil
 
-from cli.context import WHO_ENDS, abandoned_jobs, is_same_folder, named_groups, notice, refuse_in_job, tell_of_pause, visible_workers
+from cli.context import (WHO_ENDS, abandoned_jobs, is_same_folder, named_groups, notice, refuse_in_job,
+                         resume_of, tell_of_pause, visible_workers)
 from cli.standing import span
 from cli.terminal import counted, display_width, fit, get_width, is_terminal, length, print_json, showable, table, when
 from core.errors import EXIT_TIMEOUT, QueueError, hint, typed
@@ -56,7 +57,7 @@ def _refuse_paused(groups, store):
     if groups and len(paused) == len(groups):
         raise QueueError("%s paused, so that nothing would be drained; %s first" % (
             named_groups(paused) + (" is" if len(paused) == 1 else " are"),
-            hint("resume " + " ".join("--group " + quote_words([group]) for group in paused))))
+            hint(resume_of(paused))))
 
 
 def _crew(args):

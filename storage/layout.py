@@ -132,14 +132,14 @@ def lines_of(offset, block):
     return lines[:-1:2], lines[1::2], list(map(add, ends[:-1:2], count(offset + 1, 2)))
 
 
-def blocks_back(descriptor, end, start=2):
+def blocks_back(descriptor, end):
     """The records of a canonical file that end before `end` (just behind one), the last ones first, as (offset, bytes) blocks that never
-    cut one; the first record begins at `start`."""
+    cut one."""
     size = CHUNK
-    while end > start:
-        offset = max(start, end - size)
+    while end > 2:
+        offset = max(2, end - size)
         block = pread(descriptor, end - offset, offset)
-        if offset > start:
+        if offset > 2:
             cut = block.find(b",\n{") + 2
             if cut < 2:
                 if len(block) < end - offset:

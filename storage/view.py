@@ -141,10 +141,6 @@ class View:
         groups; in any layout, where the place of each is 0 in another one than ours."""
         return self.records((PENDING,)) if self._is_copy else self.pending(groups)
 
-    def special_pending(self):
-        """The pending records that may not run at once and in their turn, as objects, in any layout."""
-        return (record for _, record in self.pending() if record is not None)
-
     def records(self, states=STATES, containing=b"", ids=None):
         """The records in those states as (place, object), in order; with `ids`, only those with one of them, and with `containing`, only
         those whose line 1 has these bytes (a quick sieve). The place is 0 where the file is in another layout."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 import os
 import unittest
 
+from cli.arguments import CHANGING, COMMANDS
 from core.job import DEAD, PENDING
 from tests.support.home import WINDOWS, QueueTest
 
 MANY = ["many%d" % number for number in range(1500)]  # to name them all takes more than a buffer
-DONE = (["cancel", "a"], ["retry", "a"], ["cancel"] + MANY, ["pause"], ["resume"], ["config", "set", "max_retries", "3"], ["config", "unset", "max_retries"],
-        ["clean"], ["worker", "stop"], ["worker", "start", "--drain"], ["dlq", "purge", "--all"], ["reset", "--yes"])
+DONE = (["cancel", "a"], ["retry", "a"], ["hold", "a"], ["release", "a"], ["edit", "a", "--priority", "3"], ["remove", "b"],
+        ["cancel"] + MANY, ["pause"], ["resume"], ["config", "set", "max_retries", "3"], ["config", "unset", "max_retries"], ["clean"],
+        ["worker", "stop"], ["worker", "start", "--drain"], ["dlq", "purge", "--all"], ["reset", "--yes"])
 
 
 @unittest.skipIf(WINDOWS, "descriptors are POSIX's")
@@ -64,6 +66,13 @@ class TestStdout(QueueTest):
             self.assertEqual(self.records(), [])
             os.unlink(self.path("finished-a"))
             self.settings(on_finish="touch finished-$QUEUECTL_JOB_ID")
+
+    def test_each_command_is_known_to_look_or_to_change(self):
+        functions = {row[3] for row in COMMANDS.values()}
+        self.assertEqual(CHANGING - functions, set())
+        self.assertEqual({function.partition("_")[2] for function in functions - CHANGING},
+                         {"enqueue", "worker_list", "status", "list", "show", "logs", "wait", "stats", "dashboard", "dlq_list", "doctor", "config",
+                          "completion"})
 
     def test_who_looks_is_told_where_it_is_full_and_ends_in_silence_where_nobody_reads(self):
         self.add("a", "true")
