@@ -65,7 +65,7 @@ class LookTest(HomeTest):
         """The program in this process, called by its name, however the tests were started: exit code, stdout, stderr."""
         streams = [io.TextIOWrapper(io.BytesIO(), encoding="utf-8", newline="") for _ in range(2)]
         saved, umask = (sys.stdout, sys.stderr, sys.argv), os.umask(0o077)
-        sys.stdout, sys.stderr, sys.argv = (*streams, ["queuectl"])
+        sys.stdout, sys.stderr, sys.argv = streams[0], streams[1], ["queuectl"]
         try:
             code = main.main(["--home", self.home] + list(arguments))
         except SystemExit as stopped:  # argparse ends its --help so
