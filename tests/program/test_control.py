@@ -23,7 +23,7 @@ from core.errors import JobNotFound
 from core.job import CANCELLED, COMPLETED, DEAD, FAILED, PENDING, PROCESSING, TIMEOUT, Outcome
 from execution import attempt as execution_attempt, launcher, on_finish
 from tests.support.control import NAPS, ControlTest, spin, reap
-from tests.support.home import MAIN, set_everywhere, typed
+from tests.support.home import DEADLINE, MAIN, set_everywhere, typed
 from tests.support.workers import FOR_EVER, GATE, KNOWS_GROUPS, SEES_STRAYS, is_alive
 
 ALL = os.environ.get("QUEUECTL_FAULTS") == "all"
@@ -713,10 +713,13 @@ class TestOnFinish(ControlTest):
 
     def let_end(self, announcer):
         """Close it, and let its thread end: beside a thread no other test should fork."""
+        thread = announcer._thread
         announcer.close()
-        if announcer._thread is not None and announcer._queue.empty():
-            announcer._queue.put(("true", 0, "", {}))
-        self.wait_for(lambda: announcer._thread is None)
+        if thread is not None:
+            if announcer._queue.empty():
+                announcer._queue.put(("true", 0, "", {}))
+            thread.join(DEADLINE)
+            self.assertFalse(thread.is_alive())
 
     def test_what_is_too_much_to_be_kept_is_counted_with_what_is_given_up(self):
         launch = launcher.Launcher()
