@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import importlib
 import json
 import os
 import shutil
@@ -62,6 +63,8 @@ def replace_call(module, name, patched):
 
 def set_everywhere(name, value):
     """Let a name that some modules of the program have mean this value in all of them; a function that undoes that."""
+    for module in ("storage.foreign", "cli.control"):  # those with such names that the program loads only once it needs them
+        importlib.import_module(module)
     former = [(module, getattr(module, name)) for module in list(sys.modules.values())
               if (getattr(module, "__file__", None) or "").startswith(ROOT) and not module.__name__.startswith("tests") and hasattr(module, name)]
     assert former, name
