@@ -6,10 +6,13 @@ import os
 import signal
 import time
 import unittest
+from collections import namedtuple
 
 from execution.process_tree import HAS_PROC
 from tests.support.control import ControlTest
 from tests.support.home import typed
+
+Seen = namedtuple("Seen", "pid state")
 
 TELL_PID = "echo $$ > part-%s; mv part-%s %s; "  # the file is there with its content
 COUNT = "i=0; while [ $i -lt 2000 ]; do i=$((i + 1)); echo $i; sleep 0.01; done"
@@ -34,10 +37,25 @@ class TestPause(ControlTest):
 class TestStandstill(ControlTest):
     """`pause --now`."""
 
-    def state(self, pid):
-        """The letter by which /proc says what a process does."""
-        with open("/proc/%d/stat" % pid, encoding="ascii", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0]
+    def stands_still(self, shell):
+        """Whether all of the session of a shell does. A shell that waits for a child by vfork(2), as dash does, shows D where that child
+        was stopped before its exec."""
+        states = [process.state for process in self.session(shell)]
+        return "T" in states and set(states) <= set("TDZ")
+
+    @staticmethod
+    def session(leader):
+        """The processes of a session, with the letter by which /proc says what each does."""
+        found = []
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open("/proc/%s/stat" % name, encoding="ascii", errors="replace") as file:
+                    state, _, _, session = file.read().rpartition(")")[2].split()[:4]
+            except OSError:
+                continue
+            if int(session) == leader:
+                found.append(Seen(int(name), state))
+        return found
 
     def start_counting(self, **fields):
         """Let a worker run a job that counts in a child of its shell: the pid of the shell."""
@@ -49,19 +67,19 @@ class TestStandstill(ControlTest):
     def test_the_running_jobs_stand_still_until_the_resume_and_then_go_on(self):
         shell = self.start_counting()
         self.assertIn("Paused: the running jobs stand still", self.succeed("pause", "--now"))
-        self.wait_for(lambda: self.state(shell) == "T")
+        self.wait_for(lambda: self.stands_still(shell))
         self.assertIn("the running jobs stand still", self.succeed("status"))
         self.assertTrue(json.loads(self.succeed("status", "--json"))["stands_still"])
         counted = self.succeed("logs", "count")
         self.wait_for_looks(self.worker_process)
         self.assertEqual(self.succeed("logs", "count"), counted)
         self.succeed("resume")
-        self.wait_for(lambda: self.state(shell) != "T" and self.succeed("logs", "count") != counted)
+        self.wait_for(lambda: not self.stands_still(shell) and self.succeed("logs", "count") != counted)
 
     def test_a_stop_says_that_it_waits_for_jobs_that_stand_still_and_what_helps(self):
         shell = self.start_counting()
         self.succeed("pause", "--now")
-        self.wait_for(lambda: self.state(shell) == "T")
+        self.wait_for(lambda: self.stands_still(shell))
         done = self.run_program("worker", "stop", "--timeout", "0.1")
         self.assertEqual(done.returncode, 124)
         self.assertIn("1 job stands still, and the workers wait for it; '%s' lets it go on, '%s' ends it"
@@ -74,7 +92,7 @@ class TestStandstill(ControlTest):
     def test_its_time_limit_does_not_run_meanwhile(self):
         shell = self.start_counting(timeout=1.5, max_retries=0)
         self.succeed("pause", "--now")
-        self.wait_for(lambda: self.state(shell) == "T")
+        self.wait_for(lambda: self.stands_still(shell))
         time.sleep(2)
         self.assertEqual(self.job("count").state, "processing")
         self.succeed("resume")
@@ -91,7 +109,7 @@ class TestStandstill(ControlTest):
                 self.wait_for_file(end)
                 shell = int(self.text(end))
                 self.succeed("pause", "--now")
-                self.wait_for(lambda: self.state(shell) == "T")
+                self.wait_for(lambda: self.stands_still(shell))
                 if end == "cancel":
                     self.succeed("cancel", end)
                     self.wait_for(lambda: not os.path.exists("/proc/%d" % shell))
