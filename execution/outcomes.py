@@ -154,6 +154,10 @@ class Outcomes:
         """Whether the queue is paused, while jobs are claimed ahead: none of them is to start."""
         return bool(self._batch) and self._claims.store.paused()
 
+    def _holds_back(self):
+        """Whether no job that was claimed ahead is to start any more: this process stops, or the queue is paused."""
+        return self._stop.is_set() or self._is_paused()
+
     def _new_token(self):
         token = attempt_token(self._process_token, next(self._serials))
         self._tokens.add(token)
@@ -167,7 +171,7 @@ class Outcomes:
     def _postpone(self, result, moment):
         """The job that is to run next while this result waits to be recorded; None if the result must be recorded now: others wait for a
         slot."""
-        if not _is_success(result) or self._stop.is_set() or result.job.slot is not None or self._is_paused():
+        if not _is_success(result) or result.job.slot is not None or self._holds_back():
             return None
         following = self._batch.postpone(result, moment)
         if following is None:
@@ -178,14 +182,14 @@ class Outcomes:
     def _record_now(self, result, moment):
         """Record a result with those that were postponed, as `finished` does."""
         batch, retries = self._batch, self._claims.store.settings.retry_in_place
-        stops = self._stop.is_set() or self._is_paused()
+        stops = self._holds_back()
         succeeded, gives_back = _is_success(result), stops or batch.is_stale(moment)
         waits = not succeeded and (result.outcome is None or retries)
         wanted = 0 if waits or stops else batch.how_many(result.seconds) if succeeded else 1
         after = self._record((batch.take() if gives_back else batch.take_results()) + [result], wanted)
         if gives_back:
             wake_workers(self._home)
-        return (None if waits or stops or self._stop.is_set() else batch.next(),
+        return (None if waits or stops or self._holds_back() else batch.next(),
                 after if retries and after is not None and after.run_at is not None else None)
 
     def _record(self, results, wanted):

@@ -1,10 +1,13 @@
 """Tests of the batch of ends and claims."""
 from __future__ import annotations
 
+import time
 import unittest
+from types import SimpleNamespace
 
 from core.job import Outcome
 from core.job_record import job_from_record
+from core.settings import DEFAULTS
 from execution import outcomes
 from storage.claims import Finished
 
@@ -78,3 +81,26 @@ class TestBatch(unittest.TestCase):
 
     def test_only_short_jobs_are_claimed_together(self):
         self.assertEqual([self.batch.how_many(seconds) for seconds in (0.0001, 0.002, 0.02, 0.03, 1.0, 0.0)], [32, 30, 3, 1, 1, 1])
+
+
+class TestPause(unittest.TestCase):
+    """A pause that comes while a result is recorded."""
+
+    def test_no_job_that_was_claimed_ahead_starts_once_the_queue_is_paused(self):
+        for is_paused, expected in ((False, "b"), (True, None)):
+            with self.subTest(is_paused=is_paused):
+                first, ahead = (job_from_record({"id": name, "command": ":"})._replace(worker="f00dfacef00d-1") for name in "ab")
+                store = SimpleNamespace(settings=DEFAULTS._replace(retry_in_place=False), paused=lambda: False)
+
+                def record(results, now, tokens):
+                    store.paused = lambda: is_paused
+                    return [result.job for result in results], []
+
+                claims = SimpleNamespace(store=store, finish_and_claim=record, made_room=False)
+                faults = SimpleNamespace(guarded=lambda task, do, about="": do())
+                account = SimpleNamespace(count=lambda job: None, ended=lambda ends: None)
+                stop = SimpleNamespace(is_set=lambda: False, homeless=False)
+                own = outcomes.Outcomes("", claims, "f00dfacef00d", 1, stop, faults, account, None, lambda: None)
+                own._batch.add([ahead], time.monotonic())
+                following, _ = own.finished(Finished(first, Outcome(1, "failed"), time.time(), "", 0.001), time.monotonic())
+                self.assertEqual(following and following.id, expected)
