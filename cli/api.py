@@ -49,7 +49,7 @@ class Api:
         """Another text whenever `status` may say something else; it costs a look at a few files, however many jobs there are."""
         changed = queue.store.changed_since(None)[1]
         workers = [(worker.pid, worker.count, worker.started_at) for worker in visible_workers(queue)]
-        files = [_stamp(path) for path in (queue.store.dlq_json.path, queue.config_path) + tuple(self._watched)]
+        files = [stamp(path) for path in (queue.store.dlq_json.path, queue.config_path) + tuple(self._watched)]
         return "%x" % (hash((changed, tuple(workers), tuple(files), queue.store.paused(), int(time.time() // 60))) & (1 << 64) - 1)
 
     def status(self, queue):
@@ -225,7 +225,7 @@ def _last_line(path):
     return lines[-1][:500] if lines else ""
 
 
-def _stamp(path):
+def stamp(path):
     """What tells one state of a file from another; None if there is none."""
     try:
         status = os.stat(path)
@@ -235,8 +235,8 @@ def _stamp(path):
 
 
 def _size(path):
-    stamp = _stamp(path)
-    return stamp[1] if stamp else 0
+    state = stamp(path)
+    return state[1] if state else 0
 
 
 def _read_log(path, start):

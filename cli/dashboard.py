@@ -30,7 +30,7 @@ from threading import Lock
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from cli import metrics
-from cli.api import Api
+from cli.api import Api, stamp
 from cli.context import Home
 from core.errors import CorruptFile, JobNotFound, LockError, NoQueue, QueueError, StorageFault, UsageError, advice, fault_text, hint
 from core.strict_json import decode_json, decode_utf8
@@ -115,7 +115,7 @@ class Server(ThreadingHTTPServer):
         with self._mutex:
             home = Home(self._home)
             home.refuse_absence()
-            settings = _state_of(home.config_path)
+            settings = stamp(home.config_path)
             if self._queue is None or settings != self._settings:
                 home.store  # noqa: B018  settings that are broken are told of here, once
                 self._queue, self._settings = home, settings
@@ -155,14 +155,6 @@ class Server(ThreadingHTTPServer):
         """A client that goes away is no news; anything else is a bug, and shown."""
         if not isinstance(sys.exc_info()[1], OSError):
             super().handle_error(request, client_address)
-
-
-def _state_of(path):
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _page():
