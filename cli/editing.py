@@ -10,9 +10,8 @@ from core.errors import NotConfirmed, QueueError, StorageFault, UsageError, hint
 from core.job import DEAD, PENDING
 from core.new_job import TIMED
 from core.strict_json import decode_json, decode_utf8
-from core.system import EDITOR, quote_words
+from core.system import EDITOR, quote_words, remove_quietly
 from helpers import printable
-from storage.job_file import remove_quietly
 from storage.naming import find_named
 
 

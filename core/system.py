@@ -200,22 +200,30 @@ def short_write(end, what=None):
     return OSError(errno.ENOSPC, what or os.strerror(errno.ENOSPC))
 
 
+def write_beside(path, pieces):
+    """Write these bytes into the file that is to replace the one at `path`: wholly and on the disk, with the same owner and mode. Gives
+    back its path, `path` and ".new". Raises OSError; the caller removes what is there then."""
+    beside, size = path + ".new", 0
+    remove_file(beside)
+    descriptor = open_private(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    try:
+        for piece in pieces:
+            size += len(piece)
+            if os.write(descriptor, piece) != len(piece):
+                raise short_write(size)
+        keep_owner(descriptor, path)
+        sync(descriptor)  # or a power cut may leave an empty file under the name of a whole one (xfs, ext4 with noauto_da_alloc)
+    finally:
+        os.close(descriptor)
+    return beside
+
+
 def write_file(path, content):
     """Replace a file by these bytes, wholly and on the disk, with the same owner and mode. Raises OSError and leaves the old file."""
-    temporary = path + ".new"
     try:
-        remove_file(temporary)
-        descriptor = open_private(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-        try:
-            if os.write(descriptor, content) != len(content):
-                raise short_write(len(content))
-            keep_owner(descriptor, path)
-            sync(descriptor)
-        finally:
-            os.close(descriptor)
-        replace(temporary, path)
+        replace(write_beside(path, [content]), path)
     except OSError as error:
-        remove_file(temporary)
+        remove_quietly(path + ".new")
         raise OSError(error.errno, error.strerror, path) from None
     sync_folder(os.path.dirname(path))
 
@@ -296,6 +304,14 @@ def remove_file(path):
         _patiently(os.unlink, path)
     except FileNotFoundError:
         pass
+
+
+def remove_quietly(path):
+    """Remove a file that nobody needs any more; the next one who makes it removes it first."""
+    try:
+        remove_file(path)
+    except OSError:
+        return
 
 
 @lru_cache(maxsize=1)

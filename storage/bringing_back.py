@@ -73,7 +73,8 @@ class BringingBack:
         jobs_json = self._store.jobs_json
         if plan is not self._prepared:
             self._set_aside(self._logs(plan.jobs))
-        jobs_json.put_all(plan.changes)
+        for place, line2 in plan.changes.items():
+            jobs_json.put(place, line2)
         if plan.lonely:
             jobs_json.append([row_without_burial(retried(job, self._now)) for job in plan.lonely])
         # On the disk before its entry goes, or a power cut may leave a job in neither file.

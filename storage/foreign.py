@@ -88,7 +88,7 @@ class Inspector:
         from core.job_record import job_from_record
         from storage.recognition import Layout, check_canonical  # seldom needed, and each start would pay for it
         if key == MISSING:
-            return Layout(1, copy=self._new_copy(key).finish())
+            return Layout(1, copy=self.copy_of((), key))
         try:
             descriptor = open_private(self._path, os.O_RDONLY)
         except FileNotFoundError:
@@ -113,11 +113,9 @@ class Inspector:
         from core.job_record import job_from_record
         from storage.recognition import Layout, parse_any
         faults: list = []
-        copy, reading = self._new_copy(key), _Reading(self._path, file, key[1], self._warn, self._progress)
+        reading = _Reading(self._path, file, key[1], self._warn, self._progress)
         try:
-            for job in parse_any(self._path, JsonPieces(reading.read), partial(job_from_record, faults=faults)):
-                copy.add(job)
-            copy.finish()
+            copy = self.copy_of(parse_any(self._path, JsonPieces(reading.read), partial(job_from_record, faults=faults)), key)
         finally:
             reading.done()
         return Layout(1, tuple(copy.counts), copy=copy, faults=faults, last_created=copy.last_created,
@@ -125,14 +123,8 @@ class Inspector:
 
     def copy_of(self, jobs, key):
         """A ForeignCopy of these jobs, which were read from a file with that key."""
-        copy = self._new_copy(key)
-        for job in jobs:
-            copy.add(job)
-        return copy.finish()
-
-    def _new_copy(self, key):
         from storage.foreign_copy import ForeignCopy
-        return ForeignCopy(run_folder(os.path.dirname(self._path)), key[2] // 1000, self._allow_duplicate_keys)
+        return ForeignCopy(jobs, run_folder(os.path.dirname(self._path)), key[2] // 1000, self._allow_duplicate_keys)
 
 
 class _Reading:

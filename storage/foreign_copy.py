@@ -11,77 +11,58 @@ from itertools import islice
 
 from core.job import STATES
 from core.times import format_time, micros_of
-from storage.layout import CHUNK, CREATED_AT, END, WIDTH, blocks, counted, encode_line1, encode_line2, key_in, lay_out, lines_of
+from storage.layout import CREATED_AT, END, blocks, counted, encode_line1, encode_line2, file_of, key_in, lines_of
 from storage.scratch import Scratch
 
 _NO_TIME = "0000-00-00T00:00:00.000000Z"  # in the place of a time of creation that is to come; as wide as one
 
 
 class ForeignCopy:
-    """Records in our layout, as a job file has them, but for its end. `add` all jobs, then `finish`.
+    """A job file of ours with the jobs that are given. Making it raises OSError, and whatever reading the jobs does.
 
     `folder` is where it should lie; `written` (microseconds) is when the file was written; `allow_duplicate_keys` is as for `JobFile`.
     """
 
-    def __init__(self, folder, written, allow_duplicate_keys):
+    def __init__(self, jobs, folder, written, allow_duplicate_keys):
         self.counts = [0] * len(STATES)
-        self.end = 1  # just behind the last record
         self.rest_until = 0.0  # no job may run before, by the monotonic clock: see `ForeignFile.has_pending`
-        self.last_created = 0  # the greatest created_at, in microseconds
-        self._written = written
-        self._scratch = Scratch(folder)
-        self._allows_duplicates = allow_duplicate_keys
         self._latest = ""  # created_at so far
         self._lacks_time = self._is_out_of_turn = False  # some job, by its created_at
-        self._workers: set = set()
-        self._rows, self._size = [], 0
-
-    def add(self, job):
-        """Add a job as an editor left it. Raises OSError."""
-        if job.worker is not None:
-            if job.worker in self._workers:  # the line of a running job, copied to make another one
-                job = job._replace(state=STATES[0], attempts=0, started_at=None, worker=None)
-            self._workers.add(job.worker)
-        if not job.created_at:
-            self._lacks_time = True
-            job = job._replace(created_at=_NO_TIME)
-        elif job.created_at > self._latest:
-            self._latest = job.created_at
-        else:
-            self._is_out_of_turn = True
-        row = (encode_line1(job.fields()), encode_line2(job.progress()))
-        self._rows.append(row)
-        self._size += len(row[0]) + WIDTH
-        if self._size >= CHUNK:
-            self._write()
-
-    def _write(self):
-        if self.end == 1:
-            self._scratch.append(b"[")
-        content = lay_out(counted(self._rows, self.counts), self.end, self.end == 1)
-        self._scratch.append(content)
-        self.end += len(content)
-        self._rows, self._size = [], 0
-
-    def finish(self):
-        """Write what is left, and give times of creation to those that lack one; the copy itself. Raises OSError."""
-        if self._rows:
-            self._write()
-        self.last_created = micros_of(self._latest)
-        twice = self._hashes_twice() if self._is_out_of_turn and not self._allows_duplicates else ()
+        self._scratch = Scratch(folder)
+        for piece in file_of(counted(self._rows(jobs), self.counts)):
+            self._scratch.append(piece)
+        self.end = self._scratch.size - len(END)  # just behind the last record
+        self.last_created = micros_of(self._latest)  # the greatest created_at, in microseconds
+        twice = self._hashes_twice() if self._is_out_of_turn and not allow_duplicate_keys else ()
         if self._lacks_time or twice:
-            self._tell_apart(twice)
-        return self
+            self._tell_apart(twice, written)
+
+    def _rows(self, jobs):
+        """Each job, as an editor left it, as a row."""
+        workers = set()
+        for job in jobs:
+            if job.worker is not None:
+                if job.worker in workers:  # the line of a running job, copied to make another one
+                    job = job._replace(state=STATES[0], attempts=0, started_at=None, worker=None)
+                workers.add(job.worker)
+            if not job.created_at:
+                self._lacks_time = True
+                job = job._replace(created_at=_NO_TIME)
+            elif job.created_at > self._latest:
+                self._latest = job.created_at
+            else:
+                self._is_out_of_turn = True
+            yield encode_line1(job.fields()), encode_line2(job.progress())
 
     def _hashes_twice(self):
         """The hashes of keys that several jobs may have."""
         ordered = sorted(array("q", (hash(key) for key, _ in self._keys_in_turn())))
         return {one for one, other in zip(ordered, islice(ordered, 1, None)) if one == other}
 
-    def _tell_apart(self, twice):
+    def _tell_apart(self, twice, written):
         """Give times of creation of their own, in the order of the file, to jobs without one, and to those with the key of one before
         them, whose hash is among those in `twice`."""
-        last, seen = max(self.last_created, self._written), set()
+        last, seen = max(self.last_created, written), set()
         for key, place in self._keys_in_turn():
             is_known = key in seen
             if twice and hash(key) in twice:
@@ -103,12 +84,9 @@ class ForeignCopy:
             os.close(descriptor)
 
     def open(self):
-        """A descriptor of the copy to read it, for the caller to close; None if there is no job."""
+        """A descriptor of the copy to read it, for the caller to close."""
         return self._scratch.open()
 
     def contents(self):
-        """The bytes of a job file with these jobs, in pieces."""
-        if self.end == 1:
-            yield b"["
-        yield from self._scratch.pieces()
-        yield END
+        """The bytes of that job file, in pieces."""
+        return self._scratch.pieces()

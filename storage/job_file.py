@@ -1,4 +1,4 @@
-"""One job file under the lock: opened, added to, changed in place, replaced whole.
+"""One job file under the lock: opened, added to, changed in place. `replaceable_file` replaces it whole.
 
 The layout is `layout`'s, `notes` tell whether a file is ours, and `foreign` looks at one that is not. Here is what makes a change safe
 whatever is killed, and when (docs/storage.md has the measurements):
@@ -16,13 +16,12 @@ from __future__ import annotations
 
 import os
 
-from core.errors import ALL, NOTHING, PART, StorageFault, storage_error
-from core.job import STATES
-from core.system import OPEN_FILES_MOVE, keep_owner, open_private, pread, pwrite, remove_file, replace, short_write, sync, sync_folder
+from core.errors import ALL, NOTHING, storage_error
+from core.system import OPEN_FILES_MOVE, pread, sync
 from core.times import micros_of
 from storage.layout import CHUNK, EMPTY, END, STATE_AT, WIDTH, counted, lay_out, recounted
-from storage.noted_file import NotedFile
 from storage.notes import MISSING, Replaced, file_key
+from storage.replaceable_file import ReplaceableFile, restore, write_all
 
 _COMPARED = 3 if OPEN_FILES_MOVE else 2  # parts of a file's key that its open descriptor tells: Windows may be late with the time
 # Bytes between two changed records at the most that are written together: each write gives up the interpreter's lock, and with one for
@@ -30,22 +29,18 @@ _COMPARED = 3 if OPEN_FILES_MOVE else 2  # parts of a file's key that its open d
 _GAP = 4096
 
 
-class JobFile(NotedFile):
+class JobFile(ReplaceableFile):
     """One job file. All methods but `inspect` are called with the lock held and the file opened by `OpenFiles`.
 
-    `warn(message)` is called when a torn tail was cut off. `allow_duplicate_keys` says that several records may have one key. `durable`
-    says whether the name of a rewritten file is synced, too; what it holds always is.
+    `warn(message)` is called when a torn tail was cut off. `allow_duplicate_keys` says that several records may have one key.
     """
 
     def __init__(self, path, lock, slot, warn, allow_duplicate_keys=False):
         super().__init__(path, lock, slot)
-        self.durable = True
         self._allow_duplicate_keys = allow_duplicate_keys
         self._warn = warn
         self._progress = None
         self._looker = None  # an Inspector, once one is needed
-        self.stored = NOTHING  # of the changes that were asked for since it was opened
-        self.unconfirmed = None  # the OSError of a folder that could not be synced behind a rewrite
 
     @property
     def _inspector(self):
@@ -167,7 +162,7 @@ class JobFile(NotedFile):
             self._cut_tail(foreign)
         else:
             foreign.keep_dropped(self._all_bytes, self._warn)
-            self._take_over(foreign.copy)
+            self._replace_by(foreign.copy.contents(), foreign.copy.counts, foreign.copy.last_created)
 
     def _all_bytes(self):
         """The file as it is, in pieces."""
@@ -190,29 +185,13 @@ class JobFile(NotedFile):
         self._open_current()
         if self._descriptor is None or pread(self._descriptor, len(content) + 1, 0) != content:
             raise Replaced
-        self._take_over(self._inspector.copy_of(jobs, self._seen))
-
-    def _take_over(self, copy):
-        """Replace the whole file by a ForeignCopy. Raises Replaced, StorageFault."""
-        def write(descriptor):
-            offset = 0
-            for content in copy.contents():
-                _write_all(descriptor, content, offset)
-                offset += len(content)
-            return copy.counts
-
-        self._replace_by(write, copy.last_created)
-
-    def _note_as_ours(self, counts, last_created):
-        """Note that the open file, as we have left it, is in our layout, with all places new."""
-        self._foreign = None
-        self.notes.note_as_ours(counts, last_created)
-        self._note_change()
+        copy = self._inspector.copy_of(jobs, self._seen)
+        self._replace_by(copy.contents(), copy.counts, copy.last_created)
 
     def _cut(self, end):
         """Let the file end behind the record that ends there. Raises OSError."""
         os.ftruncate(self._descriptor, end)
-        _write_all(self._descriptor, END, end)
+        write_all(self._descriptor, END, end)
 
     # -- changing
 
@@ -220,11 +199,6 @@ class JobFile(NotedFile):
         """Replace the line 2 at `place`, where there is one. `commit` does it; until then `line2` and `lines` alone tell of it."""
         self._new[place] = line2
         self._changed.append(place)
-
-    def put_all(self, lines):
-        """`put` each line 2 of {place: line 2}."""
-        self._new.update(lines)
-        self._changed += lines
 
     def append(self, rows, last_created=0):
         """Add records, rows as `lay_out` takes them, in one write: all or none. Raises Replaced, StorageFault.
@@ -265,7 +239,7 @@ class JobFile(NotedFile):
             at = start
             for piece in pieces:
                 is_last = at + len(piece) == start + size
-                _write_all(self._descriptor, piece + END if is_last else piece, at)
+                write_all(self._descriptor, piece + END if is_last else piece, at)
                 at += len(piece)
         except OSError as error:
             self._undo_append(start)
@@ -302,10 +276,10 @@ class JobFile(NotedFile):
         try:
             self._announce_change()
             for start, _, new in written:
-                _write_all(self._descriptor, new, start)
+                write_all(self._descriptor, new, start)
         except OSError as error:
             self._changed = []
-            self.stored = _restore(self._descriptor, written)
+            self.stored = restore(self._descriptor, written)
             raise storage_error("change", self.path, error) from None
         self.stored = ALL
         self.notes.counts = recounted(self.notes.counts, before, after)
@@ -318,7 +292,7 @@ class JobFile(NotedFile):
             else:  # no more than the end was written over; behind the limit on file sizes what was not written cannot be written now
                 left = pread(self._descriptor, len(END), start)
                 over = max([0] + [number for number in range(1, len(END) + 1) if left[number - 1:number] != END[number - 1:number]])
-                _write_all(self._descriptor, END[:over], start)
+                write_all(self._descriptor, END[:over], start)
             self.notes.intent = 0
             self._note_change()
             self.notes.sync()  # lest a power cut bring the note back, and what is added next is taken for a torn append
@@ -332,116 +306,6 @@ class JobFile(NotedFile):
             return size >= self.notes.intent_end and pread(self._descriptor, len(END), size - len(END)) == END
         except OSError:
             return False
-
-    def rewrite(self, rows, last_created=0):
-        """Replace the whole file by these records (rows as `lay_out` takes them): all or nothing. Raises Replaced, StorageFault."""
-        def write(descriptor):
-            counts = [0] * len(STATES)
-            _write_rows(descriptor, counted(rows, counts))
-            return counts
-
-        self._replace_by(write, last_created)
-
-    def _replace_by(self, write, last_created):
-        """Replace the whole file by what `write(descriptor)` writes, which gives back how many jobs are in each state."""
-        from storage.foreign import look_at
-        temporary = self.path + ".new"
-        former = self._seen
-        try:
-            remove_file(temporary)
-            descriptor = open_private(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-            try:
-                counts = write(descriptor)
-                keep_owner(descriptor, self.path)
-                sync(descriptor)  # or a power cut may leave an empty file under the name of a whole one (xfs, ext4 with noauto_da_alloc)
-                inode = file_key(os.fstat(descriptor))[0]
-            finally:
-                os.close(descriptor)
-            if look_at(self.path)[0] != former:
-                raise Replaced  # an editor has saved meanwhile, perhaps in place
-            self._close()  # Windows replaces no open file
-            replace(temporary, self.path)
-            self.stored = ALL
-            self._sync_name()
-            self._open_current()
-            if self._inode != inode:
-                raise Replaced
-        except OSError as error:
-            raise storage_error("rewrite", self.path, error) from None
-        finally:
-            remove_quietly(temporary)
-        self._note_as_ours(counts, last_created)
-
-    def _sync_name(self):
-        """Sync the folder once the name means another file. If that fails all is stored, and whoever confirms it tells."""
-        try:
-            if self.durable:
-                sync_folder(os.path.dirname(self.path))
-        except OSError as error:
-            self.unconfirmed = error
-
-    def clear(self):
-        """Remove all records; on a full disk in place. A crash in the middle of that leaves a file that is refused, with all records in it.
-        Raises Replaced, StorageFault."""
-        try:
-            self.rewrite(())
-        except StorageFault as fault:
-            if not fault.lacks_space or self._descriptor is None:
-                raise
-            before = pread(self._descriptor, len(EMPTY), 0)
-            try:
-                _write_all(self._descriptor, EMPTY, 0)
-                os.ftruncate(self._descriptor, len(EMPTY))
-            except OSError as error:
-                self.stored = _restore(self._descriptor, [(0, before, EMPTY)])
-                raise storage_error("empty", self.path, error) from None
-            self.stored = ALL
-            self._note_as_ours([0] * len(STATES), 0)
-
-
-def _write_all(descriptor, content, offset):
-    """One write; one that falls short is not continued."""
-    written = pwrite(descriptor, content, offset)
-    if written != len(content):
-        raise short_write(offset + len(content), "the disk took %d of %d bytes" % (written, len(content)))
-
-
-def _restore(descriptor, written):
-    """Undo a change in place, or as much of it as can be: how much of it is left. `written` has (offset, old bytes, new bytes)."""
-    try:
-        for start, old, _ in written:
-            pwrite(descriptor, old, start)
-        return NOTHING
-    except OSError:
-        pass  # the first error is the one to tell
-    try:
-        new = [pread(descriptor, len(after), start) == after for start, _, after in written]
-    except OSError:
-        return PART  # or not: nobody can tell
-    return ALL if all(new) else PART if any(new) else NOTHING
-
-
-def remove_quietly(path):
-    """Remove a file that nobody needs any more; the next one who makes it removes it first."""
-    try:
-        remove_file(path)
-    except OSError:
-        return
-
-
-def _write_rows(descriptor, rows):
-    """A whole file of records, in pieces of about CHUNK bytes."""
-    _write_all(descriptor, b"[", 0)
-    offset, batch, size = 1, [], 0
-    for row in rows:
-        batch.append(row)
-        size += len(row[0]) + WIDTH
-        if size >= CHUNK:
-            content = lay_out(batch, offset, offset == 1)
-            _write_all(descriptor, content, offset)
-            offset += len(content)
-            batch, size = [], 0
-    _write_all(descriptor, lay_out(batch, offset, offset == 1) + END, offset)
 
 
 def _neighbours(places):

@@ -104,6 +104,21 @@ def lay_out(rows, offset, first):
     return laid
 
 
+def file_of(rows):
+    """The bytes of a whole job file of these records (rows as `lay_out` takes them), in pieces of about CHUNK bytes."""
+    yield b"["
+    offset, batch, size = 1, [], 0
+    for row in rows:
+        batch.append(row)
+        size += len(row[0]) + WIDTH
+        if size >= CHUNK:
+            piece = lay_out(batch, offset, offset == 1)
+            yield piece
+            offset += len(piece)
+            batch, size = [], 0
+    yield lay_out(batch, offset, offset == 1) + END
+
+
 def blocks(descriptor, end, start=2, longest=1 << 62):
     """The records of a canonical file from `start` (where one begins) up to `end` (just behind the last one), as (offset, bytes)
     blocks that never cut one, unless it has more than `longest` bytes."""

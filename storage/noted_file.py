@@ -1,6 +1,6 @@
 """One job file under the lock, as it is open: opened if it is another one, read by place, and noted as we have left it.
 
-It changes no byte of the file; `job_file` does.
+It changes no byte of the file: `replaceable_file` and `job_file` do.
 
 The clock for files may stand still for some milliseconds, so that two writes have one time. There, behind each change of ours and once it
 is noted, the file's time is set back by the least step there is: a write that is not noted leaves another time. Where it cannot be set,

@@ -61,13 +61,13 @@ class Scratch:
         """Write other bytes in the place of some. Raises OSError."""
         pwrite(self._descriptor, content, offset)
 
-    def pieces(self, start=0):
-        """All bytes from `start` on, in pieces."""
-        for offset in range(start, self.size, _PIECE):
+    def pieces(self):
+        """All bytes, in pieces."""
+        for offset in range(0, self.size, _PIECE):
             yield pread(self._descriptor, min(_PIECE, self.size - offset), offset)
 
     def open(self):
-        """A descriptor of the file to read it, for the caller to close; None if nothing was written."""
-        if self._descriptor is None or OPEN_FILES_MOVE:
-            return None if self._descriptor is None else os.dup(self._descriptor)
+        """A descriptor of what was written, to read it, for the caller to close."""
+        if OPEN_FILES_MOVE:
+            return os.dup(self._descriptor)
         return os.open(self._name, os.O_RDONLY | O_BINARY | getattr(os, "O_TEMPORARY", 0))  # with a position of its own

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 from itertools import islice
-from contextlib import suppress
 
 from core.errors import ALL, NOTHING, PART, QueueError, StorageFault, hint, not_confirmed, storage_error
 from core.home import JOBS, dead_letters_path, jobs_path, lock_path
@@ -330,8 +329,10 @@ class Store:
         with OpenFiles(self.lock, file):
             damage, view = file.damage, file.view()
             if damage is None and not file.counts_agree():
-                with suppress(OSError):  # on a read-only file system
+                try:
                     file.forget_notes()
+                except OSError:
+                    pass  # on a read-only file system
                 damage = "%s was changed unseen; the next command looks at all of it" % file.path
         with view:
             return sum(1 for _ in view.records()), damage

@@ -24,10 +24,9 @@ class CopyTest(HomeTest):
 
     def copied(self, records, allow_duplicate_keys=False):
         """(the records of the copy, the copy)."""
-        copy = ForeignCopy(self.home, WRITTEN, allow_duplicate_keys)
-        for record in records:
-            copy.add(job_from_record(dict({"command": "true"}, **record)))
-        content = b"".join(copy.finish().contents())
+        jobs = (job_from_record(dict({"command": "true"}, **record)) for record in records)
+        copy = ForeignCopy(jobs, self.home, WRITTEN, allow_duplicate_keys)
+        content = b"".join(copy.contents())
         self.write("copy.json", content)
         with open(self.path("copy.json"), "rb") as file:
             layout = check_canonical(file.fileno(), len(content), job_from_record, allow_duplicate_keys)

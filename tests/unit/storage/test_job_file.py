@@ -20,7 +20,7 @@ from core.job import STATES
 from core.job_record import job_from_record
 from core.system import pwrite
 from core.times import format_time
-from storage import file_lock, foreign, job_file, noted_file
+from storage import file_lock, foreign, noted_file, replaceable_file
 from storage.file_lock import FileLock
 from storage.job_file import JobFile, Replaced
 from storage.layout import COLUMN_AT, EMPTY, END, PAGE, WIDTH, bare, column, encode_line1, encode_line2, lay_out
@@ -223,7 +223,7 @@ class ChangeTest(JobFileTest):
         def put(file):
             for place in places:
                 file.put(place, new)
-            with mock.patch("storage.job_file.pwrite", note):
+            with mock.patch("storage.replaceable_file.pwrite", note):
                 file.commit()
 
         self.change(put)
@@ -752,7 +752,7 @@ class TickTest(JobFileTest):
         """A system whose clock for files stands still, on a file system that keeps times in units of `finest` nanoseconds; 0 for one on
         which they cannot be set."""
         self.file = self.job_file()
-        tick = (int(time.time()) - 60) // 2 * 2 * 10 ** 9
+        self.tick = tick = (int(time.time()) - 60) // 2 * 2 * 10 ** 9
 
         def write(descriptor, content, offset):
             written = pwrite(descriptor, content, offset)
@@ -765,8 +765,13 @@ class TickTest(JobFileTest):
             nanoseconds -= nanoseconds % finest
             os.utime(descriptor, ns=(nanoseconds, nanoseconds))
 
+        def write_beside(path, pieces):
+            beside = system.write_beside(path, pieces)
+            os.utime(beside, ns=(tick, tick))
+            return beside
+
         patches = contextlib.ExitStack()
-        patches.enter_context(mock.patch.object(job_file, "pwrite", write))
+        patches.enter_context(mock.patch.multiple(replaceable_file, pwrite=write, write_beside=write_beside))
         patches.enter_context(mock.patch.multiple(noted_file, set_mtime=set_mtime, has_exact_times=lambda descriptor: False))
         return patches
 
@@ -784,8 +789,8 @@ class TickTest(JobFileTest):
         child = os.fork()
         if not child:
             try:
-                job_file.pwrite, noted_file.set_mtime, file_lock.pwrite = (
-                    dies(call) for call in (job_file.pwrite, noted_file.set_mtime, file_lock.pwrite))
+                replaceable_file.pwrite, noted_file.set_mtime, file_lock.pwrite = (
+                    dies(call) for call in (replaceable_file.pwrite, noted_file.set_mtime, file_lock.pwrite))
                 change()
                 os._exit(0)
             finally:
@@ -824,6 +829,7 @@ class TickTest(JobFileTest):
                     content = self.read("jobs.json").replace(b'"id": "b"', b'"id": "x"')
                     with open(self.path("jobs.json"), "r+b") as file:
                         system.pwrite(file.fileno(), content, 0)
+                        os.utime(file.fileno(), ns=(self.tick, self.tick))
                     mark = self.file.version
                     self.assertIsNone(self.change(lambda file: file.changes_since(mark)))
                     self.assertEqual(self.ids()[:3], ["a", "x", "c"])
@@ -953,7 +959,7 @@ except StorageFault as error:
         def put(file):
             for place in places:
                 file.put(place, line2("dead"))
-            with mock.patch("storage.job_file.pwrite", refuse_the_second):
+            with mock.patch("storage.replaceable_file.pwrite", refuse_the_second):
                 file.commit()
 
         with self.assertRaises(StorageFault) as caught:

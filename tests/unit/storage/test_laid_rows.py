@@ -70,7 +70,7 @@ class LaidRowsTest(ManagerTest):
 
         for piece in range(1, 6):
             from storage import job_file
-            former, calls = job_file._write_all, []
+            former, calls = job_file.write_all, []
 
             def write(descriptor, content, offset, former=former, calls=calls, piece=piece):
                 calls.append(offset)
@@ -79,12 +79,12 @@ class LaidRowsTest(ManagerTest):
                     raise Killed
                 former(descriptor, content, offset)
 
-            job_file._write_all = write
+            job_file.write_all = write
             try:
                 with self.assertRaises(Killed):
                     self.add(*["job%d" % number for number in range(100)], manager=self.manager())
             finally:
-                job_file._write_all = former
+                job_file.write_all = former
             with self.subTest(piece):
                 self.assertNotEqual(self.read("jobs.json"), whole)
                 self.assertEqual([job.id for job in self.manager().jobs()], ["before"])
@@ -94,17 +94,17 @@ class LaidRowsTest(ManagerTest):
         self.add("before")
         whole = self.read("jobs.json")
         from core.errors import StorageFault
-        from storage import job_file
-        former, calls = job_file.pwrite, []
+        from storage import replaceable_file
+        former, calls = replaceable_file.pwrite, []
 
         def write(descriptor, content, offset):
             calls.append(offset)
             return former(descriptor, content[:len(content) // 2] if len(calls) == 3 else content, offset)
 
-        job_file.pwrite = write
+        replaceable_file.pwrite = write
         try:
             with self.assertRaisesRegex(StorageFault, "nothing was changed"):
                 self.add(*["job%d" % number for number in range(100)])
         finally:
-            job_file.pwrite = former
+            replaceable_file.pwrite = former
         self.assertEqual(self.read("jobs.json"), whole)
