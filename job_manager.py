@@ -239,14 +239,10 @@ class JobManager:
         wake_workers(self._store.home)
         return back
 
-    def purge(self, choice, free=None):
-        """Remove dead jobs for good, from both files; gives them back. `free(jobs)` is called where the disk is too full to rewrite a file:
-        it removes what else there is of them. Raises JobNotFound for an id without a dead job."""
-        return self.clean((DEAD,), choice, free)
-
     def clean(self, states, choice, free=None):
-        """Remove jobs in these states (COMPLETED, DEAD), but no completed one that another one comes after; gives them back. `free` is as
-        for `purge`. Raises JobNotFound for an id without such a job, JobRefused for one that another one comes after."""
+        """Remove jobs in these states (COMPLETED, DEAD) for good, but no completed one that another one comes after; gives them back.
+        `free(jobs)` is called where the disk is too full to rewrite a file: it removes what else there is of them. Raises JobNotFound for
+        an id without such a job, JobRefused for one that another one comes after."""
         def explain(job_id):
             return no_dead_job(job_id) if states == (DEAD,) else "there is no %s job %r" % (" or ".join(states), job_id)
 
@@ -256,7 +252,7 @@ class JobManager:
         return Removal(self._store, self._dead_letters, states, choice, explain, guarded, free).run()
 
     def remove(self, ids, free=None):
-        """Remove all jobs with these ids, in whatever state, from both files; gives them back. `free` is as for `purge`. Raises
+        """Remove all jobs with these ids, in whatever state, from both files; gives them back. `free` is as for `clean`. Raises
         JobNotFound, and JobRefused if one runs, or if another one comes after it that stays."""
         from storage.naming import no_job
         from storage.removing import Removal

@@ -13,7 +13,7 @@ from benchmarks.measure import (MAIN, NOTHING, RATE, ROOT, Home, Row, Target, en
                                 seconds)
 from cli.salvage import salvage
 from core.settings import DEFAULTS
-from core.job import FAILED, Outcome
+from core.job import DEAD, FAILED, Outcome
 from core.rules import given_up
 from job_manager import JobManager
 from storage.claims import Claims
@@ -276,7 +276,7 @@ def _purge_row(scale):
     """The longest time that the lock is held while nearly all jobs of a queue, which are dead, are removed, by jobs in the file."""
     row = Row("growth", f"the lock held by purge of {scale.many:,} dead jobs", "by retry of as many", "ms", Target("ours", 300))
     held = []
-    for change in (lambda jobs: jobs.purge(Choice(None, None)), lambda jobs: jobs.retry(Choice(None, None), time.time())):
+    for change in (lambda jobs: jobs.clean((DEAD,), Choice(None, None)), lambda jobs: jobs.retry(Choice(None, None), time.time())):
         with Home() as home:
             home.fill(scale.many)
             store_of_home = store(home.path)

@@ -248,7 +248,7 @@ class History:
             self.model.jobs.append(job)
 
     def purge(self):
-        self.on_some_id(lambda job_id: self.other.purge(Choice([job_id], None)), self.dead(), lambda job: True, self.remove)
+        self.on_some_id(lambda job_id: self.other.clean((DEAD,), Choice([job_id], None)), self.dead(), lambda job: True, self.remove)
 
     def remove(self, job):
         (self.model.jobs if job in self.model.jobs else self.model.only_buried).remove(job)

@@ -414,14 +414,14 @@ class RemoveTest(ManagerTest):
 
     def test_purged_jobs_are_gone_from_both_files(self):
         self.mixed()
-        self.assertEqual([job.id for job in self.jobs.purge(Choice(["c"], None))], ["c"])
+        self.assertEqual([job.id for job in self.jobs.clean((DEAD,), Choice(["c"], None))], ["c"])
         self.assertEqual((list(self.states()), [record["id"] for record in self.records("dlq.json")], self.dead_ids()),
                          (["a", "b", "d", "e", "f"], ["d"], ["d"]))
 
     def test_all_dead_jobs_are_purged_or_those_that_are_old_enough(self):
         self.mixed()
-        self.assertEqual([job.id for job in self.jobs.purge(Choice(None, format_time(NOW + 50)))], ["c"])
-        self.assertEqual([job.id for job in self.jobs.purge(ALL)], ["d"])
+        self.assertEqual([job.id for job in self.jobs.clean((DEAD,), Choice(None, format_time(NOW + 50)))], ["c"])
+        self.assertEqual([job.id for job in self.jobs.clean((DEAD,), ALL)], ["d"])
         self.assertEqual((self.dead_ids(), list(self.states())), ([], ["a", "b", "e", "f"]))
 
     def test_completed_jobs_are_cleaned_and_no_others(self):
@@ -445,7 +445,7 @@ class RemoveTest(ManagerTest):
         self.jobs.cancel(["g"], NOW, lambda job: "")
         with self.assertRaisesRegex(JobRefused, "'g', which is dead"):
             self.jobs.clean((COMPLETED,), Choice(["a"], None))
-        self.jobs.purge(Choice(["g"], None))
+        self.jobs.clean((DEAD,), Choice(["g"], None))
         self.assertEqual([job.id for job in self.jobs.clean((COMPLETED,), Choice(["a"], None))], ["a"])
 
     def test_of_several_jobs_of_one_id_those_are_kept_that_a_dependent_means(self):
@@ -512,7 +512,7 @@ class RemoveTest(ManagerTest):
         self.mixed()
         for operation, ids in ((lambda choice: self.jobs.clean((COMPLETED,), choice), ("c", "e", "f", "nope")),
                                (lambda choice: self.jobs.clean(DEAD, choice), ("a", "e", "f", "nope")),
-                               (self.jobs.purge, ("a", "e", "f", "nope"))):
+                               (lambda choice: self.jobs.clean((DEAD,), choice), ("a", "e", "f", "nope"))):
             for job_id in ids:
                 with self.subTest(job_id):
                     with self.assertRaises(JobNotFound) as caught:
@@ -525,18 +525,18 @@ class RemoveTest(ManagerTest):
         with self.assertRaises(JobNotFound):
             self.jobs.clean((COMPLETED,), Choice(["a", "nope"], None))
         with self.assertRaises(JobNotFound):
-            self.jobs.purge(Choice(["c", "nope"], None))
+            self.jobs.clean((DEAD,), Choice(["c", "nope"], None))
         self.assertEqual(len(self.states()), 6)
 
     def test_nothing_to_remove_leaves_the_files_as_they_are(self):
         self.add("a")
-        self.assertEqual((self.jobs.clean((COMPLETED,), ALL), self.jobs.purge(ALL)), ([], []))
+        self.assertEqual((self.jobs.clean((COMPLETED,), ALL), self.jobs.clean((DEAD,), ALL)), ([], []))
         self.assertEqual((self.states(), os.path.exists(self.path("dlq.json"))), ({"a": PENDING}, False))
 
     def test_running_job_goes_on_while_others_are_removed(self):
         running = self.mixed()
         self.jobs.clean((COMPLETED,), ALL)
-        self.jobs.purge(ALL)
+        self.jobs.clean((DEAD,), ALL)
         self.assertEqual(self.finish(running).state, COMPLETED)
         self.assertEqual((self.states(), self.claimed_ids()), ({"e": COMPLETED, "f": PENDING}, ["f"]))
 
@@ -553,7 +553,7 @@ class RemoveTest(ManagerTest):
         entries = self.read("dlq.json")
         self.jobs.retry(Choice(["a"], None), NOW)
         self.edit("dlq.json", entries)
-        self.jobs.purge(ALL)
+        self.jobs.clean((DEAD,), ALL)
         self.assertEqual(self.states(), {"a": PENDING})
 
     def test_reset_removes_all_jobs_and_all_entries(self):

@@ -9,7 +9,7 @@ import time
 
 from cli.context import Home
 from cli.metrics import exposition, waiting_since
-from core.job import Outcome
+from core.job import DEAD, Outcome
 from core.times import parse_time
 from storage.selection import Choice
 from tests.support.home import DEADLINE, QueueTest
@@ -83,7 +83,7 @@ class TestExposition(QueueTest):
             self.assertEqual(self.value("queuectl_attempt_run_time_seconds", 'le="+Inf"', "_bucket"), 5)
             self.assertGreater(self.value("queuectl_attempt_run_time_seconds", ending="_sum"), 0.1)
             self.queue.clean(("completed",), Choice(None, None))
-            self.queue.purge(Choice(None, None))
+            self.queue.clean((DEAD,), Choice(None, None))
 
     def test_an_attempt_that_is_cancelled_or_lost_has_failed(self):
         self.add("a", "echo x > started; sleep 600")

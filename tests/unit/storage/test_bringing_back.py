@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 import sys
 
-from core.job import PENDING
+from core.job import DEAD, PENDING
 from core.times import format_time
 from storage.file_lock import FileLock
 from storage.output import log_path, logs_of
@@ -47,7 +47,7 @@ class BringingBackTest(ManagerTest):
         self.jobs = self.manager()
 
     def test_work_under_the_lock_does_not_grow_with_the_jobs_that_come_back_or_go(self):
-        for what, change in (("retry", lambda: self.jobs.retry(ALL, NOW).ids), ("purge", lambda: self.jobs.purge(ALL))):
+        for what, change in (("retry", lambda: self.jobs.retry(ALL, NOW).ids), ("purge", lambda: self.jobs.clean((DEAD,), ALL))):
             with self.subTest(what):
                 counts = []
                 for number in (20, 80):
@@ -59,7 +59,7 @@ class BringingBackTest(ManagerTest):
 
     def test_purge_of_all_entries_but_one_keeps_that_one(self):
         self.with_dead(3)
-        self.jobs.purge(Choice(["job0", "job2"], None))
+        self.jobs.clean((DEAD,), Choice(["job0", "job2"], None))
         self.assertEqual([record["id"] for record in self.records("dlq.json")], ["job1"])
         self.assertEqual([record["id"] for record in self.records("jobs.json")], ["job1", "waits"])
 

@@ -81,7 +81,7 @@ class DeadTest(ManagerTest):
         with self.assertRaises(JobRefused):
             self.jobs.retry(Choice(["a"], None), NOW)
         with self.assertRaises(JobNotFound):
-            self.jobs.purge(Choice(["a"], None))
+            self.jobs.clean((DEAD,), Choice(["a"], None))
         self.assertEqual(self.states(), {"a": PENDING, "b": DEAD})
         self.finish(self.claim(manager=self.manager()), manager=self.manager())
         self.assertEqual(self.dead_ids(), ["b"])
@@ -113,7 +113,7 @@ class DeadTest(ManagerTest):
         self.add("a", "b")
         self.kill("a")
         self.edit("dlq.json", "[{]")
-        for operation in (self.dead_ids, lambda: self.jobs.retry(ALL, NOW), lambda: self.jobs.purge(ALL), self.jobs.reset):
+        for operation in (self.dead_ids, lambda: self.jobs.retry(ALL, NOW), lambda: self.jobs.clean((DEAD,), ALL), self.jobs.reset):
             with self.assertRaises(CorruptFile):
                 operation()
         self.assertEqual((self.read("dlq.json"), self.claimed_ids()), (b"[{]", ["b"]))

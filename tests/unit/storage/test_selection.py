@@ -80,21 +80,21 @@ class MeanwhileTest(ManagerTest):
     def test_dead_job_that_is_brought_back_is_not_purged_nor_said_to_be(self):
         back = []
         for _ in self.gaps(lambda: (self.two_dead(), back.clear()), lambda other: back.extend(other.retry(Choice(["a"], None), NOW).ids)):
-            gone = {job.id for job in self.jobs.purge(ALL)}
+            gone = {job.id for job in self.jobs.clean((DEAD,), ALL)}
             self.assertEqual((gone, self.states()), ({"b"}, {"a": PENDING}) if back else ({"a", "b"}, {}))
 
     def test_dead_job_that_is_brought_back_is_refused_to_who_purges_it_by_its_id(self):
         back = []
         for _ in self.gaps(lambda: (self.two_dead(), back.clear()), lambda other: back.extend(other.retry(Choice(["a"], None), NOW).ids)):
             try:
-                gone = [job.id for job in self.jobs.purge(Choice(["a", "b"], None))]
+                gone = [job.id for job in self.jobs.clean((DEAD,), Choice(["a", "b"], None))]
             except JobNotFound:
                 gone = []
             self.assertEqual((gone, self.states()), ([], {"a": PENDING, "b": DEAD}) if back else (["a", "b"], {}))
 
     def test_dead_job_that_is_purged_is_not_said_to_be_brought_back(self):
         gone = []
-        for _ in self.gaps(lambda: (self.two_dead(), gone.clear()), lambda other: gone.extend(other.purge(Choice(["a"], None)))):
+        for _ in self.gaps(lambda: (self.two_dead(), gone.clear()), lambda other: gone.extend(other.clean((DEAD,), Choice(["a"], None)))):
             back = self.jobs.retry(ALL, NOW).ids
             self.assertEqual((back, self.states()), (["b"], {"b": PENDING}) if gone else (["a", "b"], {"a": PENDING, "b": PENDING}))
             self.assertEqual(list(self.manager().dead()), [])
@@ -132,7 +132,7 @@ class MeanwhileTest(ManagerTest):
             other.clean((COMPLETED,), Choice(["x"], None))
 
         for name, operation, left in (("clean", lambda: self.jobs.clean((COMPLETED,), Choice(["a", "b"], None)), {"c": DEAD, "d": DEAD}),
-                                      ("purge", lambda: self.jobs.purge(ALL), {"a": COMPLETED, "b": COMPLETED}),
+                                      ("purge", lambda: self.jobs.clean((DEAD,), ALL), {"a": COMPLETED, "b": COMPLETED}),
                                       ("retry", lambda: self.jobs.retry(ALL, NOW).ids,
                                        {"a": COMPLETED, "b": COMPLETED, "c": PENDING, "d": PENDING})):
             with self.subTest(name):
@@ -161,7 +161,7 @@ class MeanwhileTest(ManagerTest):
             parsed.append(bool(held))
             return layout.parse_record(*lines)
 
-        for name, operation in (("clean", lambda: self.jobs.clean((COMPLETED,), ALL)), ("purge", lambda: self.jobs.purge(ALL)),
+        for name, operation in (("clean", lambda: self.jobs.clean((COMPLETED,), ALL)), ("purge", lambda: self.jobs.clean((DEAD,), ALL)),
                                 ("retry", lambda: self.jobs.retry(ALL, NOW).ids),
                                 ("cancel", lambda: self.jobs.cancel(["p%d" % number for number in range(20)], NOW, lambda job: ""))):
             with self.subTest(name):
@@ -209,6 +209,6 @@ class MeanwhileTest(ManagerTest):
                 self.assertEqual([job.id for job in self.jobs.cancel(some, NOW, lambda job: "")], some)
                 self.assertEqual(self.jobs.retry(Choice(some, None), NOW).ids, some)
                 self.jobs.cancel(some, NOW, lambda job: "")
-                self.assertEqual([job.id for job in self.jobs.purge(Choice(some, None))], some)
+                self.assertEqual([job.id for job in self.jobs.clean((DEAD,), Choice(some, None))], some)
             looks.append(blocks.call_count)
         self.assertEqual(looks[0], looks[1])
