@@ -15,7 +15,7 @@ from cli.standing import details, standing
 from cli.working import as_objects
 from core.errors import JobRefused, QueueError, UsageError, typed
 from core.home import wake_workers
-from core.job import CANCELLED, DEAD, PENDING, PROCESSING, STATES, job_from_checked
+from core.job import CANCELLED, DEAD, PENDING, PROCESSING, STATES
 from core.rules import NO_WAIT, STATE_WORDS, given_up, is_called, states_meant
 from core.system import open_private, pread
 from helpers import printable
@@ -199,10 +199,8 @@ def _groups(store, running, total):
     """{group: its limit or None, how many of its jobs run and wait, whether it is paused}, for the groups that have a limit, are paused, or
     have unfinished jobs. How many wait is None where there are too many jobs to look at."""
     limits, paused = store.settings.limits, store.paused_groups()
-    waiting: dict = {}
-    if total <= _FEW_GROUPED:
-        with store.view(store.jobs_json) as view:
-            waiting = {group: counts[STATES.index(PENDING)] for group, counts in view.count_by_group().items()}
+    by_group = store.count_by_group() if total <= _FEW_GROUPED else {}
+    waiting = {group: counts[PENDING] for group, counts in by_group.items()}
     runs = [job.group for job in running]
     names = {*limits, *paused, *[name for name in runs if name], *[name for name, count in waiting.items() if name and count]}
     return {name: {"limit": limits.get(name), "running": runs.count(name), "paused": name in paused,
@@ -212,11 +210,9 @@ def _groups(store, running, total):
 def _died_lately(store):
     """The jobs that died last, the last one first; none if dlq.json cannot be read, which keeps nobody from looking at the others."""
     try:
-        with store.view(store.dlq_json) as view:
-            entries = [job_from_checked(record) for _, record in islice(view.records_beyond(0, back=True), _SHOWN)]
+        return [job for job in store.died_last(_SHOWN) if job.state == DEAD]
     except QueueError:
         return []
-    return [job for job in entries if job.state == DEAD]
 
 
 def _last_line(path):

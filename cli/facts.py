@@ -45,8 +45,9 @@ def look(queue, pending=_NOT_YET, in_groups=_NOT_YET):
 
 def waiting_in_groups(store):
     """How many jobs wait in each group that has a limit or is paused, as {name: number}."""
-    names = list(store.limits())
-    return {name: counts[PENDING] for name, counts in store.count_groups(names).items()} if names else {}
+    names = store.limits()
+    counts = store.count_by_group() if names else {}
+    return {name: counts[name][PENDING] if name in counts else 0 for name in names}
 
 
 def _groups(store, running, waiting):

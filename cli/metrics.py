@@ -10,7 +10,7 @@ import time
 from itertools import accumulate
 
 from cli.context import abandoned_jobs, visible_workers
-from core.job import PENDING, STATES
+from core.job import PENDING
 from core.rules import GROUP, PAUSED
 from core.times import parse_time
 from helpers import printable
@@ -26,12 +26,10 @@ def exposition(queue):
     counters = store.counters()
     running, workers = store.running(), visible_workers(queue)
     abandoned, oldest = abandoned_jobs(queue, running), waiting_since(store, now)
-    with store.view(store.jobs_json) as view:
-        by_group = view.count_by_group()
     text = _Text(queue.home)
     text.add("queuectl_jobs", "gauge", "Jobs in the queue, by state and group.",
-             [({"state": state, "group": group}, count) for group, counts in sorted(by_group.items())
-              for state, count in zip(STATES, counts)])
+             [({"state": state, "group": group}, count) for group, counts in sorted(store.count_by_group().items())
+              for state, count in counts.items()])
     text.add("queuectl_running_jobs", "gauge", "Jobs that a live worker runs.", [({}, len(running) - len(abandoned))])
     text.add("queuectl_abandoned_jobs", "gauge", "Jobs whose worker is dead, and which another one takes over.", [({}, len(abandoned))])
     text.add("queuectl_workers", "gauge", "Workers (threads) that are alive.", [({}, sum(worker.count for worker in workers))])

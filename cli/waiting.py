@@ -109,7 +109,8 @@ class _AllJobs:
 
     def look(self):
         """How many have not ended."""
-        counts = [self._store.count()] if self._groups is None else self._store.count_groups(self._groups).values()
+        counts = [self._store.count()] if self._groups is None else [
+            of_one for group, of_one in self._store.count_by_group().items() if group in self._groups]
         if not self.died:
             self.died = not self._look_at_deaths() <= self._deaths
         return sum(of_one["pending"] + of_one["processing"] for of_one in counts)

@@ -274,10 +274,10 @@ class Store:
         with self.view(self.dlq_json) as view:
             return [job_from_checked(record, place) for place, record in islice(view.records_beyond(0, back=True), most)]
 
-    def count_groups(self, groups):
-        """{group: {state: how many of its jobs are pending or running}} for these groups (names)."""
+    def count_by_group(self):
+        """How many jobs are in each state, as {group: {state: number}} (see `View.count_by_group`)."""
         with self.view(self.jobs_json) as view:
-            return view.count_groups(groups)
+            return view.count_by_group()
 
     def changed_since(self, fingerprint):
         """(whether jobs.json has changed since it had that fingerprint, the fingerprint of now). Begin with None."""

@@ -3,18 +3,19 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from functools import lru_cache
 from itertools import compress
 
 from core.errors import rotten_record_error, storage_error
-from core.job import PENDING, PROCESSING, STATES, encode_id
-from core.strict_json import decode_json
+from core.job import PENDING, STATES, encode_id
+from core.strict_json import decode_json, encode_json
 from core.system import pread
-from storage.layout import (AFTER_ID, GROUP, ID_AT, WIDTH, bare, blocks, blocks_back, column, count_block, find_ids, lines_of,
-                            of_group, parse_record, pending_blocks, pending_records, read_lines)
+from storage.layout import (AFTER_ID, GROUP, ID_AT, WIDTH, bare, blocks, blocks_back, count_block, find_ids, lines_of, parse_record,
+                            pending_blocks, pending_records, read_lines)
 
 _OBJECT = b'{"'  # begins each object but an empty one; in a text the quote is escaped, unless it ends there
-_TEXT = rb'"(?:[^"\\]|\\.)*"'
+_GROUP_AND_STATE = re.compile(GROUP + rb'("[^"\\]*(?:\\.[^"\\]*)*")[^\n]*\n "state": "(%s)"' % "|".join(STATES).encode("ascii"))
 
 
 @lru_cache(maxsize=256)
@@ -59,26 +60,33 @@ class View:
         return dict(zip(STATES, counts))
 
     def count_by_group(self):
-        """How many records are in each state, for each group: {group: four counts in the order of STATES}; "" is for those without one."""
-        counts = {"": [0] * len(STATES)}
+        """How many records are in each state, as {group: {state: number}}: for each group that has any, and for "", which stands for those
+        without one."""
+        counts = {"": dict.fromkeys(STATES, 0)}
         for offset, block, of_block in self._sound_blocks():
-            if GROUP not in block:
-                counts[""] = [known + more for known, more in zip(counts[""], of_block)]
-                continue
-            for start, middle in _matches(block, STATES):
-                state = column(block[middle + 1:middle + 1 + WIDTH], "state")
-                _counts_of(counts, self._group_at(block, offset, start, middle))[STATES.index(state)] += 1
+            has_objects = block.count(_OBJECT) != sum(of_block)  # without one in another each such field is a group
+            found = Counter(self._grouped(offset, block) if has_objects else _GROUP_AND_STATE.findall(block))
+            rest = dict(zip(STATES, of_block))
+            for (text, state_bytes), number in found.items():
+                state = state_bytes.decode("ascii")
+                counts.setdefault(_decoded(text), dict.fromkeys(STATES, 0))[state] += number
+                rest[state] -= number
+            for state, number in rest.items():
+                counts[""][state] += number
         return counts
 
-    def _group_at(self, block, offset, start, middle):
-        """The group of the record whose line 1 is from `start` to `middle` in a block; it is parsed only where "env" or a command might
-        hold what looks like a group."""
-        at = block.find(GROUP, start, middle)
-        if at < 0:
-            return ""
-        text = re.compile(_TEXT).match(block, at + len(GROUP)) if block.count(_OBJECT, start, at) == 1 else None
-        group = _decoded(text.group()) if text is not None else self._record_at(block, offset, start, middle)[1].get("group")
-        return group if type(group) is str else ""  # another value is no group
+    def _grouped(self, offset, block):
+        """Of each record of a block that has a group, as bytes: (the group as JSON, the state). One is parsed only where "env", or another
+        field, might hold what looks like a group."""
+        for start, middle in _matches(block, STATES, (GROUP,)):
+            at = block.find(GROUP, start, middle)
+            found = _GROUP_AND_STATE.match(block, at) if block.count(_OBJECT, start, at) == 1 else None
+            if found:
+                yield found.groups()
+                continue
+            record = self._record_at(block, offset, start, middle)[1]
+            if type(record.get("group")) is str:  # another value is no group
+                yield encode_json(record["group"]).encode("utf-8"), record["state"].encode("ascii")
 
     def _sound_blocks(self, start=None, back_from=None, sieve=()):
         """The blocks of the file as (offset, bytes, the counts of states), from `start` on, or with `back_from` (0: the end) the last ones
@@ -94,24 +102,6 @@ class View:
                     block = pread(self._descriptor, len(block), offset)
                 counts = count_block(block)[0]
             yield offset, block, counts
-
-    def count_groups(self, groups):
-        """{group: {"pending": how many of its jobs are, "processing": how many}} for these groups (names). Records are parsed only where
-        "env", another field or a command might hold what looks like a group."""
-        counts = {name: dict.fromkeys((PENDING, PROCESSING), 0) for name in groups}
-        names = {of_group(name)[len(GROUP):]: name for name in groups}
-        wanted = re.compile(GROUP + b"(" + b"|".join(map(re.escape, names)) + b')[^\n]*\n "state": "(pending|processing)"')
-        for offset, block, of_block in self._sound_blocks() if names else ():
-            if block.count(_OBJECT) == sum(of_block):  # no object in another one: each such field is a group
-                for name, state in wanted.findall(block):
-                    counts[names[name]][state.decode("ascii")] += 1
-                continue
-            for match in wanted.finditer(block):
-                start, middle = block.rfind(b"\n", 0, match.start()) + 1, block.index(b"\n", match.end(1))
-                of_one = counts.get(self._group_at(block, offset, start, middle))
-                if of_one is not None:
-                    of_one[match.group(2).decode("ascii")] += 1
-        return counts
 
     def rows(self, without=()):
         """All records as (place, row), the row as `lay_out` takes it, without parsing them, but for those at the places `without`. The
@@ -191,11 +181,6 @@ class View:
                 return parse_record(*read_lines(self._descriptor, place))
         except ValueError as error:
             raise rotten_record_error(place, error, self._path) from None
-
-
-def _counts_of(counts, group):
-    """The counts of a group, of which there may be none yet."""
-    return counts.setdefault(group, [0] * len(STATES))
 
 
 def _matches(block, states, containing=(), back=False):
