@@ -219,6 +219,10 @@ class Store:
                 for place, record in view.records():
                     yield job_from_checked(record, place)
 
+    def refresh(self, job):
+        """A job as it is now, or None if it is gone; quick while nobody rewrites the file."""
+        return self.refresh_all([job])[0]
+
     def refresh_all(self, jobs):
         """Jobs as they are now, None for each that is gone; quick while nobody rewrites the file, and then one look at it for all."""
         with OpenFiles(self.lock, self.jobs_json):
