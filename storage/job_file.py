@@ -57,7 +57,7 @@ class JobFile(ReplaceableFile):
         With `changes`, a file that someone else wrote is brought into our layout if `changes(self)` says so."""
         notes = self.notes
         notes.read()
-        self._foreign, self._new, self._changed, self.stored = None, {}, [], NOTHING
+        self._foreign, self._new, self._changed, self.stored, self._piece = None, {}, [], NOTHING, (0, b"")
         key = self._open_current(to_look=changes is None)
         believed = notes.are_of_this_boot or key == MISSING
         if not believed:

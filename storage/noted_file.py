@@ -19,6 +19,10 @@ from storage.layout import WIDTH, find_ids, pending_records, read_lines
 from storage.notes import MISSING, Notes, Replaced, file_key
 
 
+_PIECE = 16384  # bytes that are read at once where records are looked at one by one: some 40 of them
+_BEFORE = 2048  # of these, how many lie before the line that is wanted: line 1, most often
+
+
 class NotedFile:
     """What `JobFile` knows of its file: the notes of the last change, the file as it is open, and the changes that it is asked for."""
 
@@ -35,6 +39,7 @@ class NotedFile:
         self._step = None
         self._foreign = None  # the ForeignFile that is open, if it is not in our layout
         self._new = {}  # place: the line 2 that is to be written there
+        self._piece = (0, b"")  # what `_read` has read last in this operation: where it begins, its bytes
         self._changed = []  # places changed since it was opened
 
     def __del__(self):
@@ -140,11 +145,21 @@ class NotedFile:
         """The records that were added since `version` and have one of the `wanted` ids, as `find_ids` takes and gives them."""
         return find_ids(self._descriptor, self.notes.end, wanted, _behind(version)) if wanted and self.notes.end > version[2] else ()
 
+    def _read(self, start, size):
+        """So many bytes of the file, and what lies around them: the records that one change looks at lie close together, and each read
+        lets another thread have the interpreter. It is forgotten when an operation begins, and when the file is noted behind a change."""
+        begin, piece = self._piece
+        if not begin <= start <= begin + len(piece) - size:
+            begin = max(0, start - _BEFORE)
+            piece = pread(self._descriptor, _PIECE, begin)
+            self._piece = (begin, piece)
+        return piece[start - begin:start - begin + size]
+
     def line2(self, place):
         """The line 2 at a place, or None if no record has its line 2 there."""
         if self._descriptor is None or not 2 < place <= self.notes.end - WIDTH:
             return None
-        content = pread(self._descriptor, WIDTH + 2, place - 2)
+        content = self._read(place - 2, WIDTH + 2)
         if not (content.startswith(b',\n "state": "') and content.endswith(b"}")):
             return None
         return self._new.get(place) or content[2:]
@@ -152,7 +167,11 @@ class NotedFile:
     def lines(self, place):
         """Line 1 and line 2 at a place, or None if no record has its line 2 there."""
         line2 = self.line2(place)
-        return None if line2 is None else (read_lines(self._descriptor, place)[0], line2)
+        if line2 is None:
+            return None
+        begin, piece = self._piece
+        start, end = piece.rfind(b"\n", 0, place - 1 - begin) + 1, place - 1 - begin
+        return (piece[start:end] if start else read_lines(self._descriptor, place)[0]), line2
 
     def view(self, locked=False, since=None):
         """A View of the file as it is now, or of what was added `since` a version; the caller closes it. `locked` says that it is done with
@@ -178,7 +197,7 @@ class NotedFile:
             raise Replaced from None
         if key[0] != self._inode or (size is not None and key[1] != size):
             raise Replaced
-        self._seen = key
+        self._seen, self._piece = key, (0, b"")
         notes.inode, notes.size, notes.mtime = key[0], key[1], max(0, key[2] - back)
         notes.boot = notes.this_boot
         try:
