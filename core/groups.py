@@ -14,10 +14,11 @@ from core.slots import free_slot, group_digest, slot_of
 class Groups:
     """The jobs of these groups (names), by their places.
 
-    `size` is how many places wait. `is_unsure` says that an attempt may run of which the file does not tell: `learn_noted` finds out.
+    `names` are these, `size` is how many places wait. `is_unsure` says that an attempt may run of which the file does not tell: `learn_noted` finds out.
     """
 
     def __init__(self, names=()):
+        self.names = tuple(names)
         self.size = 0
         self.is_unsure = bool(names)
         self._digests = {group_digest(name): name for name in names}
@@ -27,9 +28,6 @@ class Groups:
         self._leaving = {name: [] for name in names}  # the tokens of attempts that are being ended
         self._group_of = {}  # {place of a running job: its group}
         self._heads = []  # a heap of ((-priority, place), group), with the first job of each group that has room; others are stale
-
-    def __bool__(self):
-        return bool(self._waiting)
 
     def __contains__(self, group):
         return group in self._waiting

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import lru_cache
 
 from core.errors import NotAllowed, QueueError, UsageError, typed
 from core.system import quote_words, wake
@@ -39,6 +40,7 @@ def paused_groups_path(home):
     return os.path.join(home, "paused-groups")
 
 
+@lru_cache(maxsize=4)  # each job asks for it
 def logs_folder(home):
     """The folder of what jobs have written."""
     return os.path.join(home, LOGS)

@@ -101,7 +101,12 @@ class Job(namedtuple("Job", "id command created_at options state attempts exit_c
     def predecessors(self):
         """All ids that this job names in `after` and `after_any`, each once."""
         after, after_any = self.after, self.after_any
-        return tuple(dict.fromkeys([*after, *after_any])) if after or after_any else ()
+        return tuple(dict.fromkeys([*after, *after_any]))
+
+    @property
+    def has_predecessors(self):
+        """Whether it comes after other jobs."""
+        return bool(self.options) and bool(self.after or self.after_any)
 
     @property
     def group(self):

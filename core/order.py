@@ -327,7 +327,7 @@ class JobIndex:
         """Take out the next place, or None. The caller reads the job there, and puts it back by `add_delayed` if it is not due. Without
         `grouped`, None also if the next job has a group with a limit: it is left here, and so are those behind it."""
         self._look_at_delayed(now)
-        of_group = self.groups.first() if self.groups else None
+        of_group = self.groups.first() if self.groups.names else None
         if of_group is None:
             return self._pop_plain()
         plain = self._first_plain()

@@ -43,6 +43,8 @@ def own_or_setting(job, name, settings):
 def runner_words(job, settings, folder):
     """The words before the job's command, with {id}, {attempt} and {cwd} filled in; [] for none. Raises InvalidJob as `shell_words`."""
     words = _words(job, "runner", settings)
+    if not words:
+        return []
     values = {"{id}": job.id, "{attempt}": str(job.attempts), "{cwd}": folder}
     return ["".join(values.get(part, part) for part in re.split(r"(\{(?:id|attempt|cwd)\})", word)) for word in words]
 

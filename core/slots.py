@@ -6,6 +6,9 @@ keeps that as it is. All pure.
 from __future__ import annotations
 
 
+_MARK = "s"  # before the slot in a token; the rest of one is hexadecimal digits and a number
+
+
 def free_slot(limit, held):
     """The slot that the next job of a group gets, the smallest number from 0 to `limit` - 1 that is free; None if the group is full.
 
@@ -17,18 +20,22 @@ def free_slot(limit, held):
 
 def with_slot(token, slot):
     """An attempt token with the slot that the attempt has. Beside a slot of three digits there is room for an attempt number of nine."""
-    return "%ss%d" % (token, slot)
+    return "%s%s%d" % (token, _MARK, slot)
 
 
 def without_slot(token):
     """The attempt token that `with_slot` was given."""
+    if _MARK not in token:
+        return token
     start, dash, number = token.rpartition("-")
-    return start + dash + number.partition("s")[0]
+    return start + dash + number.partition(_MARK)[0]
 
 
 def slot_of(token):
     """The slot that an attempt token names; None if it names none, or is None."""
-    slot = (token or "").rpartition("-")[2].partition("s")[2]
+    if not token or _MARK not in token:  # most jobs have no group
+        return None
+    slot = token.rpartition("-")[2].partition(_MARK)[2]
     return int(slot) if slot.isdecimal() and len(slot) < 4 else None
 
 

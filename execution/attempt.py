@@ -33,7 +33,8 @@ class Attempt:
         self.job = job
         self.pid = 0
         self.digest = job.digest
-        self.log = LogFile(path_of_log(home, job.id, job.digest, job.attempts))
+        self.slot = job.slot
+        self.log = LogFile(path_of_log(home, job.id, self.digest, job.attempts))
         self.end_reason = None  # why someone called `end`: TIMEOUT, or another word
         self.fault = None  # the last OSError after which the attempt went on
         self.seen = False  # someone has looked whether the job is still ours
@@ -45,14 +46,16 @@ class Attempt:
         self._home = home
         self._fault = next(option_faults(job.options), None)  # of a job that was typed into the job file
         options = {} if self._fault else job.options
-        try:
-            self._folder = resolve_folder(options.get("cwd") or home, home)  # relative in a job file that was typed: to that file
-        except InvalidJob as error:
-            self._fault, self._folder = str(error), home
+        self._folder, folder = home, options.get("cwd")
+        if folder:
+            try:
+                self._folder = resolve_folder(folder, home)  # relative in a job file that was typed: to that file
+            except InvalidJob as error:
+                self._fault = str(error)
         kept = {} if self._fault else job.kept_env
         self._environ = {b"QUEUECTL_HOME": environ[b"QUEUECTL_HOME"]} if kept and options.get("keep_env") is True else environ
         env = options.get("env") or {}
-        self._own = _own_variables(job, {**kept, **env} if kept else env, number)
+        self._own = _own_variables(job, {**kept, **env} if kept else env, number if self.slot is None else self.slot)
         self._launch = launch
         self._running = False
         self.outcome_decided = False  # its command has ended; only what it left may still run
@@ -243,14 +246,14 @@ def job_environ(environ, home):
     return shared
 
 
-def _own_variables(job, env, number):
+def _own_variables(job, env, slot):
     """The variables of one attempt alone: those in `env`, by name, and those by which what it starts is known, which nobody else sets."""
     own = {name.encode("utf-8"): value.encode("utf-8") for name, value in env.items()}
     own.pop(b"QUEUECTL_HOME", None)
     own[b"QUEUECTL_JOB_ID"] = job.id.encode("utf-8")
     own[b"QUEUECTL_ATTEMPT"] = b"%d" % job.attempts
     own[b"QUEUECTL_WORKER"] = job.worker.encode("ascii")
-    own[b"QUEUECTL_SLOT"] = b"%d" % (number if job.slot is None else job.slot)
+    own[b"QUEUECTL_SLOT"] = b"%d" % slot
     if job.group is not None:
         own[b"QUEUECTL_GROUP"] = job.group.encode("utf-8", "surrogatepass")
     return own

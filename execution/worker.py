@@ -107,7 +107,7 @@ class Worker:
         shared = self._shared
         try:
             shared.file.note(self._number, attempt)  # before it starts: it may end this process at once
-            if attempt.job.slot is not None and shared.outcomes.has_lost_slot(attempt.job):
+            if attempt.slot is not None and shared.outcomes.has_lost_slot(attempt.job):
                 return None, []  # it was taken away, or put into another group, before it was noted
             saves, spare = shared.store.settings.save_output, None
             if saves:

@@ -56,7 +56,7 @@ def given_process_token(environ, folder):
 
 def attempt_token(process_token, serial):
     """The token of an attempt: that of the process which claims it, and a number which this process uses once. A claim adds the slot, if
-    the job gets one (`core.job.with_slot`)."""
+    the job gets one (`core.slots.with_slot`)."""
     return "%s-%d" % (process_token, serial)
 
 
@@ -129,7 +129,7 @@ class WorkerFile:
             text = "{%s}" % listed if waits is None else '{"waits": [%d, "%s"], %s}' % (waits.place, waits.digest, listed)
         else:
             start = start_of(attempt.pid) if attempt.pid else 0
-            slot = '"limited": "%s", ' % group_digest(attempt.job.group or "") if attempt.job.slot is not None else ""
+            slot = '"limited": "%s", ' % group_digest(attempt.job.group or "") if attempt.slot is not None else ""
             text = '{"worker": "%s", "group": %d, "start": %d, "seen": %d, "job": "%s", %s%s}' % (
                 attempt.job.worker, attempt.pid, start, start, attempt.digest, slot, listed)
         write_slot(self._descriptor, number, text)

@@ -99,7 +99,7 @@ class Claims(IndexedChanges):
         if lines is None or column(lines[1], "state") != PENDING:
             return None
         job = job_from_lines(lines, place)
-        if (job.after or job.after_any) and not self._index.may_run(place):
+        if job.has_predecessors and not self._index.may_run(place):
             return None
         group = self._index.group_of(job)
         due = self._due(job, now)

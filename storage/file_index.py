@@ -34,7 +34,7 @@ class FileIndex(JobIndex):
                 if self._only is None:
                     self.add_all(plain)
                 self._expect_all(special)
-            if self.groups:
+            if self.groups.names:
                 for place, record in view.records((PROCESSING,), GROUP):
                     self.note_running(place, job_from_checked(record))
             if self.unknown:
@@ -57,15 +57,17 @@ class FileIndex(JobIndex):
 
     def group_of(self, job):
         """The group of a job, if it is one with a limit; else None."""
-        group = job.options.get("group") if self.groups else None
+        group = job.options.get("group") if self.groups.names else None
         return group if type(group) is str and group in self.groups else None
 
     def note_running(self, place, job):
         """Take in whether a job runs, as this process has just made it, or found it."""
+        if not self.groups.names:
+            return
         group = self.group_of(job)
         if group is not None and job.state == PROCESSING:
             self.groups.runs(place, group, job.worker)
-        elif self.groups:
+        else:
             self.groups.left(place)
 
     def _expect_all(self, pending):
@@ -81,7 +83,7 @@ class FileIndex(JobIndex):
         if self._only is not None and job.group not in self._only:
             return
         due, group = ready_at(job, self._store.settings, self.now), self.group_of(job)
-        if job.after or job.after_any:
+        if job.has_predecessors:
             self.add_dependent(place, job.after, job.created_at, job.priority, due, job.after_any, group)
         elif due > self.now:
             self.add_delayed(due, place, job.priority, group)
@@ -102,7 +104,7 @@ class FileIndex(JobIndex):
             state = column(line2, "state") if line2 is not None else None
             if self.named and state is not None:
                 self.changed(place, state, column(line2, "updated_at"))
-            if self.groups:
+            if self.groups.names:
                 self._look_whether_runs(place, state, line2)
             if state == PENDING:
                 self.expect(place, job_from_lines(file.lines(place), place))

@@ -35,7 +35,7 @@ class GroupsTest(unittest.TestCase):
 
     def test_no_groups_are_false_and_have_nothing(self):
         groups = Groups()
-        self.assertEqual((bool(groups), groups.first(), groups.is_unsure, "gpu" in groups), (False, None, False, False))
+        self.assertEqual((groups.names, groups.first(), groups.is_unsure, "gpu" in groups), ((), None, False, False))
         groups.left(5)
 
     def test_jobs_of_a_full_group_are_in_nobodys_way_and_keep_their_order(self):
