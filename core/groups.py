@@ -14,7 +14,8 @@ from core.slots import free_slot, group_digest, slot_of
 class Groups:
     """The jobs of these groups (names), by their places.
 
-    `names` are these, `size` is how many places wait. `is_unsure` says that an attempt may run of which the file does not tell: `learn_noted` finds out.
+    `names` are these, `size` is how many places wait. `is_unsure` says that an attempt may run of which the file does not tell:
+    `learn_noted` finds out.
     """
 
     def __init__(self, names=()):
