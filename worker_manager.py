@@ -66,10 +66,11 @@ class WorkerManager:
             return process.pid  # it has drained the queue already
         raise NotAllowed("the worker process ended at once with exit code %d; see %s" % (process.returncode, path))
 
-    def announce(self, command, job, environ):
-        """Run the on_finish command for a job that no worker has ended: its Popen. Raises OSError."""
-        from execution.on_finish import announce_once
-        return announce_once(command, job, self._home, environ)
+    def announce(self, command, jobs, environ, tell):
+        """Run the on_finish command, if there is one, for jobs that no worker has ended; whether it was started for all of them.
+        `tell(message)` names those for which it was not."""
+        from execution.on_finish import announce_all
+        return not command or announce_all(command, jobs, self._home, environ, tell)
 
     def running(self):
         """The worker processes that are alive."""

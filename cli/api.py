@@ -9,7 +9,7 @@ import os
 import time
 from itertools import islice
 
-from cli.context import abandoned_jobs, visible_workers
+from cli.context import abandoned_jobs, notice, visible_workers
 from cli.facts import FEW, FEW_SPECIAL, kinds_text, look, speed_text
 from cli.standing import details, standing
 from cli.working import as_objects
@@ -160,12 +160,11 @@ class Api:
         return "Job '%s' %s%s." % (printable(job.id), said, ", and %d that died because of it" % more if more else "")
 
     def _cancel(self, queue, job, now):
-        from cli.control import announce
         done = queue.jobs.cancel(None, now, lambda each: last_lines(log_path(queue.home, each, each.attempts)), {job.key: job.state})
         if job.state not in (PENDING, PROCESSING) or not done:
             raise JobRefused("job %r is not waiting or running any more, and cannot be cancelled" % job.id)
         wake_workers(queue.home)
-        announce(queue, [given_up(each, CANCELLED, now) for each in done])
+        queue.workers.announce(queue.store.settings.on_finish, [given_up(each, CANCELLED, now) for each in done], os.environ, notice)
         return "Job '%s' is cancelled." % printable(job.id)
 
 

@@ -31,7 +31,8 @@ def cmd_cancel(args, queue):
             print("Job '%s' cancelled%s." % (printable(job.id), how))
     else:
         print("%s cancelled%s." % (counted(len(done), "job"), "; workers end %d of them" % len(running) if running else ""))
-    return announce(queue, [given_up(job, CANCELLED, time.time()) for job in done])
+    ended = [given_up(job, CANCELLED, time.time()) for job in done]
+    return 0 if queue.workers.announce(queue.store.settings.on_finish, ended, os.environ, notice) else EXIT_FAILED
 
 
 def _last_lines(queue, job):
@@ -52,45 +53,6 @@ def _chosen(args, queue):
     if not {PENDING, PROCESSING}.issuperset(words):
         jobs = (job for job, wait in Waits(queue.store, time.time()).each(jobs) if is_called(job, wait, words))
     return {job.key: job.state for job in jobs}
-
-
-_AT_ONCE = 8  # on_finish commands
-_PATIENCE = 60.0  # seconds until one of them ends
-
-
-class _TooSlow(Exception):
-    """No on_finish command ends."""
-
-
-def announce(queue, jobs):
-    """Run on_finish for cancelled jobs, some at a time: 0, or 1 if it was not started for one of them, which is named then."""
-    command, code, started = queue.store.settings.on_finish, 0, []
-    for number, job in enumerate(jobs if command else ()):
-        try:
-            started = _wait_for_room(started)
-            started.append(queue.workers.announce(command, job, os.environ))
-        except OSError as error:
-            code = EXIT_FAILED
-            notice("on_finish could not be run for %r: %s" % (job.id, error.strerror or error))
-        except (KeyboardInterrupt, _TooSlow) as error:
-            left = jobs[number:]
-            notice("on_finish was not run for %s: %s" % (counted(len(left), "job"), ", ".join(one.id for one in left)))
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            return EXIT_FAILED
-    return code
-
-
-def _wait_for_room(processes):
-    """Those of these on_finish commands that still run, once there is room for another one. Raises _TooSlow."""
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        processes = [process for process in processes if process.poll() is None]
-        if len(processes) < _AT_ONCE:
-            return processes
-        if time.monotonic() >= deadline:
-            raise _TooSlow
-        time.sleep(0.01)
 
 
 def cmd_hold(args, queue):

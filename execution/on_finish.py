@@ -1,4 +1,4 @@
-"""The on_finish command: run for each job that has ended, in its own thread.
+"""The on_finish command: run for each job that has ended, by a thread of the worker process, or by the command that has ended it.
 
 What it says, and how it fails, goes to run/worker.log, whoever runs it. Each job for which it is not run to its end is named there.
 """
@@ -18,6 +18,8 @@ from helpers import log, printable
 
 _NAMED = 50  # ids in a line
 _LOOK_AGAIN = 1.0  # seconds until it is tried again to start something for which there was no room
+_AT_ONCE = 8  # commands that run for jobs that no worker has ended
+_PATIENCE = 60.0  # seconds until one of them ends
 
 
 def finish_environ(job):
@@ -28,9 +30,44 @@ def finish_environ(job):
             b"QUEUECTL_EXIT_CODE": b"" if job.exit_code is None else b"%d" % job.exit_code}
 
 
-def announce_once(command, job, home, environ):
-    """Run the on_finish command for a job that no worker has ended, without waiting for it: its Popen. What it says goes to run/worker.log,
-    and how it fails, where the shell is sh. Raises OSError."""
+class _TooSlow(Exception):
+    """No on_finish command ends."""
+
+
+def announce_all(command, jobs, home, environ, tell):
+    """Run the on_finish command for jobs that no worker has ended, some at a time, and wait for none of the last ones; whether it was
+    started for all. `tell(message)` names those for which it was not. What it says goes to run/worker.log, and how it fails, where the
+    shell is sh."""
+    all_started, started = True, []
+    for number, job in enumerate(jobs):
+        try:
+            started = _wait_for_room(started)
+            started.append(_start_one(command, job, home, environ))
+        except OSError as error:
+            all_started = False
+            tell("on_finish could not be run for %r: %s" % (job.id, error.strerror or error))
+        except (KeyboardInterrupt, _TooSlow) as error:
+            tell("on_finish was not run for %s" % _named([left.id for left in jobs[number:]]))
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            return False
+    return all_started
+
+
+def _wait_for_room(processes):
+    """Those of these on_finish commands that still run, once there is room for another one. Raises _TooSlow."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        processes = [process for process in processes if process.poll() is None]
+        if len(processes) < _AT_ONCE:
+            return processes
+        if time.monotonic() >= deadline:
+            raise _TooSlow
+        time.sleep(0.01)
+
+
+def _start_one(command, job, home, environ):
+    """Start the on_finish command for a job that no worker has ended: its Popen. Raises OSError."""
     text = {name.decode("ascii"): value.decode("utf-8") for name, value in finish_environ(job).items()}
     if SHELL_IS_SH:
         text["QUEUECTL_ON_FINISH"], command = command, _TELLING
@@ -45,6 +82,10 @@ def announce_once(command, job, home, environ):
 # Runs the command of that variable in a shell of its own, which no syntax error in it can break, and tells how it failed.
 _TELLING = ('sh -c "$QUEUECTL_ON_FINISH"; code=$?; [ $code = 0 ] || '
             'echo "$(date +%H:%M:%S) $QUEUECTL_JOB_ID: on_finish failed with exit code $code"')
+
+
+def _named(ids):
+    return "%d job%s: %s" % (len(ids), "" if len(ids) == 1 else "s", ", ".join(ids))
 
 
 def _open_log(home):
@@ -140,7 +181,7 @@ class Announcer:
     def _name(self, ids, what):
         for start in range(0, len(ids), _NAMED):
             some = ids[start:start + _NAMED]
-            self._say("%s %d job%s: %s" % (what, len(some), "" if len(some) == 1 else "s", ", ".join(some)))
+            self._say("%s %s" % (what, _named(some)))
 
     def _say(self, message):
         """Log a message, and write it to run/worker.log, if the log of this process is not that file."""
