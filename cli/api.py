@@ -50,7 +50,8 @@ class Api:
         changed = queue.store.changed_since(None)[1]
         workers = [(worker.pid, worker.count, worker.started_at) for worker in visible_workers(queue)]
         files = [stamp(path) for path in (queue.store.dlq_json.path, queue.config_path) + tuple(self._watched)]
-        return "%x" % (hash((changed, tuple(workers), tuple(files), queue.store.paused(), int(time.time() // 60))) & (1 << 64) - 1)
+        paused = queue.store.paused(), queue.store.paused_groups(), queue.store.pauses.stops_running()
+        return "%x" % (hash((changed, tuple(workers), tuple(files), paused, int(time.time() // 60))) & (1 << 64) - 1)
 
     def status(self, queue):
         """What `status --json` tells; and behind it, as `page`, what else the first page shows."""

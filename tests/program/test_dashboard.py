@@ -241,7 +241,8 @@ class TestAnswers(DashboardTest):
     def test_what_has_not_changed_is_not_sent_again(self):
         self.serve()
         version = None
-        for change in (lambda: None, lambda: self.add("a", "true"), self.queue.pause, self.queue.resume, lambda: self.settings(max_retries=7),
+        for change in (lambda: None, lambda: self.add("a", "true"), self.queue.pause, lambda: self.queue.pause(now=True), self.queue.resume,
+                       lambda: self.queue.pause(["g"]), lambda: self.queue.resume(["g"]), lambda: self.settings(max_retries=7),
                        lambda: self.start_worker() and self.wait_for_state("a", "completed")):
             change()
             former, version = version, self.wait_for(lambda: self.request("/api/status")[1]["ETag"])
