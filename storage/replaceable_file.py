@@ -37,8 +37,10 @@ class ReplaceableFile(NotedFile):
         try:
             self.rewrite(())
         except StorageFault as fault:
-            if not fault.lacks_space or self._descriptor is None:
+            if not fault.lacks_space:
                 raise
+            if self._descriptor is None:
+                return  # what is not there holds no record
             before = pread(self._descriptor, len(EMPTY), 0)
             try:
                 write_all(self._descriptor, EMPTY, 0)
