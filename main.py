@@ -35,7 +35,7 @@ gc.enable()
 if _heeds_interrupts:
     _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 
-VERSION = "0.2.0"  # the one place; pyproject.toml reads it here
+VERSION = "0.3.0.dev0"  # the one place; pyproject.toml reads it here
 
 _LONGEST = 2000  # characters of a message
 

@@ -87,7 +87,7 @@ def cmd_pause(args, queue):
         return 0
     if args.now:
         wake_workers(queue.home)
-    still = "the running jobs stand still, and " if args.now else ""
+    still = "the running jobs stand still, and " if queue.store.pauses.stops_running() else ""  # also by an earlier --now
     print(printable("Paused: %sworkers take no new jobs until %s." % (still, hint("resume"))))
     return 0
 

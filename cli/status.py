@@ -58,7 +58,7 @@ def _status_lines(queue, args):
         told += _flowed(["group       " + first] + others, window)
     told += ["speed       " + speed_text(facts)] if speed_text(facts) else []
     if facts["paused"]:
-        still = ", and the running jobs stand still" if facts["stands_still"] else ""
+        still = ", and the running jobs stand still" if facts["stands_still"] and running else ""
         first, *others = ("yes%s; %s lets workers take jobs again" % (still, hint("resume"))).split(" ")
         told += _flowed(["paused      " + first] + others, window)
     told.append("home        %s" % queue.home)

@@ -317,9 +317,10 @@ class Supervisor:
         """Stop the running jobs where they stand while a pause says so, and let them go on after it."""
         attempts = self._running()
         wanted = bool(attempts) and self._store.pauses.stops_running()
-        if wanted != self._stands_still and (attempts or not wanted):
+        if wanted != self._stands_still:
             self._stands_still = wanted
-            log("the running jobs stand still until the queue is resumed" if wanted else "the running jobs go on")
+            if attempts:  # those that stood still may have been cancelled meanwhile
+                log("the running jobs stand still until the queue is resumed" if wanted else "the running jobs go on")
         for attempt in attempts:
             attempt.stand_still(wanted)
 

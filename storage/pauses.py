@@ -74,7 +74,9 @@ class Pauses:
                 if now and os.write(descriptor, _NOW) != len(_NOW):
                     raise OSError(None, "no room for %d bytes" % len(_NOW))
             except OSError as error:
-                raise storage_error("write", self._all, error) from None
+                fault = storage_error("write", self._all, error)
+                fault.effect = "workers take no new jobs, but those that run go on"  # the file is there
+                raise fault from None
             finally:
                 self._close(descriptor)
         return self._sync_name(self._all, durable)

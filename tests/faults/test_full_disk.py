@@ -169,10 +169,24 @@ class TestFullDisk(WorkerTest):
         self.end("new")
         self.assertEqual(self.states(), {"new": COMPLETED})
 
+    def test_all_jobs_are_removed_where_none_has_died_yet(self):
+        self.end("a")
+        self.succeed("clean")  # nothing is left that would free a byte
+        self.assertFalse(os.path.exists(self.path("dlq.json")))
+        self.assertEqual(self.on_full_disk("reset", "--yes"), "Removed all jobs.\n")
+        self.assertEqual(self.states(), {})
+
     def test_the_queue_is_paused_and_resumed(self):
         self.end("a")
         self.on_full_disk("pause")
         self.assertIn("Resumed", self.on_full_disk("resume"))
+
+    def test_a_pause_whose_running_jobs_cannot_be_stopped_is_said_to_be_one(self):
+        self.end("a")
+        said = self.on_full_disk("pause", "--now", code=1)
+        self.assertTrue(said.endswith("; workers take no new jobs, but those that run go on\n"), said)
+        self.assertTrue(self.queue.store.paused())
+        self.assertFalse(self.queue.store.pauses.stops_running())
 
 
 if __name__ == "__main__":

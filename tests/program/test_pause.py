@@ -76,6 +76,17 @@ class TestStandstill(ControlTest):
         self.succeed("resume")
         self.wait_for(lambda: not self.stands_still(shell) and self.succeed("logs", "count") != counted)
 
+    def test_a_second_pause_says_what_the_first_one_does(self):
+        shell = self.start_counting()
+        self.succeed("pause", "--now")
+        self.wait_for(lambda: self.stands_still(shell))
+        self.assertIn("Paused: the running jobs stand still", self.succeed("pause"))
+        self.succeed("cancel", "count")
+        self.wait_for(lambda: not os.path.exists("/proc/%d" % shell))
+        self.assertNotIn("stand still", self.succeed("status"))  # none runs
+        self.wait_for_looks(self.worker_process)
+        self.assertNotIn("go on", self.text(self.worker_process.words))
+
     def test_a_stop_says_that_it_waits_for_jobs_that_stand_still_and_what_helps(self):
         shell = self.start_counting()
         self.succeed("pause", "--now")
