@@ -11,12 +11,12 @@ import time
 
 from cli.context import notice, refuse_in_job, tell_of_standstill
 from cli.standing import ending, span, standing
-from cli.terminal import Follower, copy_to_stdout, counted, display_width, is_terminal, paint, showable, use_color, when
+from cli.terminal import counted, display_width, is_terminal, paint, showable, use_color, when
 from cli.waiting import LOOK_AGAIN, held_up_by
 from core.errors import EXIT_FAILED, QueueError, UsageError, hint
 from core.job import COMPLETED, PENDING, PROCESSING, STATES
 from core.rules import NO_WAIT, is_called, states_meant
-from core.system import quote_words
+from core.system import open_private, quote_words
 from core.times import format_time
 from storage.naming import find_all_named
 
@@ -89,7 +89,9 @@ def _print_logs(args, queue, out, job, kept, several):
             out.say("%s, %s" % (job.id, _told(queue, job, log.attempt, log.life)))
         elif args.all:
             out.say("%s, attempt %d%s" % (job.id, log.attempt, _life(log.life)))
-        copy_to_stdout(log.path, args.lines, out)
+        copied = _GrowingLog(log.path, out)
+        copied.copy(args.lines)
+        copied.close()
 
 
 def _life(life):
@@ -163,6 +165,86 @@ class _Output:
             self._at_start = True
 
 
+class _GrowingLog:
+    """Copies a log to an _Output byte for byte as it grows, a piece at a time. One that was replaced or shortened is copied from its start;
+    a missing one counts as empty. Of a log whose start was dropped no byte is copied twice."""
+
+    def __init__(self, path, out):
+        self._path = path
+        self._out = out
+        self._file = None
+        self._dropped = 0  # bytes, from the start of the log, as it was when it was looked at last
+        self._line = 0  # length of the line that says so
+
+    def copy(self, lines=None):
+        """Copy what is new since the last time. The first time `lines`, if given, says how many last lines to copy."""
+        try:
+            if self._file is None or os.stat(self._path).st_ino != os.fstat(self._file.fileno()).st_ino:
+                self._rest()
+                self.close()
+                self._file = os.fdopen(open_private(self._path, os.O_RDONLY), "rb", buffering=0)
+                self._dropped, self._line = self._look_at_start()
+                if lines is not None:
+                    self._file.seek(_start_of_last(self._file, lines))
+        except FileNotFoundError:
+            pass  # it was removed, or is still to come
+        self._rest()
+
+    def _rest(self):
+        if self._file is None:
+            return
+        self._find_place()
+        while True:
+            piece = self._file.read(1 << 16)
+            if not piece:
+                break
+            self._out.write(piece)
+            self._out.flush()
+
+    def _find_place(self):
+        """Go to where the first byte is that was not written yet."""
+        dropped, line = self._look_at_start()
+        at = self._file.tell()
+        if dropped > self._dropped:
+            at = max(0, at - self._line) + self._dropped - dropped + line
+            self._file.seek(at if at >= line else 0)
+        elif os.fstat(self._file.fileno()).st_size < at:  # behind that line: it was read between the write of it and the cut
+            self._file.seek(0, os.SEEK_END if line else os.SEEK_SET)
+        self._dropped, self._line = dropped, line
+
+    def _look_at_start(self):
+        """(How many bytes were dropped from the start of the log, the length of the line that says so.) The file stays where it is read:
+        on Windows a look elsewhere moves that place."""
+        from storage.output import dropped_at_start
+        at = self._file.tell()
+        found = dropped_at_start(self._file.fileno())
+        self._file.seek(at)
+        return found
+
+    def close(self):
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _start_of_last(file, lines):
+    """Where the last so many lines of a file start. A newline at the end of the file closes its last line."""
+    position = file.seek(0, os.SEEK_END) - 1
+    while position > 0:
+        step = min(1 << 16, position)
+        position -= step
+        file.seek(position)
+        piece = file.read(step)
+        at = piece.rfind(b"\n")
+        while at >= 0:
+            lines -= 1
+            if lines == 0:
+                return position + at + 1
+            at = piece.rfind(b"\n", 0, at)
+    return 0
+
+
 class _Followed:
     """A job whose output is copied as it grows, over its attempts. `look` copies what is new; `completed` says in the end how it ended.
     `telling` says that headers are wanted."""
@@ -172,7 +254,7 @@ class _Followed:
         self._name = "" if out.has_prefix else job.id + ", "
         self.completed = False
         self._queue, self._lines, self._out, self._telling = queue, lines, out, telling
-        self._attempt, self._follower = 0, None
+        self._attempt, self._log = 0, None
         self._failed = 0  # the attempt of which was told that it failed and another one follows
 
     def look(self, now):
@@ -182,11 +264,11 @@ class _Followed:
         for number in range(self._attempt or self.job.attempts, newest + 1):  # also those that began and ended meanwhile
             if number and number != self._attempt:
                 self._close()
-                self._attempt, self._follower = number, Follower(log_path(self._queue.home, self.job, number), self._out)
+                self._attempt, self._log = number, _GrowingLog(log_path(self._queue.home, self.job, number), self._out)
                 if self._telling:
                     self._out.say("%sattempt %d" % (self._name, number))
-        if self._follower is not None:
-            self._follower.copy(self._lines)
+        if self._log is not None:
+            self._log.copy(self._lines)
             self._lines = None
         if now is not None and now.state in (PENDING, PROCESSING):
             self.job = now
@@ -200,15 +282,15 @@ class _Followed:
 
     def _tell_of_retry(self, job):
         if self._telling and job.state == PENDING and job.reason is not None and job.attempts not in (0, self._failed):
-            self._follower.copy()
+            self._log.copy()
             self._failed = job.attempts
             self._out.say(self._name + _told(self._queue, job, job.attempts))
 
     def _close(self):
-        if self._follower is not None:
-            self._follower.copy()
-            self._follower.close()
-            self._follower = None
+        if self._log is not None:
+            self._log.copy()
+            self._log.close()
+            self._log = None
 
 
 def follow(queue, jobs, lines=None):

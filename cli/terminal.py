@@ -1,7 +1,6 @@
 """Output for people: tables, colours, times in words. A pipe gets the same facts plainly: tab-separated, nothing shortened, no colour.
 
-Control characters in ids, commands and messages reach neither. The output of jobs alone is copied byte for byte (`copy_to_stdout`,
-`Follower`).
+Control characters in ids, commands and messages reach neither.
 """
 from __future__ import annotations
 
@@ -10,7 +9,6 @@ import sys
 import time
 
 from core.strict_json import encode_json
-from core.system import open_private
 from core.times import parse_time
 from helpers import printable, printable_json
 
@@ -183,95 +181,6 @@ def paint(text, color):
 def paint_state(text, state, color):
     """A text in the colour of a state, if colour is wanted."""
     return paint(text, _COLORS.get(state)) if color else text
-
-
-def copy_to_stdout(path, lines=None, out=None):
-    """Copy a file to stdout byte for byte, or only its last lines. `out` is as for a Follower."""
-    follower = Follower(path, out)
-    follower.copy(lines)
-    follower.close()
-
-
-class Follower:
-    """Copies a file to stdout byte for byte as it grows, a piece at a time. A file that was replaced or shortened is copied from
-    its start; a missing one counts as empty. Of a log whose start was dropped no byte is copied twice. With `out`, an object with `write`
-    and `flush`, it gets the bytes instead."""
-
-    def __init__(self, path, out=None):
-        self._path = path
-        self._out = sys.stdout.buffer if out is None else out
-        self._file = None
-        self._dropped = 0  # bytes, from the start of the log, as it was when it was looked at last
-        self._line = 0  # length of the line that says so
-
-    def copy(self, lines=None):
-        """Copy what is new since the last time. The first time `lines`, if given, says how many last lines to copy."""
-        try:
-            if self._file is None or os.stat(self._path).st_ino != os.fstat(self._file.fileno()).st_ino:
-                self._rest()
-                self.close()
-                self._file = os.fdopen(open_private(self._path, os.O_RDONLY), "rb", buffering=0)
-                self._dropped, self._line = self._look_at_start()
-                if lines is not None:
-                    self._file.seek(_start_of_last(self._file, lines))
-        except FileNotFoundError:
-            pass  # it was removed, or is still to come
-        self._rest()
-
-    def _rest(self):
-        if self._file is None:
-            return
-        self._find_place()
-        sys.stdout.flush()
-        while True:
-            piece = self._file.read(1 << 16)
-            if not piece:
-                break
-            self._out.write(piece)
-            self._out.flush()
-
-    def _find_place(self):
-        """Go to where the first byte is that was not written yet."""
-        dropped, line = self._look_at_start()
-        at = self._file.tell()
-        if dropped > self._dropped:
-            at = max(0, at - self._line) + self._dropped - dropped + line
-            self._file.seek(at if at >= line else 0)
-        elif os.fstat(self._file.fileno()).st_size < at:  # behind that line: it was read between the write of it and the cut
-            self._file.seek(0, os.SEEK_END if line else os.SEEK_SET)
-        self._dropped, self._line = dropped, line
-
-    def _look_at_start(self):
-        """(How many bytes were dropped from the start of the log, the length of the line that says so.) The file stays where it is read:
-        on Windows a look elsewhere moves that place."""
-        from storage.output import dropped_at_start
-        at = self._file.tell()
-        found = dropped_at_start(self._file.fileno())
-        self._file.seek(at)
-        return found
-
-    def close(self):
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-
-def _start_of_last(file, lines):
-    """Where the last so many lines of a file start. A newline at the end of the file closes its last line."""
-    position = file.seek(0, os.SEEK_END) - 1
-    while position > 0:
-        step = min(1 << 16, position)
-        position -= step
-        file.seek(position)
-        piece = file.read(step)
-        at = piece.rfind(b"\n")
-        while at >= 0:
-            lines -= 1
-            if lines == 0:
-                return position + at + 1
-            at = piece.rfind(b"\n", 0, at)
-    return 0
 
 
 def json_text(value):
