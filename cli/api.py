@@ -10,7 +10,8 @@ import time
 from itertools import islice
 
 from cli.context import abandoned_jobs, notice, visible_workers
-from cli.facts import FEW, FEW_SPECIAL, kinds_text, look, speed_text
+from cli.facts import FEW, FEW_SPECIAL, kinds_text, look
+from cli.speed import speed_text
 from cli.standing import details, standing
 from cli.working import as_objects
 from core.errors import JobRefused, QueueError, UsageError, typed

@@ -32,7 +32,7 @@ COMMANDS = {
     "show": ("print all of a job, as JSON", "show job1", options.add_show, "listing.cmd_show"),
     "logs": ("print what a job wrote", "logs -f job1", options.add_logs, "logs.cmd_logs"),
     "wait": ("wait until jobs have ended", "wait job1 --timeout 5m", options.add_wait, "waiting.cmd_wait"),
-    "stats": ("tell how jobs fare: success, times, speed", "stats", options.add_stats, "listing.cmd_stats"),
+    "stats": ("tell how jobs fare: success, times, speed", "stats", options.add_stats, "stats.cmd_stats"),
     "dashboard": ("show the queue in a browser, on this machine alone", "dashboard", options.add_dashboard, "dashboard.cmd_dashboard"),
     "dlq list": ("show the dead letter queue", "dlq list --since 1d", options.add_dlq_list, "listing.cmd_dlq_list"),
     "retry": ("run jobs again that are dead or completed", "retry --all", options.add_retry, "tidying.cmd_retry"),

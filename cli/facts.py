@@ -5,12 +5,11 @@ import time
 from math import ceil
 
 from cli.context import abandoned_jobs, resume_of, visible_workers
-from cli.stats import jobs_per_second
+from cli.speed import jobs_per_second
 from cli.terminal import display_width, showable
 from core.errors import hint
 from core.job import PENDING
 from core.rules import GROUP, HOLD, OTHER_JOBS, PAUSED, RETRY, TIME
-from core.times import format_duration
 from storage.waits import look_at_pending
 
 FEW = 500000  # jobs in a queue whose pending ones are looked at for what they wait for: half a second
@@ -96,13 +95,3 @@ def kinds_text(facts):
     if facts["ready"] == facts["pending"]:
         return ""
     return ", ".join("%d %s" % (facts[key], said) for _, key, said in KINDS if facts[key])
-
-
-def speed_text(facts):
-    """How fast jobs end, in words; "" if none have ended since work began."""
-    rate = facts["jobs_per_minute"]
-    if not rate:
-        return ""
-    number, unit = (rate, "a minute") if rate >= 1 else (round(60 * rate), "an hour")
-    fast = "%s job%s %s" % ("%.0f" % number if number >= 10 else "%g" % number, "" if number == 1 else "s", unit)
-    return fast + (", %s left at this rate" % format_duration(facts["seconds_left"]) if facts["seconds_left"] else "")

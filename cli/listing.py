@@ -1,4 +1,4 @@
-"""Commands that show jobs: list, show, stats, dlq list."""
+"""Commands that show jobs: list, show, dlq list."""
 from __future__ import annotations
 
 import os
@@ -8,11 +8,10 @@ from collections import deque
 from itertools import islice
 
 from cli.context import abandoned_jobs, notice
-from cli.standing import details, ending, span, standing
-from cli.terminal import (age, bars, fit, get_width, is_terminal, knows_unicode, print_json, print_json_array, showable, table, use_color,
+from cli.standing import details, ending, standing
+from cli.terminal import (age, fit, get_width, is_terminal, knows_unicode, print_json, print_json_array, showable, table, use_color,
                           when)
-from core.errors import UsageError
-from core.job import COMPLETED, DEAD, STATES
+from core.job import STATES
 from core.rules import NO_WAIT, is_called, states_meant
 from core.strict_json import encode_json
 from core.times import format_time
@@ -95,59 +94,6 @@ def cmd_show(args, queue):
 def _masked(variables):
     """The names of variables, which may hold passwords."""
     return "%s (--env prints the values)" % ", ".join(sorted(variables))
-
-
-def cmd_stats(args, queue):
-    """Figures about the jobs that have ended."""
-    if args.prometheus and (args.by is not None or args.since is not None):
-        raise UsageError("--prometheus prints all figures; it goes with neither --by nor --since")
-    if args.prometheus:
-        from cli.metrics import print_exposition
-        print_exposition(queue)
-        return 0
-    from cli.stats import figures, figures_by
-    now = time.time()
-    since = "" if args.since is None else format_time(now - args.since)
-    jobs = (job for job in queue.store.jobs((COMPLETED, DEAD), groups=args.group)
-            if (job.updated_at or job.created_at) >= since)
-    if args.by is not None:
-        return _print_by(args, figures_by(args.by, jobs))
-    facts = figures(jobs, now)
-    if args.json:
-        print_json(facts)
-    elif facts["completed"] + facts["dead"]:
-        _print_figures(facts)
-    else:
-        print("No job has ended %s." % ("yet" if args.since is None else "in this time"))
-    return 0
-
-
-def _print_by(args, found):
-    """Print what became of the jobs of each command, or what else they were put together by."""
-    if args.json:
-        print_json_array(found)
-        return 0
-    rows = [(each["jobs"], each["failed"], each["run_time"]["p50"], each[args.by]) for each in found if each["jobs"]]
-    length = span if is_terminal(sys.stdout) else "{:.2f}".format
-    table(("JOBS", "FAILED", "MEDIAN", args.by.upper()),
-          ((str(jobs), str(failed), "-" if median is None else length(median), name or "-") for jobs, failed, median, name in rows))
-    return 0
-
-
-def _print_figures(facts):
-    """Print the figures of jobs that have ended; there are some."""
-    failed, cancelled = facts["dead"] - facts["cancelled"], facts["cancelled"]
-    rate = "-" if facts["success_rate"] is None else "%.1f %%" % (100 * facts["success_rate"])
-    print("%-13s %s  (%d completed, %d dead%s)" % ("success", rate, facts["completed"], failed,
-                                                  ", %d cancelled" % cancelled if cancelled else ""))
-    print("%-13s %.2f a job" % ("attempts", facts["attempts_per_job"]))
-    for name, title in (("run_time", "run time"), ("waiting_time", "waiting time")):
-        if facts[name]["max"] is not None:
-            print("%-13s %s" % (title, "  ".join("%s %.2f s" % pair for pair in facts[name].items())))
-    most = max(facts["per_minute"])
-    if most:
-        print("ended in each of the last %d minutes, %d at the most:" % (len(facts["per_minute"]), most))
-        print("  " + bars(facts["per_minute"]))
 
 
 def cmd_dlq_list(args, queue):

@@ -4,7 +4,8 @@ from __future__ import annotations
 import time
 from collections import namedtuple
 
-from cli.facts import group_pieces, kinds_text, speed_text
+from cli.facts import group_pieces, kinds_text
+from cli.speed import speed_text
 from cli.standing import ending, span, standing
 from cli.terminal import bar, display_width, fit, flow, knows_unicode, paint, paint_state, showable
 from core.errors import hint, typed

@@ -1,46 +1,70 @@
-"""Figures about jobs that have ended: how many succeed, how long they run and wait, how many end each minute."""
+"""`stats`: figures about jobs that have ended: how many succeed, how long they run and wait, how many end each minute."""
 from __future__ import annotations
 
+import sys
+import time
 from array import array
 from math import ceil
 
+from cli.standing import span
+from cli.terminal import bars, is_terminal, print_json, print_json_array, table
+from core.errors import UsageError
 from core.job import CANCELLED, COMPLETED, DEAD
-from core.times import parse_time
+from core.times import format_time, parse_time
 
 MINUTES = 30
 
 
-# Seconds over which a speed is measured: the first that hold ENOUGH ends, else all ends since work began.
-_WINDOWS = (60.0, 300.0, 900.0, 3600.0)
-_ENOUGH = 5
-_REST = 60.0  # seconds without an attempt after which work began anew
+def cmd_stats(args, queue):
+    """Figures about the jobs that have ended."""
+    if args.prometheus and (args.by is not None or args.since is not None):
+        raise UsageError("--prometheus prints all figures; it goes with neither --by nor --since")
+    if args.prometheus:
+        from cli.metrics import print_exposition
+        print_exposition(queue)
+        return 0
+    now = time.time()
+    since = "" if args.since is None else format_time(now - args.since)
+    jobs = (job for job in queue.store.jobs((COMPLETED, DEAD), groups=args.group)
+            if (job.updated_at or job.created_at) >= since)
+    if args.by is not None:
+        return _print_by(args, figures_by(args.by, jobs))
+    facts = figures(jobs, now)
+    if args.json:
+        print_json(facts)
+    elif facts["completed"] + facts["dead"]:
+        _print_figures(facts)
+    else:
+        print("No job has ended %s." % ("yet" if args.since is None else "in this time"))
+    return 0
 
 
-def jobs_per_second(attempts, now):
-    """How fast jobs end, by the last attempts (pairs of start and end in seconds since the epoch, the end None for one that runs): how
-    many ended in a window, by its length or, if that is shorter, by the time since work began. 0 if none has ended since."""
-    began, ends = now, []
-    for start, end in sorted(attempts, key=lambda attempt: now if attempt[1] is None else attempt[1], reverse=True):
-        if end is not None and end > now or start > now:
-            continue  # the clock was set back
-        if end is not None and end < began - _REST:
-            break
-        began = min(began, start)
-        ends += [] if end is None else [end]
-    for window in _WINDOWS:
-        if now - began <= window:
-            break
-        recent = sum(1 for end in ends if end >= now - window)
-        if recent >= _ENOUGH:
-            return recent / window
-    return _since(began, ends, now) if ends else 0.0
+def _print_by(args, found):
+    """Print what became of the jobs of each command, or what else they were put together by."""
+    if args.json:
+        print_json_array(found)
+        return 0
+    rows = [(each["jobs"], each["failed"], each["run_time"]["p50"], each[args.by]) for each in found if each["jobs"]]
+    length = span if is_terminal(sys.stdout) else "{:.2f}".format
+    table(("JOBS", "FAILED", "MEDIAN", args.by.upper()),
+          ((str(jobs), str(failed), "-" if median is None else length(median), name or "-") for jobs, failed, median, name in rows))
+    return 0
 
 
-def _since(began, ends, now):
-    """How fast jobs end that have ended since work began. What runs has not ended, and so the time since the last end counts only as far as
-    it is longer than one job took: else the speed would fall until each end, and the time that is left grow."""
-    took = max(ends) - began
-    return len(ends) / max(took, now - began - took / len(ends), 0.001)
+def _print_figures(facts):
+    """Print the figures of jobs that have ended; there are some."""
+    failed, cancelled = facts["dead"] - facts["cancelled"], facts["cancelled"]
+    rate = "-" if facts["success_rate"] is None else "%.1f %%" % (100 * facts["success_rate"])
+    print("%-13s %s  (%d completed, %d dead%s)" % ("success", rate, facts["completed"], failed,
+                                                  ", %d cancelled" % cancelled if cancelled else ""))
+    print("%-13s %.2f a job" % ("attempts", facts["attempts_per_job"]))
+    for name, title in (("run_time", "run time"), ("waiting_time", "waiting time")):
+        if facts[name]["max"] is not None:
+            print("%-13s %s" % (title, "  ".join("%s %.2f s" % pair for pair in facts[name].items())))
+    most = max(facts["per_minute"])
+    if most:
+        print("ended in each of the last %d minutes, %d at the most:" % (len(facts["per_minute"]), most))
+        print("  " + bars(facts["per_minute"]))
 
 
 def figures(jobs, now):

@@ -5,7 +5,8 @@ import os
 import sys
 import time
 
-from cli.facts import groups_pieces, kinds_text, look, speed_text
+from cli.facts import groups_pieces, kinds_text, look
+from cli.speed import speed_text
 from cli.terminal import (bar, display_width, fit, flow, get_width, is_screen, is_terminal, length, paint_state, print_json, showable,
                           use_color)
 from core.errors import hint

@@ -1,9 +1,9 @@
-"""What `status` says of pending jobs and of the speed."""
+"""What `status` says of pending jobs."""
 from __future__ import annotations
 
 import unittest
 
-from cli.facts import KINDS, kinds_text, speed_text
+from cli.facts import KINDS, kinds_text
 from cli.terminal import display_width, flow
 
 
@@ -23,18 +23,6 @@ class StatusTextTest(unittest.TestCase):
                 keys = [key for _, key, _ in KINDS]
                 facts = dict(dict.fromkeys(keys, 0), pending=pending, **dict(zip(keys, numbers)))
                 self.assertEqual(kinds_text(facts), text)
-
-    def test_the_speed_is_told_in_a_unit_that_suits_it(self):
-        for rate, left, text in (
-                (0.0, None, ""),
-                (1.0, None, "1 job a minute"),
-                (0.75, 160, "45 jobs an hour, 2m 40s left at this rate"),
-                (1 / 60, None, "1 job an hour"),
-                (1.5, 40, "1.5 jobs a minute, 40s left at this rate"),
-                (120.6, 3, "121 jobs a minute, 3s left at this rate"),
-        ):
-            with self.subTest(rate=rate):
-                self.assertEqual(speed_text({"jobs_per_minute": rate, "seconds_left": left}), text)
 
     def test_texts_flow_into_lines_that_fit(self):
         parts = ["31 ready", "1 between attempts", "5 scheduled"]
