@@ -155,7 +155,7 @@ class JobManager:
         from core.rules import given_up
         from storage.naming import no_job
         from storage.selection import Choice, Selection, change_selected
-        choice, dead_letters = Choice(ids, None).resolved(self._store), self._dead_letters
+        choice, dead_letters = Choice(ids).resolved(self._store), self._dead_letters
 
         def choose(there):
             if ids is None:
@@ -257,7 +257,7 @@ class JobManager:
         from storage.naming import no_job
         from storage.removing import Removal
         from storage.selection import Choice
-        return Removal(self._store, self._dead_letters, STATES, Choice(ids, None), no_job, STATES, free).run()
+        return Removal(self._store, self._dead_letters, STATES, Choice(ids), no_job, STATES, free).run()
 
     def reset(self):
         """Remove all jobs, also the dead ones."""

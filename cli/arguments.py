@@ -35,13 +35,13 @@ COMMANDS = {
     "stats": ("tell how jobs fare: success, times, speed", "stats", options.add_stats, "stats.cmd_stats"),
     "dashboard": ("show the queue in a browser, on this machine alone", "dashboard", options.add_dashboard, "dashboard.cmd_dashboard"),
     "dlq list": ("show the dead letter queue", "dlq list --since 1d", options.add_dlq_list, "listing.cmd_dlq_list"),
-    "retry": ("run jobs again that are dead or completed", "retry --all", options.add_retry, "tidying.cmd_retry"),
-    "dlq retry": ("the same as retry", "dlq retry job1", options.add_retry, "tidying.cmd_retry"),
+    "retry": ("run jobs again that are dead or completed", "retry --all", options.add_retry, "control.cmd_retry"),
+    "dlq retry": ("the same as retry", "dlq retry job1", options.add_retry, "control.cmd_retry"),
     "dlq purge": ("remove dead jobs for good", "dlq purge --all --older-than 7d", options.add_dlq_purge, "tidying.cmd_dlq_purge"),
     "clean": ("remove completed jobs and their output", "clean --older-than 7d", options.add_clean, "tidying.cmd_clean"),
     "remove": ("remove jobs in whatever state", "remove job1", options.add_remove, "tidying.cmd_remove"),
     "reset": ("remove everything but the settings", "reset --yes", options.add_reset, "tidying.cmd_reset"),
-    "doctor": ("look over every file, and mend what is broken", "doctor --repair", options.add_doctor, "tidying.cmd_doctor"),
+    "doctor": ("look over every file, and mend what is broken", "doctor --repair", options.add_doctor, "doctor.cmd_doctor"),
     "config": ("show the settings, or one", "config max_retries", options.add_config, "configuring.cmd_config"),
     "config get": ("show one setting", "config get max_retries", options.add_config, "configuring.cmd_config"),
     "config set": ("change a setting", "config set max_retries 5", options.add_config_set, "configuring.cmd_set"),
@@ -50,7 +50,7 @@ COMMANDS = {
 }
 # The functions that have changed something before they print. `enqueue` tells of its jobs itself.
 CHANGING = frozenset(("editing.cmd_edit", "control.cmd_cancel", "control.cmd_hold", "control.cmd_release", "control.cmd_pause",
-                      "control.cmd_resume", "working.cmd_worker_start", "working.cmd_worker_stop", "tidying.cmd_retry",
+                      "control.cmd_resume", "working.cmd_worker_start", "working.cmd_worker_stop", "control.cmd_retry",
                       "tidying.cmd_dlq_purge", "tidying.cmd_clean", "tidying.cmd_remove", "tidying.cmd_reset", "configuring.cmd_set",
                       "configuring.cmd_unset"))
 ALIASES = {"add": "enqueue", "log": "logs"}

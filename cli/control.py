@@ -1,17 +1,18 @@
-"""Commands that steer: cancel, hold, release, pause, resume."""
+"""Commands that steer: cancel, hold, release, retry, pause, resume."""
 from __future__ import annotations
 
 import os
 import time
 
-from cli.context import WHO_ENDS, named_groups, notice, resume_of
+from cli.context import WHO_ENDS, ago, named_groups, notice, resume_of
 from cli.terminal import counted
 from core.errors import EXIT_FAILED, QueueError, UsageError, hint
 from core.home import wake_workers
-from core.job import CANCELLED, PENDING, PROCESSING
+from core.job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING
 from core.rules import given_up
 from core.system import STOPS_PROCESSES, quote_words
 from helpers import printable
+from storage.naming import find_named
 from storage.selection import Choice
 
 
@@ -57,7 +58,7 @@ def _chosen(args, queue):
 
 def cmd_hold(args, queue):
     """Let waiting jobs wait until they are released."""
-    for job in queue.jobs.hold(Choice(args.ids, None), time.time()):
+    for job in queue.jobs.hold(Choice(args.ids), time.time()):
         dropped = "" if job.run_at is None else "; its time, %s, does not count any more" % job.run_at
         print("Job '%s' is held until %s%s." % (printable(job.id), printable(hint("release %s" % quote_words([job.id]))), dropped))
     return 0
@@ -67,12 +68,51 @@ def cmd_release(args, queue):
     """Let jobs start that are held, or due later."""
     if bool(args.ids) == args.all:
         raise UsageError("say which jobs: ids, or --all")
-    released = queue.jobs.release(Choice(args.ids or None, None), time.time())
+    released = queue.jobs.release(Choice(args.ids or None), time.time())
     for job in released:
         print("Job '%s' may start now." % printable(job.id))
     if not released:
         print("No job is held.")
     return 0
+
+
+def cmd_retry(args, queue):
+    """Bring jobs back into the queue."""
+    if args.edit:
+        _open_first(args, queue)
+    if bool(args.ids) == (args.all or args.since is not None):
+        raise UsageError("say which jobs: ids, or --all, or --since TIME")
+    back = queue.jobs.retry(Choice(args.ids or None, since=ago(args.since)), time.time())
+    what = "Job '%s' is" % back.ids[0] if len(back.ids) == 1 else counted(len(back.ids), "job")
+    print(printable("%s back in the queue%s%s." % (what, _with_them(back.followers, len(back.ids)), _left_out(back.cancelled))))
+    return 0
+
+
+def _with_them(ids, number):
+    """What is said of jobs that came back because of so many others."""
+    if not ids:
+        return ""
+    some = ", ".join(ids[:10]) + " and others" * (len(ids) > 10)
+    return ", with %d that died because of %s: %s" % (len(ids), "it" if number == 1 else "them", some)
+
+
+def _left_out(number):
+    """What is said of so many cancelled jobs that stay where all others come back."""
+    if not number:
+        return ""
+    stays, one = ("1 cancelled job stays", "it") if number == 1 else ("%d cancelled jobs stay" % number, "one")
+    return "; %s dead: %s brings %s back" % (stays, hint("retry ID"), one)
+
+
+def _open_first(args, queue):
+    """Let a user edit the job that is to come back."""
+    from cli.editing import edit_in_editor
+    if len(args.ids) != 1:
+        raise UsageError("--edit opens one job; name it")
+    job = find_named(queue.store, args.ids[0])[-1]
+    if job.state not in (COMPLETED, DEAD):
+        raise QueueError("job %r is %s; %s opens one that waits" % (job.id, job.state, hint("edit %s" % quote_words(args.ids))))
+    edit_in_editor(queue, job)
 
 
 def cmd_pause(args, queue):

@@ -1,23 +1,68 @@
-"""Checks every file of a home."""
+"""`doctor`: checks every file of a home, and mends a broken job file."""
 from __future__ import annotations
 
 import os
 from collections import namedtuple
 
-from core.errors import QueueError, hint
+from cli.context import notice
+from cli.terminal import counted
+from core.errors import EXIT_FAILED, CorruptFile, QueueError, hint
 from core.file_systems import remote_file_system
 from core.home import CONFIG, DEAD_LETTERS, JOBS, LOGS, RUN, config_path, look_at_modes
 from core.job import PENDING
 from core.order import find_cycle, told_circle
-from core.settings import settings_from, unknown_settings
-from helpers import load_settings, read_config
+from core.settings import DEFAULTS, settings_from, unknown_settings
+from helpers import load_settings, printable, read_config
 from storage.output import stray_logs
+from storage.store import Store
 
 # A finding about one file: its name, whether it is sound, a sentence, and whether `repair` can help.
 Finding = namedtuple("Finding", "name sound text repairable")
 
-
 _NAMED = 5  # files of one kind
+
+
+def cmd_doctor(args, queue):
+    """Check every file; with --repair, save what can be read of a broken job file."""
+    from worker_manager import WorkerManager
+    queue.refuse_absence()
+    store = Store(queue.home, DEFAULTS, notice)  # config.json may be what is broken
+    code = 0
+    for finding in examine(queue.home, store, WorkerManager(queue.home, queue.config_path)):
+        if finding.sound:
+            print(printable("%s %s" % (finding.name, finding.text)))
+        elif args.repair and finding.repairable:
+            code = _repair(finding, queue, store) or code
+        else:
+            code = _tell(finding, finding.text)
+    return code
+
+
+def _tell(finding, text):
+    """Print what is or was wrong with a file: the exit code for that."""
+    print(printable("%s: %s" % (finding.name, text)))
+    return EXIT_FAILED
+
+
+def _repair(finding, queue, store):
+    """Repair one job file: 0 if nothing of it was lost."""
+    from cli.salvage import repair
+    try:
+        try:
+            store.tidy(finding.name)
+            store.examine(finding.name)
+            _tell(finding, "mended; before, %s" % finding.text)
+            return 0
+        except CorruptFile:
+            copy, saved, lost = repair(os.path.join(queue.home, finding.name), store)
+    except (QueueError, OSError) as error:
+        return _tell(finding, "cannot be repaired: %s" % error)
+    if not saved:
+        return _tell(finding, "saved 0 jobs: none in it can be read; it is empty now, and the file as it was is %s" % copy)
+    _tell(finding, "saved %s; the file as it was is %s" % (counted(saved, "job"), copy))
+    for sentence in lost:
+        _tell(finding, "could not read %s" % sentence)
+    return EXIT_FAILED if lost else 0
 
 
 def examine(home, store, workers):
@@ -88,7 +133,7 @@ def _examine_jobs(home, name, store):
     circle = find_cycle(edges)
     if circle:
         return Finding(name, False, told_circle(circle), False)
-    return Finding(name, True, "is sound: %d job%s" % (number, "" if number == 1 else "s"), False)
+    return Finding(name, True, "is sound: %s" % counted(number, "job"), False)
 
 
 def _examine_folder(home, name, ending, text):
@@ -122,8 +167,8 @@ def _with_leftovers(finding, paths, what):
     if not paths:
         return finding
     named = ", ".join([os.path.basename(path) for path in paths[:_NAMED]] + ["…"] * (len(paths) > _NAMED))
-    return finding._replace(text="%s; left over: %d file%s %s (%s), which %s removes"
-                            % (finding.text, len(paths), "" if len(paths) == 1 else "s", what, named, hint("clean")))
+    return finding._replace(text="%s; left over: %s %s (%s), which %s removes"
+                            % (finding.text, counted(len(paths), "file"), what, named, hint("clean")))
 
 
 def _examine_run(home, workers):
@@ -141,6 +186,6 @@ def _examine_workers(home, workers):
                        "alone" % remote, False)
     dead = len(workers.left_behind()) if finding.sound else 0
     if dead:
-        return Finding(RUN, True, "holds %d file%s of worker processes that died; the next %s returns their jobs"
-                       % (dead, "" if dead == 1 else "s", hint("worker start")), False)
+        return Finding(RUN, True, "holds %s of worker processes that died; the next %s returns their jobs"
+                       % (counted(dead, "file"), hint("worker start")), False)
     return finding

@@ -7,14 +7,13 @@ import time
 from collections import deque
 from itertools import islice
 
-from cli.context import abandoned_jobs, notice
+from cli.context import abandoned_jobs, ago, notice
 from cli.standing import details, ending, standing
 from cli.terminal import (age, fit, get_width, is_terminal, knows_unicode, print_json, print_json_array, showable, table, use_color,
                           when)
 from core.job import STATES
 from core.rules import NO_WAIT, is_called, states_meant
 from core.strict_json import encode_json
-from core.times import format_time
 from helpers import printable, printable_json
 from storage.naming import find_named
 from storage.waits import Waits
@@ -98,7 +97,7 @@ def _masked(variables):
 
 def cmd_dlq_list(args, queue):
     """Show the dead jobs, and why they died."""
-    since = "" if args.since is None else format_time(time.time() - args.since)
+    since = ago(args.since)
     found = (job for job in queue.jobs.dead() if _died_at(job) >= since and (args.search is None or args.search in _searched(job)))
     jobs = found if args.limit is None else deque(found, args.limit)
     if args.json:

@@ -9,7 +9,7 @@ import os
 import sys
 import time
 
-from cli.context import notice, refuse_in_job, tell_of_standstill
+from cli.context import ago, notice, refuse_in_job, tell_of_standstill
 from cli.standing import ending, span, standing
 from cli.terminal import counted, display_width, is_terminal, paint, showable, use_color, when
 from cli.waiting import LOOK_AGAIN, held_up_by
@@ -17,7 +17,6 @@ from core.errors import EXIT_FAILED, QueueError, UsageError, hint
 from core.job import COMPLETED, PENDING, PROCESSING, STATES
 from core.rules import NO_WAIT, is_called, states_meant
 from core.system import open_private, quote_words
-from core.times import format_time
 from storage.naming import find_all_named
 
 _COLORS = ("36", "33", "32", "35", "34", "31")  # of the names of jobs that are followed at once
@@ -49,9 +48,8 @@ def _chosen(args, queue):
     if args.ids:
         raise UsageError("say which jobs: by their ids, or by --state, --group and --since")
     from storage.waits import Waits
-    words, now = args.state or STATES, time.time()
-    since = "" if args.since is None else format_time(now - args.since)
-    jobs = [job for job, wait in Waits(queue.store, now).each(queue.store.jobs(states_meant(words), groups=args.group))
+    words, since = args.state or STATES, ago(args.since)
+    jobs = [job for job, wait in Waits(queue.store, time.time()).each(queue.store.jobs(states_meant(words), groups=args.group))
             if is_called(job, wait, words) and (job.updated_at or job.created_at) >= since]
     if not jobs:
         notice("no job is in that state, or changed in that time")

@@ -6,11 +6,12 @@ import time
 from array import array
 from math import ceil
 
+from cli.context import ago
 from cli.standing import span
 from cli.terminal import bars, is_terminal, print_json, print_json_array, table
 from core.errors import UsageError
 from core.job import CANCELLED, COMPLETED, DEAD
-from core.times import format_time, parse_time
+from core.times import parse_time
 
 MINUTES = 30
 
@@ -23,13 +24,12 @@ def cmd_stats(args, queue):
         from cli.metrics import print_exposition
         print_exposition(queue)
         return 0
-    now = time.time()
-    since = "" if args.since is None else format_time(now - args.since)
+    since = ago(args.since)
     jobs = (job for job in queue.store.jobs((COMPLETED, DEAD), groups=args.group)
             if (job.updated_at or job.created_at) >= since)
     if args.by is not None:
         return _print_by(args, figures_by(args.by, jobs))
-    facts = figures(jobs, now)
+    facts = figures(jobs, time.time())
     if args.json:
         print_json(facts)
     elif facts["completed"] + facts["dead"]:

@@ -16,7 +16,7 @@ from storage.naming import keys_named
 from storage.store import OpenFiles
 
 
-class Choice(namedtuple("Choice", "names before since keys", defaults=(None, {}))):
+class Choice(namedtuple("Choice", "names before since keys", defaults=(None, None, {}))):
     """Which jobs someone names to a command: those with one of `names` (None: all), last changed before and since these times (as
     `format_time` makes them; None: any). `keys` is what `keys_named` says of the names: a name in it means one job of several."""
 
