@@ -14,8 +14,9 @@ records exactly, at memory speed and without parsing.
 from __future__ import annotations
 
 import json
+import re
 from collections import namedtuple
-from itertools import accumulate, count, repeat
+from itertools import accumulate, count
 from operator import add, itemgetter
 
 from core.errors import rotten_record_error
@@ -170,11 +171,10 @@ def blocks_back(descriptor, end):
 # States are told by their third letter, since looking for whole words takes several times as long. In one that is just being changed
 # the letter that is five further on, or what stands there instead, does not belong to it.
 STATE_AT = COLUMN_AT["state"] + len('"pe')  # where that letter is in a line 2
-_LETTER_AT = 1 + STATE_AT
-_TIME_AT = COLUMN_AT["run_at"]
 _LETTERS = bytes(ord(state[2]) for state in STATES)
 _LATER = bytes.maketrans(_LETTERS, bytes(ord(('%s"    ' % state)[7]) for state in STATES))
-_QUOTE = ord('"')
+# The line 2 of a pending record, with the line feed before it, up to where its time begins: with null, or with a quote.
+_PENDING = re.compile(rb'\n "state": "pending"[^\n]{%d}([n"])' % (COLUMN_AT["run_at"] - len(' "state": "pending"')))
 _SPECIAL = (b', "priority": ', b', "after": ', b', "after_any": ')  # a quote inside a text is escaped, so these are keys
 GROUP = b', "group": '
 
@@ -188,50 +188,21 @@ def pending_records(descriptor, end, start=2, again=None, groups=()):
     """The pending records as (place, object), the object None for one that may run at any time and in its turn, and is in none of these
     groups (names), which need not be parsed. One that was caught in the middle of a change is what `again(place)` gives."""
     for plain, special in pending_blocks(descriptor, end, start, again, groups):
-        pairs = [(place, None) for place in plain]
-        yield from sorted(pairs + special, key=itemgetter(0)) if special else pairs
+        yield from sorted([(place, None) for place in plain] + special, key=itemgetter(0))
 
 
 def pending_blocks(descriptor, end, start=2, again=None, groups=()):
     """The same for many records at once, as (the places of those that need not be parsed, ascending; the others as pairs)."""
-    keys = _SPECIAL + tuple(map(of_group, groups))
+    has_key = re.compile(b"|".join(map(re.escape, (*_SPECIAL, *map(of_group, groups))))).search
     for offset, block in blocks(descriptor, end, start):
-        columns = _columns_of(block, keys)
-        if columns is None:
-            pairs = list(_pending_one_by_one(offset, block, keys, again))
-            yield [place for place, record in pairs if record is None], [pair for pair in pairs if pair[1] is not None]
-            continue
-        states, times, middles = columns
-        places = map(add, middles, repeat(offset + 1))
-        if states.count(_LETTERS[0]) == times.count(b"n") == len(states):  # as null begins
-            yield list(places), []
-            continue
-        found = [(place, time) for place, state, time in zip(places, states, times) if state == _LETTERS[0]]
-        scheduled = {place - offset - 1 for place, time in found if time == _QUOTE}
-        yield ([place for place, time in found if time != _QUOTE],
-               [_pending_at(offset, block, middle, again) for middle in sorted(scheduled)])
-
-
-def _columns_of(block, keys):
-    """Of the records of a block: the letters that tell their states, the first ones of their times, and where the line feeds between their
-    two lines are. None if their lines 2 do not all have one width, or if a line 1 has one of these keys."""
-    lines = block.split(b"\n")
-    seconds, firsts = lines[1::2], b"".join(lines[::2])  # to look for keys in these alone takes a third of the time
-    joined, ends = b"".join(seconds), list(accumulate(map(len, lines)))
-    if any(key in firsts for key in keys) or not 0 <= len(seconds) * (WIDTH + 1) - len(joined) <= 1:
-        return None
-    return joined[STATE_AT::WIDTH + 1], joined[_TIME_AT::WIDTH + 1], list(map(add, ends[:-1:2], count(0, 2)))
-
-
-def _pending_one_by_one(offset, block, keys, again):
-    for middle in _middles(block):
-        if block[middle + _LETTER_AT] != _LETTERS[0]:
-            continue
-        first = block.rfind(b"\n", 0, middle) + 1
-        if block[middle + 1 + _TIME_AT] == _QUOTE or any(block.find(key, first, middle) >= 0 for key in keys):  # not the n of null
-            yield _pending_at(offset, block, middle, again)
-        else:
-            yield offset + middle + 1, None
+        plain, special, may_have_key = [], [], has_key(block)
+        for match in _PENDING.finditer(block):
+            middle = match.start()
+            if match[1] == b'"' or (may_have_key and has_key(block, block.rfind(b"\n", 0, middle) + 1, middle)):
+                special.append(_pending_at(offset, block, middle, again))
+            else:
+                plain.append(offset + middle + 1)
+        yield plain, special
 
 
 def _pending_at(offset, block, middle, again):
@@ -241,16 +212,6 @@ def _pending_at(offset, block, middle, again):
         return offset + middle + 1, parse_record(block[first:middle], block[middle + 1:middle + 1 + WIDTH])
     except ValueError:
         return offset + middle + 1, again(offset + middle + 1) if again is not None else None
-
-
-def _middles(block):
-    """Where the line feeds are between the two lines of each record of a block."""
-    found, find, last = [], block.find, len(block) - WIDTH - 1
-    middle = find(b"\n")
-    while 0 <= middle <= last:
-        found.append(middle)
-        middle = find(b"\n", middle + WIDTH + 3)
-    return found
 
 
 # What is to be known of a job to say whether others that come after its id may run.

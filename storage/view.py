@@ -118,18 +118,16 @@ class View:
         found = find_ids(self._descriptor, self._end, {encode_id(job_id): job_id for job_id in ids})
         return ((job_id, job._replace(place=0)) for job_id, job in found) if self._is_copy else found
 
-    def pending(self, groups=()):
-        """The pending records, as `pending_records` gives them. The file must be in our layout."""
-        return pending_records(self._descriptor, self._end, again=self._read_again, groups=groups)
-
-    def pending_blocks(self, groups=()):
-        """The same for many at once, as `layout.pending_blocks` gives them."""
+    def pending_blocks(self, groups):
+        """The pending records as `layout.pending_blocks` gives them. The file must be in our layout."""
         return pending_blocks(self._descriptor, self._end, again=self._read_again, groups=groups)
 
     def all_pending(self, groups):
         """The pending records as (place, object), the object None for one that may run at once and in its turn, and is in none of these
         groups; in any layout, where the place of each is 0 in another one than ours."""
-        return self.records((PENDING,)) if self._is_copy else self.pending(groups)
+        if self._is_copy:
+            return self.records((PENDING,))
+        return pending_records(self._descriptor, self._end, again=self._read_again, groups=groups)
 
     def records(self, states=STATES, containing=b"", ids=None):
         """The records in those states as (place, object), in order; with `ids`, only those with one of them, and with `containing`, only
