@@ -26,6 +26,7 @@ TERM = signal.SIGTERM
 KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 STOP, CONTINUE = getattr(signal, "SIGSTOP", signal.SIGTERM), getattr(signal, "SIGCONT", signal.SIGTERM)  # never sent on Windows
 HAS_PROC = not WINDOWS and os.path.isdir("/proc/self")
+FINDS_UNNOTED = HAS_PROC or WINDOWS  # whether a lost attempt is found though its group was not noted; on Windows it ends with its worker
 
 
 def signal_group(group, number):
@@ -89,11 +90,11 @@ def find_process(pid):
         os.close(descriptor)
 
 
-def start_of(pid):
-    """When a process was started that has just been: in ticks since the boot, or, without /proc, in seconds since the epoch; 0 if it is
-    gone. Raises OSError."""
+def start_of(pid, moment):
+    """When a process was started that was started at a `moment` of the monotonic clock: in ticks since the boot, or, without /proc, in
+    seconds since the epoch; 0 if it is gone. Raises OSError."""
     if not HAS_PROC:
-        return int(time.time())
+        return int(time.time() - (time.monotonic() - moment))
     process = find_process(pid)
     return process.start if process is not None else 0
 

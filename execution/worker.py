@@ -13,6 +13,7 @@ from core.rules import ready_at
 from execution.attempt import STOPPED, Attempt
 from execution.launcher import lacks_room
 from execution.outcomes import STALE
+from execution.process_tree import FINDS_UNNOTED
 from execution.waiting import TICK
 from helpers import log
 from storage.claims import Finished
@@ -134,6 +135,8 @@ class Worker:
             attempt.end(STOPPED, shared.store.settings.kill_grace)
         if not shared.outcomes.are_short():
             self._note_group(attempt)
+        elif not FINDS_UNNOTED:
+            self._note(lambda: attempt.if_running(lambda: shared.file.note(self._number, attempt)))
         shared.outcomes.claim_ahead()
         if attempt.limit is not None:
             shared.waker.wake()  # the main thread ends it when its time is over
@@ -150,7 +153,7 @@ class Worker:
 
     def _note_group(self, attempt):
         """Note the process group of an attempt, and tell that it has started. If the note fails, whoever looks for its processes
-        finds them by its token."""
+        finds them by its token, where that can be seen."""
         def note():
             self._shared.file.note(self._number, attempt)
             self._shared.account.started(attempt.job)  # before anyone can tell of its end

@@ -128,7 +128,7 @@ class WorkerFile:
         if attempt is None:
             text = "{%s}" % listed if waits is None else '{"waits": [%d, "%s"], %s}' % (waits.place, waits.digest, listed)
         else:
-            start = start_of(attempt.pid) if attempt.pid else 0
+            start = start_of(attempt.pid, attempt.started) if attempt.pid else 0
             slot = '"limited": "%s", ' % group_digest(attempt.job.group or "") if attempt.slot is not None else ""
             text = '{"worker": "%s", "group": %d, "start": %d, "seen": %d, "job": "%s", %s%s}' % (
                 attempt.job.worker, attempt.pid, start, start, attempt.digest, slot, listed)

@@ -110,7 +110,7 @@ class LifeTest(QueueTest):
         job = self.queue.claim(DEAD_TOKEN + "-1", time.time())
         file = worker_files.WorkerFile(self.path("run"), 1, DEAD_TOKEN)
         attempt = execution_attempt.Attempt(self.home, job, {}, None, DEFAULTS)
-        attempt.pid = group
+        attempt.pid, attempt.started = group, time.monotonic()
         file.note(0, attempt)
         os.close(file._descriptor)
         for name, (_, command) in self.JOBS.items():

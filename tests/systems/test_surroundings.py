@@ -284,7 +284,7 @@ def block_and_ignore():
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
 
-WITHOUT_PROC = "from execution import process_tree; process_tree.HAS_PROC = False; from execution import attempt; attempt.HAS_PROC = False"
+WITHOUT_PROC = "from execution import process_tree; process_tree.HAS_PROC = process_tree.FINDS_UNNOTED = False"
 WITHOUT_WAITID = "import os; vars(os).pop('waitid', None)"
 
 
@@ -305,9 +305,10 @@ class TestWithoutProc(WorkerTest):
         self.assertNotIn("Traceback", done.stderr)
         return done
 
-    def start_so(self):
-        """A worker process, which is killed at the end: a Popen."""
-        worker = subprocess.Popen(self.command(), env=self.environ(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+    def start_so(self, ways=""):
+        """A worker process, with these ways, too, which is killed at the end: a Popen."""
+        command = [sys.executable, "-c", self.PROGRAM % (ROOT, self.WAYS + ways), "worker", "start"]
+        worker = subprocess.Popen(command, env=self.environ(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                   stderr=subprocess.DEVNULL)
         self._processes.append(worker)
         return worker
@@ -357,7 +358,7 @@ class TestWithoutProc(WorkerTest):
 
     def test_a_lost_job_runs_again_once_its_tree_has_ended(self):
         self.add("lost", "if [ $QUEUECTL_ATTEMPT = 1 ]; then echo $$ > pid; sleep 300; fi")
-        worker = self.worker()
+        worker = self.start_so()
         pid = int(self.wait_for_line("pid"))
         self.wait_for(lambda: '"group": %d' % pid in self.worker_files())  # else nobody may signal it, and the job waits for its end
         worker.kill()
@@ -391,3 +392,11 @@ class TestAsOnMacOS(TestWithoutProc):
     """The same with both: macOS before Python 3.13."""
 
     WAYS = WITHOUT_WAITID + "; " + WITHOUT_PROC
+
+    def test_the_group_of_a_job_behind_those_of_milliseconds_is_noted_at_once_since_nothing_else_tells_of_it(self):
+        for number in range(5):
+            self.add("short-%d" % number, "exit 0")
+        self.add("lost", "echo $$ > pid.new; mv pid.new pid; exec sleep 300")
+        self.start_so("; from execution import outcomes; outcomes.STALE = 1000")  # the main thread would note it after that
+        pid = int(self.wait_for_file("pid"))
+        self.wait_for(lambda: '"group": %d' % pid in self.worker_files())
