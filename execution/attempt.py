@@ -173,7 +173,7 @@ class Attempt:
         while runs is not False:
             self._known(lambda: tree.signal(KILL), None)
             late = time.monotonic() >= patience
-            if late and (runs is None or not HAS_PROC and not is_denied(-self.pid)):
+            if late and (runs is None or not HAS_PROC and not is_denied(self.pid)):
                 return  # nothing is known, or these are zombies
             if late:
                 self._tell_of_rest(tree.pids())

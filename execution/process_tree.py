@@ -9,7 +9,8 @@ Which processes may be signalled:
     - its leader was started when the worker noted that it was (starttime in /proc/PID/stat, proc(5); without /proc as ps(1) tells it);
     - its leader is gone, and a process of it is as old as one that was seen in it before;
     - a process of it carries the attempt's token and this home in its environment (/proc/PID/environ);
-    - a process of it has inherited the lock on the attempt's log (/proc/PID/fdinfo; without /proc, somebody has).
+    - a process of it has inherited the lock on the attempt's log (/proc/PID/fdinfo; without /proc, somebody has, and ps does not tell
+      that its leader was started at another time).
 (3) Never our own group, and never the numbers that mean several processes to kill(2): 0, 1 and those below.
 """
 from __future__ import annotations
@@ -50,21 +51,22 @@ def group_runs(group):
         return False
     try:
         os.killpg(group, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # the latter of a number that someone has written into a worker file
         return False
     except PermissionError:
         return True
     return True
 
 
-def is_denied(pid):
-    """Whether a process runs, or with a minus a group, that we may not signal."""
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except (OSError, OverflowError):
-        return False
+def is_denied(number):
+    """Whether a process of that number runs, or a group, that we may not signal. (Without /proc nothing but a group is known.)"""
+    for pid in (number, -number):
+        try:
+            os.kill(pid, 0)
+        except PermissionError:
+            return True
+        except (OSError, OverflowError):
+            continue
     return False
 
 
@@ -282,11 +284,15 @@ class LostTree:
             inside.clear()
 
     def _signal_group(self, number, held):
-        known = self._group and group_runs(self._group)
-        if known and self._start and not self._proven:
-            self._proven = abs(_start_by_ps(self._group) - self._start) <= _PS_SECONDS
-        self._proven = self._proven or held
-        runs = bool(known and self._proven)
-        if runs:
+        """The same without /proc, of the group that was noted: the start of its leader proves it, or, if ps does not tell that, the lock on
+        the log."""
+        if WINDOWS or not self._group or not group_runs(self._group) or self._group == os.getpgid(0):
+            self._group = 0  # another one may get its number from now on, or we have got it
+            return Left([], held, [])
+        began = _start_by_ps(self._group) if self._start and not self._proven else 0
+        if not self._proven:
+            self._proven = abs(began - self._start) <= _PS_SECONDS if began else held
+        if self._proven:
             signal_group(self._group, number)
-        return Left([self._group] if runs else [], held, [])
+            return Left([self._group], held, [])
+        return Left([], held, [self._group] if self._start and not began else [])

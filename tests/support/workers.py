@@ -59,7 +59,7 @@ class WorkerTest(QueueTest):
 
     def kill_workers(self):
         """End what a test that failed has left running, detached workers too."""
-        for pid in [worker.pid for worker in worker_files.live_workers(self.path("run")) if worker.pid > 1]:
+        for pid in {worker.pid for worker in worker_files.live_workers(self.path("run"))} - {0, 1, os.getpid()}:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:

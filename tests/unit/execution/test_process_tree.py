@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,7 +24,9 @@ from tests.support.workers import SEES_STRAYS
 NOBODY = 65534
 
 
-@unittest.skipUnless(process_tree.HAS_PROC, "it is known from /proc which processes are whose")
+BY_PROC = unittest.skipUnless(process_tree.HAS_PROC, "only /proc tells of these processes whose they are")
+
+
 class LostTest(ControlTest):
     """Attempts whose worker is dead, without the time that a real one takes."""
 
@@ -58,9 +61,20 @@ class LostTest(ControlTest):
 
     def recover(self, dead):
         """Look after them until nothing is left to do; the lines that were said."""
+        def step():
+            if not process_tree.HAS_PROC:  # which tells a zombie from what runs
+                self.reap_as_init_does()
+            return dead.step(self.queue)
+
         with contextlib.redirect_stderr(io.StringIO()) as stream:
-            self.wait_for(lambda: dead.step(self.queue))
+            self.wait_for(step)
         return stream.getvalue()
+
+    def reap_as_init_does(self):
+        """Reap the children of this process that have ended, which would be init's if it had died as a worker does."""
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                continue
 
     def assert_ended(self):
         """Nothing of the attempt that was lost runs beside the next one."""
@@ -80,13 +94,13 @@ class TestLostTrees(LostTest):
         link = self.home + ".link"
         os.symlink(self.home, link)
         self.addCleanup(os.unlink, link)
-        for noted in (True, False):
+        for noted in (True, False)[:1 + process_tree.HAS_PROC]:
             with self.subTest(noted=noted):
                 self.assert_is_found("exec " + self.nap, link, noted=noted)
                 self.queue.reset()
 
     def test_the_home_may_have_been_renamed(self):
-        for noted in (True, False):
+        for noted in (True, False)[:1 + process_tree.HAS_PROC]:
             with self.subTest(noted=noted):
                 _, path = self.lose("exec " + self.nap, noted=noted)
                 os.rename(self.home, self.home + "-")
@@ -96,15 +110,18 @@ class TestLostTrees(LostTest):
                 self.assert_ended()
                 self.queue.reset()
 
+    @BY_PROC
     def test_the_job_may_have_asked_for_another_home_in_its_environment(self):
         self.assert_is_found('[ "$QUEUECTL_HOME" = "%s" ] && exec %s' % (self.home, self.nap), env={"QUEUECTL_HOME": "/elsewhere"}, noted=False)
 
     def test_the_program_may_have_cleared_its_environment_and_closed_its_output(self):
         self.assert_is_found("exec env -i %s > /dev/null 2>&1" % self.nap)
 
+    @BY_PROC
     def test_its_children_may_be_in_groups_of_their_own(self):
         self.assert_is_found("timeout 900 env -i %s > /dev/null 2>&1; true" % self.nap)
 
+    @BY_PROC
     def test_one_that_has_left_the_session_and_cleared_its_environment_is_known_by_the_output_that_it_has_open(self):
         self.assert_is_found("setsid env -i %s & wait" % self.nap)
 
@@ -115,6 +132,7 @@ class TestLostTrees(LostTest):
         self.recover(self.dead_worker(path))
         self.assert_ended()
 
+    @BY_PROC
     def test_what_was_seen_of_a_tree_whose_leader_is_gone_is_still_known_if_who_saw_it_dies_too(self):
         attempt, path = self.lose("trap '' TERM; env -i sh -c 'trap \"\" TERM; sleep 0.2; exec %s' > /dev/null 2>&1 & exec %s"
                                   % (self.nap, self.nap), naps=2)
@@ -132,19 +150,41 @@ class TestLostTrees(LostTest):
         os.waitpid(attempt.pid, 0)
         said = self.recover(self.dead_worker(path))
         pid, = self.naps()
-        self.assertRegex(said, r"x: processes that may be of .*\(pid %d\)" % pid)
+        self.assertRegex(said, r"x: processes that may be of .*\(pid %d\)" % (pid if process_tree.HAS_PROC else attempt.pid))
         self.assertEqual((self.job("x").state, self.job("x").attempts), (PENDING, 1))
 
     def test_a_job_is_not_given_back_while_what_it_started_runs_however_long_that_is_and_that_is_said(self):
         attempt, path = self.lose("exec " + self.nap)
         dead = self.dead_worker(path)
-        self.addCleanup(setattr, process_tree.os, "killpg", os.killpg)
-        process_tree.os.killpg = lambda group, number: None  # as if it could not die, like one that waits for a disk
+        killpg = os.killpg
+        self.addCleanup(setattr, process_tree.os, "killpg", killpg)
+        process_tree.os.killpg = lambda group, number: number or killpg(group, 0)  # as if it could not die, like one that waits for a disk
         said = []
         self.wait_for(lambda: dead.step(self.queue, say=said.append) or len(said) > 3)
         self.assertEqual(self.job("x").state, PROCESSING)
         self.assertEqual(set(said), {"x: processes of the attempt that was lost still run (pid %d); it is not started beside them"
                                      % attempt.pid})
+        os.kill(attempt.pid, signal.SIGKILL)
+        self.recover(dead)
+        self.assert_ended()
+
+
+class TestLostTreesWithoutProc(LostTest):
+    """What proves that a group is the attempt's where there is no /proc."""
+
+    def setUp(self):
+        super().setUp()
+        self.addCleanup(set_everywhere("HAS_PROC", False))
+
+    @unittest.skipUnless(shutil.which("ps"), "there is no ps")
+    def test_a_group_whose_leader_was_started_at_another_time_is_left_alone_although_someone_has_the_log(self):
+        attempt, path = self.lose("exec " + self.nap)
+        self.write(os.path.relpath(path, self.home), re.sub('"start": [0-9]+', '"start": 1234567890', self.text(os.path.relpath(path, self.home))))
+        dead, said = self.dead_worker(path), []
+        self.wait_for(lambda: dead.step(self.queue, say=said.append) or len(said) > 3)
+        self.assertEqual(set(said), {"x: processes of the attempt that was lost still run (who has its output open cannot be seen); "
+                                     "it is not started beside them"})
+        self.assertEqual((self.naps(), self.job("x").state), ([attempt.pid], PROCESSING))
         os.kill(attempt.pid, signal.SIGKILL)
         self.recover(dead)
         self.assert_ended()
@@ -219,7 +259,8 @@ class TestTreesInGroups(ControlTest):
                 self.queue.reset()
 
 
-@unittest.skipUnless(process_tree.HAS_PROC and shutil.which("unshare") and hasattr(os, "geteuid") and os.geteuid() == 0
+@BY_PROC
+@unittest.skipUnless(shutil.which("unshare") and hasattr(os, "geteuid") and os.geteuid() == 0
                      and subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", "true"], stderr=subprocess.DEVNULL,
                                         check=False).returncode == 0, "needs root and a namespace of pids")
 class TestNamespaces(ControlTest):
@@ -266,7 +307,7 @@ _AS_NOBODY = ["setpriv", "--reuid=%d" % NOBODY, "--regid=%d" % NOBODY, "--clear-
               "--ambient-caps=+dac_read_search"]  # that user may read all, our program too
 
 
-@unittest.skipUnless(process_tree.HAS_PROC and hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("setpriv")
+@unittest.skipUnless(hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("setpriv")
                      and subprocess.run(_AS_NOBODY + ["true"], stderr=subprocess.DEVNULL, check=False).returncode == 0,
                      "needs root and setpriv")
 class TestAnotherUser(ControlTest):
@@ -312,10 +353,12 @@ class TestAnotherUser(ControlTest):
         return self.home_queue.find("x")[0]
 
     def test_what_a_failed_part_left_is_told_of_and_the_next_attempt_waits_for_it(self):
-        worker = self.work("[ $QUEUECTL_ATTEMPT = 2 ] && exit; %s sh -c 'touch there; exec %s' & while [ ! -e there ]; do sleep 0.05; done; "
-                           "exit 1" % (self.sudo, self.nap))
+        worker = self.work("[ $QUEUECTL_ATTEMPT = 2 ] && exit; echo $$ > $QUEUECTL_HOME/group; "
+                           "%s sh -c 'touch there; exec %s' & while [ ! -e there ]; do sleep 0.05; done; exit 1" % (self.sudo, self.nap))
         self.wait_for_words("x: processes of its attempt run as another user and cannot be ended (pid ")
         pid, = self.naps()
+        if not process_tree.HAS_PROC:
+            pid = int(self.text("theirs/group"))
         self.assertIn("(pid %d)" % pid, self.text("words-child"))
         self.assertEqual((self.home_queue.find("x")[0].state, self.home_queue.find("x")[0].attempts), (PROCESSING, 1))
         log = output.log_path(self.theirs, self.home_queue.find("x")[0], 1)
