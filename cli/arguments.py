@@ -71,12 +71,16 @@ class _Parser(ArgumentParser):
     """A parser that raises its faults, so that main prints them as all others."""
 
     command = ""  # its name in COMMANDS
+    given = ()  # what it is to parse, as far as a --
     _checker: _Help | None = None  # while arguments are added: argparse makes a formatter for each of them, only to look at its metavar
 
     def _get_formatter(self):
         return self._checker or super()._get_formatter()
 
     def error(self, message):
+        if any(action.metavar == "ID" for action in self._actions) and any(
+                word[:1] == "-" and word[1:2] != "-" and word[:2] not in self._option_string_actions for word in self.given):
+            message += "; an ID that begins with - stands behind --"
         raise UsageError("%s; %s shows what it takes" % (message, hint(self.command + " --help")))
 
     def format_help(self):
@@ -134,10 +138,24 @@ def parse(argv):
         rest, words = rest + ["--"] + words, None
     elif words is None and name == "enqueue":
         _refuse_bare_command(parser, rest)
+    elif name == "edit" and words and words[0].startswith("-"):
+        rest, words = _with_id(parser, rest, words)
+    parser.given = rest[:rest.index("--")] if "--" in rest else rest
     args = parser.parse_args(rest)
     args.words = words
     args.home = home if args.home is None else args.home
     return COMMANDS[name][3], args
+
+
+def _with_id(parser, rest, words):
+    """The arguments of `edit` and the words of the new command, or None, where an id that begins with a dash may stand behind the first
+    --, as in `edit -- -x -- COMMAND`."""
+    try:
+        parser.parse_args(rest)
+        return rest, words  # the id stands before the --
+    except UsageError:
+        id_alone, end = words[:1], words[1:2]
+        return (rest + ["--"] + id_alone, words[2:]) if end == ["--"] else (rest + ["--"] + words, None)
 
 
 def _words_so_far(argv):

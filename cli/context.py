@@ -180,4 +180,4 @@ def refuse_in_job(queue, what, way_out, waits_for=lambda job: True):
 
 def resume_of(groups):
     """The command that ends the pauses of these groups, for a hint."""
-    return "resume " + " ".join("--group " + quote_words([group]) for group in groups)
+    return "resume " + " ".join(("--group=" if group.startswith("-") else "--group ") + quote_words([group]) for group in groups)

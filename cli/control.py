@@ -6,11 +6,11 @@ import time
 
 from cli.context import WHO_ENDS, ago, named_groups, notice, resume_of
 from cli.terminal import counted
-from core.errors import EXIT_FAILED, QueueError, UsageError, hint
+from core.errors import EXIT_FAILED, QueueError, UsageError, hint, typed_ids
 from core.home import wake_workers
 from core.job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING
 from core.rules import given_up
-from core.system import STOPS_PROCESSES, quote_words
+from core.system import STOPS_PROCESSES
 from helpers import printable
 from storage.naming import find_named
 from storage.selection import Choice
@@ -60,7 +60,7 @@ def cmd_hold(args, queue):
     """Let waiting jobs wait until they are released."""
     for job in queue.jobs.hold(Choice(args.ids), time.time()):
         dropped = "" if job.run_at is None else "; its time, %s, does not count any more" % job.run_at
-        print("Job '%s' is held until %s%s." % (printable(job.id), printable(hint("release %s" % quote_words([job.id]))), dropped))
+        print("Job '%s' is held until %s%s." % (printable(job.id), printable(hint("release %s" % typed_ids([job.id]))), dropped))
     return 0
 
 
@@ -111,7 +111,7 @@ def _open_first(args, queue):
         raise UsageError("--edit opens one job; name it")
     job = find_named(queue.store, args.ids[0])[-1]
     if job.state not in (COMPLETED, DEAD):
-        raise QueueError("job %r is %s; %s opens one that waits" % (job.id, job.state, hint("edit %s" % quote_words(args.ids))))
+        raise QueueError("job %r is %s; %s opens one that waits" % (job.id, job.state, hint("edit %s" % typed_ids(args.ids))))
     edit_in_editor(queue, job)
 
 

@@ -6,7 +6,7 @@ import time
 
 from cli.adding import command_of, job_fields
 from cli.terminal import json_text
-from core.errors import NotConfirmed, QueueError, StorageFault, UsageError, hint
+from core.errors import NotConfirmed, QueueError, StorageFault, UsageError, hint, typed_ids
 from core.job import DEAD, PENDING
 from core.new_job import TIMED
 from core.strict_json import decode_json, decode_utf8
@@ -19,7 +19,7 @@ def cmd_edit(args, queue):
     """Change a job that waits, or is dead."""
     job = find_named(queue.store, args.id)[-1]
     if job.state not in (PENDING, DEAD):
-        after = "; %s opens it and runs it again" % hint("retry --edit %s" % quote_words([job.id])) if job.state != "processing" else ""
+        after = "; %s opens it and runs it again" % hint("retry --edit %s" % typed_ids([job.id])) if job.state != "processing" else ""
         raise QueueError("job %r is %s; only one that waits or is dead can be edited%s" % (args.id, job.state, after))
     fields = job_fields(args)
     if args.words is not None:
@@ -38,7 +38,7 @@ def cmd_edit(args, queue):
 
 
 def _retry(job):
-    return printable(hint("retry %s" % quote_words([job.id])))
+    return printable(hint("retry %s" % typed_ids([job.id])))
 
 
 def _what_next(job):

@@ -11,7 +11,7 @@ from cli.context import (WHO_ENDS, abandoned_jobs, is_same_folder, named_groups,
                          resume_of, tell_of_pause, visible_workers)
 from cli.standing import span
 from cli.terminal import counted, display_width, fit, get_width, is_terminal, length, print_json, showable, table, when
-from core.errors import EXIT_TIMEOUT, QueueError, hint, typed
+from core.errors import EXIT_TIMEOUT, QueueError, hint, typed, typed_ids
 from core.rules import RETRY
 from core.strict_json import encode_json
 from core.system import quote_words
@@ -166,7 +166,7 @@ def summary(account, outputs):
         last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "")
         lines.append("  %s (%s): %s%s" % (job.id, _shortened(" ".join(job.command.split()), _SHORT), job.ending or job.reason,
                                           ": " + _shortened(last, _LINE) if last else ""))
-        lines.append("    " + typed("%s %s" % ("logs" if last else "show", quote_words([job.id]))))
+        lines.append("    " + typed("%s %s" % ("logs" if last else "show", typed_ids([job.id]))))
     if account.dead > len(account.died):
         lines.append("  and %d more; %s shows all" % (account.dead - len(account.died), hint("dlq list")))
     return lines

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 
-from core.system import OPEN_FILES_MOVE
+from core.system import OPEN_FILES_MOVE, quote_words
 
 # The exit codes of the program, which README lists; 0 is success.
 EXIT_FAILED = 1  # something was refused or failed; or a job died that the command waited for
@@ -36,6 +36,11 @@ def hint(command):
     """A command as `typed` has it, in quotes, for the middle of a sentence."""
     text = typed(command)
     return '"%s"' % text if "'" in text else "'%s'" % text
+
+
+def typed_ids(ids):
+    """Ids of jobs as one types them at the end of a command: `a 'two words'`, and `-- -x` since an id may begin with a dash."""
+    return "-- " * any(job_id.startswith("-") for job_id in ids) + quote_words(ids)
 
 
 class QueueError(Exception):

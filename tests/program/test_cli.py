@@ -478,7 +478,7 @@ class TestLogs(CliTest):
             with self.subTest(retry=number):
                 done = self.run_program("logs", "twice")
                 self.assertEqual((done.returncode, done.stdout), (0, ""))
-                self.assertIn("written nothing since it was brought back; it has not run since; '%s'" % typed("logs twice --all"), done.stderr)
+                self.assertIn("written nothing since it was brought back; it has not run since; '%s'" % typed("logs --all twice"), done.stderr)
                 former += b"".join(b"==> twice, attempt %d before retry %d <==\n%s" % (attempt, number, said)
                                    for attempt, said in ((1, first), (2, last)))
                 self.assertEqual(self.raw("logs", "twice", "--all"), former)

@@ -7,7 +7,8 @@ import time
 
 from core.job import COMPLETED, DEAD, FAILED, PENDING, Outcome
 from storage.output import log_path
-from tests.support.home import WINDOWS, HomeTest
+from tests.support.home import WINDOWS, HomeTest, typed
+from tests.support.workers import WorkerTest
 
 
 class TestNumbers(HomeTest):
@@ -94,3 +95,36 @@ class TestNumbers(HomeTest):
         self.assertEqual(json.loads(self.succeed("show", "x@1"))["command"], "echo 1")
         self.succeed("cancel", "x@1")
         self.assertEqual(self.states(), [DEAD, PENDING])
+
+
+class TestDashes(WorkerTest):
+    """An id or a group may begin with a dash, which argparse takes for an option."""
+
+    def test_each_command_that_a_message_names_can_be_pasted(self):
+        self.settings(max_retries=0)
+        self.assertIn("'%s'" % typed("release -- -x"), self.succeed("enqueue", "--id=-x", "--hold", "--", "echo word; exit 1"))
+        self.succeed("release", "--", "-x")
+        self.assertIn("'%s'" % typed("release -- -x"), self.succeed("hold", "--", "-x"))
+        self.assertIn("'%s'" % typed("remove -- -x"), self.refuse("dlq", "purge", "--", "-x", code=1))
+        self.assertIn("'%s'" % typed("edit -- -x"), self.refuse("retry", "--edit", "--", "-x", code=1))
+        self.succeed("release", "--", "-x")
+        self.assertIn("    %s\n" % typed("logs -- -x"), self.drain(code=1))
+        self.assertIn("'%s'" % typed("retry -- -x"), self.succeed("edit", "--priority", "1", "--", "-x"))
+        self.assertIn("'%s'" % typed("resume --group=-g"), self.succeed("pause", "--group=-g"))
+        self.assertEqual(self.succeed("resume", "--group=-g"), "Resumed.\n")
+
+    def test_one_can_be_edited_by_options_by_a_command_and_in_an_editor(self):
+        self.succeed("enqueue", "--id=-x", "--", "true")
+        self.succeed("edit", "--priority", "3", "--", "-x")
+        self.succeed("edit", "--timeout", "5", "--", "-x", "--", "echo", "two words")
+        job = self.job("-x")
+        self.assertEqual((job.priority, job.options["timeout"], job.command), (3, 5, "echo 'two words'"))
+        self.assertIn("no job '-y'", self.refuse("edit", "--", "-y", "--", "true", code=1))
+        if not WINDOWS:
+            self.assertEqual(self.run_program("edit", "--", "-x", env=self.environ(EDITOR="true")).stdout, "Job '-x' is as it was.\n")
+
+    def test_who_types_one_as_it_is_is_told_where_it_stands(self):
+        for words in (["show"], ["cancel"], ["hold"], ["edit"], ["logs"], ["remove"]):
+            with self.subTest(words):
+                self.assertIn("an ID that begins with - stands behind --", self.refuse(*words, "-x", code=2))
+        self.assertNotIn("behind --", self.refuse("show", code=2))
