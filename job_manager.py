@@ -92,10 +92,10 @@ class JobManager:
             self._store.notice("%s %s dead, so that what comes after goes to the dead letter queue, too; %s brings both back"
                                % (", ".join(map(repr, dead[:5])), "is" if len(dead) == 1 else "are", hint("retry")))
 
-    def _tell_of_strange_fields(self, shapes):
-        """Say of fields of new jobs, which are the users' own, that some may have been meant as ours. A shape is the names of all fields
-        of a job."""
-        told = set()
+    def _tell_of_strange_fields(self, shapes, known=()):
+        """Say of fields of new jobs, which are the users' own, that some may have been meant as ours; not of those that are `known`. A
+        shape is the names of all fields of a job."""
+        told = set(known)
         for names in shapes:
             for name in own_fields(names):
                 from core.field_names import field_meant
@@ -144,6 +144,7 @@ class JobManager:
         dead = self._store.change(replace, *files)
         self._store.confirm(*files)
         self._tell_of_dead(dead)
+        self._tell_of_strange_fields([list(record)], job.options)
         wake_workers(self._store.home)
         return changed
 

@@ -13,7 +13,7 @@ from itertools import islice
 from cli.arguments import ALIASES, COMMANDS, SYNONYMS, build_parser
 from cli.context import Home
 from core.errors import UsageError, typed
-from core.job import COMPLETED, DEAD, PENDING, PROCESSING, STATES
+from core.job import COMPLETED, DEAD, OPTION_CHECKS, PENDING, PROCESSING, STATES
 from core.rules import STATE_WORDS, states_meant
 from core.settings import SETTINGS
 from core.strict_json import encode_json
@@ -193,6 +193,8 @@ def _values(name, action, word, store):
                 if state not in first.split(",")]
     if action.dest == "group":
         return _groups(store)
+    if action.dest == "unset":
+        return ["run_at", *OPTION_CHECKS]
     return _ids(store, STATES, word) if action.dest in ("after", "after_any") else []
 
 

@@ -1,4 +1,4 @@
-"""`edit`: changes what a job is that waits or is dead, in an editor or by the options of `enqueue`."""
+"""`edit`: changes what a job is that waits or is dead, in an editor or by the options of `enqueue` and --unset."""
 from __future__ import annotations
 
 import os
@@ -7,8 +7,9 @@ import time
 from cli.adding import command_of, job_fields
 from cli.terminal import json_text
 from core.errors import NotConfirmed, QueueError, StorageFault, UsageError, hint, typed_ids
-from core.job import DEAD, PENDING
+from core.job import ASKED_FOR, DEAD, PENDING
 from core.new_job import TIMED
+from core.settings import did_you_mean
 from core.strict_json import decode_json, decode_utf8
 from core.system import EDITOR, quote_words, remove_quietly
 from helpers import printable
@@ -26,10 +27,11 @@ def cmd_edit(args, queue):
         if not args.words:
             raise UsageError("there is no command after --")
         fields["command"] = command_of(args.words)
-    if job.state == DEAD and not TIMED.isdisjoint(fields):
+    unset = [_field_named(name, job, fields) for name in args.unset or ()]
+    if job.state == DEAD and not TIMED.isdisjoint([*fields, *unset]):
         raise QueueError("job %r is dead, and has no time at which it runs; %s runs it again" % (job.id, _retry(job)))
-    if fields:
-        changed = _with_fields(job, fields)
+    if fields or unset:
+        changed = _without_fields(_with_fields(job, fields), unset)
         queue.jobs.edit(job, changed, time.time())
         print("Job '%s' changed%s." % (printable(job.id), _what_next(job)))
     else:
@@ -60,6 +62,31 @@ def _with_fields(job, fields):
     if "env" in fields and type(record.get("env")) is dict:
         fields = dict(fields, env=dict(record["env"], **fields["env"]))
     return dict(record, **fields)
+
+
+def _field_named(name, job, fields):
+    """The field that --unset names, of a job of which options set these `fields`: its name as the job has it, or `env.NAME`. Raises
+    UsageError."""
+    known = name if name in job.options or name.startswith("env.") else name.replace("-", "_")
+    if known in ("id", "command", "created_at", "cwd"):
+        raise UsageError("no job is without %s; it cannot be taken away" % known)
+    if known in fields or known.partition(".")[2] in fields.get("env", ()) or (known in TIMED and not TIMED.isdisjoint(fields)):
+        raise UsageError("%s is to be set and to be taken away; say one of both" % known)
+    if known not in job.options and known not in ASKED_FOR and not name.startswith("env."):
+        raise UsageError("job %r has no field %r%s" % (job.id, name, did_you_mean(known, [*job.options, *ASKED_FOR])))
+    return known
+
+
+def _without_fields(record, names):
+    """A job as a user describes it, without some fields or, by `env.NAME`, some of its variables."""
+    for name in names:
+        variable = name[len("env."):] if name.startswith("env.") and name not in record else None
+        if variable is None:
+            record = {field: value for field, value in record.items() if field != ("run_at" if name in TIMED else name)}
+        elif type(record.get("env")) is dict:
+            left = {other: value for other, value in record["env"].items() if other != variable}
+            record = dict(record, env=left) if left else _without_fields(record, ["env"])
+    return record
 
 
 def edit_in_editor(queue, job):

@@ -220,6 +220,8 @@ def add_edit(parser):
     parser.add_argument("id", metavar="ID", help="a job that waits or is dead; of several with that id the newest. Without an option it is "
                         "opened in your editor; -- COMMAND gives it another command")
     add_job_fields(parser)
+    parser.add_argument("--unset", action="append", metavar="FIELD", help="take a field away, so that the default holds: timeout, env, "
+                        "env.NAME, run_at (also of a job that is held) ...; may be repeated")
 
 
 def add_completion(parser):

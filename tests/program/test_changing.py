@@ -121,6 +121,50 @@ class TestEdit(ChangingTest):
         self.assertIn(typed("retry --edit a"), self.refuse("edit", "a", "--priority", "1", code=1))
 
 
+    def test_a_field_is_taken_away_so_that_the_default_holds(self):
+        self.add("a", "true", timeout=5, group="g", max_retries=2, note="mine", env={"A": "1", "B": "2", "C": "3"})
+        self.assertEqual(self.succeed("edit", "a", "--unset", "timeout", "--unset", "max-retries", "--unset", "note", "--unset", "env.A",
+                                      "--env", "B=4"), "Job 'a' changed.\n")
+        self.assertEqual({name: value for name, value in self.job("a").options.items() if name != "cwd"},
+                         {"group": "g", "env": {"B": "4", "C": "3"}})
+        self.succeed("edit", "a", "--unset", "env.B", "--unset", "env.C", "--unset", "group", "--unset", "runner")  # which it never had
+        self.assertEqual(list(self.job("a").options), ["cwd"])
+
+    def test_its_time_and_its_variables_of_a_shell_are_taken_away_too(self):
+        for number, (words, field) in enumerate(((["--hold"], "hold"), (["--at", "2099-01-01"], "run_at"), (["--delay", "1h"], "delay"))):
+            with self.subTest(field):
+                name = "j%d" % number
+                self.succeed("enqueue", "--id", name, "--keep-env=PATH", *words, "--", "true")
+                self.assertTrue(self.job(name).run_at and self.job(name).kept_env)
+                self.succeed("edit", name, "--unset", field)
+                self.assertTrue(self.job(name).run_at is None and self.job(name).kept_env)
+                self.succeed("edit", name, "--unset", "keep_env")
+                self.assertEqual(self.job(name).kept_env, {})
+
+    def test_what_cannot_be_taken_away_is_refused_and_nothing_changes(self):
+        self.add("a", "true", timeout=5)
+        before = self.read("jobs.json")
+        for words, said in ((["tiemout"], "did you mean 'timeout'?"), (["id"], "no job is without id"), (["cwd"], "no job is without cwd"),
+                            (["timeout", "--timeout", "3"], "say one of both"), (["env.A", "--env", "A=1"], "say one of both"),
+                            (["hold", "--delay", "3"], "say one of both"), ([""], "it is empty")):
+            with self.subTest(words):
+                self.assertIn(said, self.refuse("edit", "a", "--unset", *words, code=2))
+        self.assertEqual(self.read("jobs.json"), before)
+        self.add("dies", "exit 1", priority=9)
+        self.drain(code=1)
+        self.assertIn("has no time", self.refuse("edit", "dies", "--unset", "run_at", code=1))
+
+    @unittest.skipUnless(POSIX, "the editor is a script of sh")
+    def test_a_field_that_is_misspelt_in_the_editor_is_told_of_once(self):
+        self.add("a", "true", timeout=5)
+        for change, told in (("s/timeout/tiemout/", 'did you mean "timeout"?'), ("s/true/false/", "")):
+            with self.subTest(change):
+                self.write("editor", "sed -i.old '%s' \"$1\"\n" % change)
+                done = self.run_program("edit", "a", env=self.environ(EDITOR="sh '%s'" % self.path("editor"), VISUAL=""))
+                self.assertEqual((done.returncode, done.stdout), (0, "Job 'a' changed.\n"))
+                self.assertTrue(done.stderr.endswith(told + "\n") if told else not done.stderr, done.stderr)
+
+
 class TestRemove(ChangingTest):
     """remove, and clean of both states."""
 
