@@ -17,7 +17,7 @@ from storage.selection import Choice
 _SAFE_AGE = 3600.0  # seconds
 
 
-XXXXdef _remove_output(queue, jobs):
+def _remove_output(queue, jobs):
     from storage.output import remove_logs
     remove_logs(queue.home, jobs)
 
