@@ -115,6 +115,8 @@ def peers(scale):
         row = _row(name)
         if shutil.which(program) is None or shutil.which("seq") is None:
             row.skipped = "%s is not installed" % program
+        elif program == "parallel" and not _is_gnu_parallel():
+            row.skipped = "the program of that name here is another one (of moreutils)"
         else:
             _race(row, scale, part, lambda count, script=script: _shell(script, count))
         rows.append(row)
@@ -127,6 +129,11 @@ def peers(scale):
                 _race(row, scale, 0.5, lambda count, program=program: _python(python, program, count))
             rows.append(row)
     return rows
+
+
+def _is_gnu_parallel():
+    shown = subprocess.run(["parallel", "--version"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    return b"GNU parallel" in shown.stdout
 
 
 def _row(name):
