@@ -98,7 +98,7 @@ class Outcomes:
 
     def claim_ahead(self):
         """Record what was postponed, and claim jobs for all workers, if there are too few: while a command runs this costs no time."""
-        wanted = self._batch.wanted()
+        wanted = self._batch.wanted(time.monotonic())
         if wanted and not self._stop.is_set():
             self._record_postponed(self._batch.take_results(), wanted)
             self._call_for_flush()
@@ -185,7 +185,7 @@ class Outcomes:
         stops = self._holds_back()
         succeeded, gives_back = _is_success(result), stops or batch.is_stale(moment)
         waits = not succeeded and (result.outcome is None or retries)
-        wanted = 0 if waits or stops else batch.how_many(result.seconds) if succeeded else 1
+        wanted = 0 if waits or stops else batch.how_many(result.seconds, moment) if succeeded else 1
         after = self._record((batch.take() if gives_back else batch.take_results()) + [result], wanted)
         if gives_back:
             wake_workers(self._home)
@@ -276,6 +276,8 @@ class Batch:
         self._results = []
         self._ahead = deque()  # (job, when it was claimed)
         self._since = 0.0  # when the attempt of the first of _results ended
+        self._filled = 0.0  # when jobs were added last
+        self._handed_out = 0  # jobs since then
 
     def __bool__(self):
         return bool(self._results or self._ahead)
@@ -284,26 +286,36 @@ class Batch:
         """Take jobs that were claimed at that moment."""
         with self._mutex:
             self._ahead.extend([(job, moment) for job in jobs])
+            self._filled, self._handed_out = moment, 0
 
     def next(self):
         """The job that is to run next, or None."""
         with self._mutex:
-            return self._ahead.popleft()[0] if self._ahead else None
+            return self._hand_out() if self._ahead else None
 
-    def wanted(self):
+    def _hand_out(self):
+        self._handed_out += 1
+        return self._ahead.popleft()[0]
+
+    def wanted(self, moment):
         """How many jobs to claim while a command runs that is expected to be as short as those before it; 0 while there are enough here."""
         with self._mutex:
             if not self._results or self.is_full() or self.filling.locked():
                 return 0
-            return self.how_many(self._results[-1].seconds)
+            return max(0, self.how_many(self._results[-1].seconds, moment) - len(self._ahead))
 
     def is_full(self):
         """Whether there is a job for each worker, so that none is to be claimed."""
         return len(self._ahead) >= self._count
 
-    def how_many(self, seconds):
-        """How many jobs to claim at once after one that took so long."""
-        return min(_MOST_AHEAD, int(self._count * _AHEAD / seconds)) if 0 < seconds < _AHEAD else 1
+    def how_many(self, seconds, moment):
+        """How many jobs to claim at once after one that took so long: as many as start within _AHEAD. On a busy machine that is told by the
+        last ones that were claimed so; by the time that a job takes, too many would be given back."""
+        if not 0 < seconds < _AHEAD:
+            return 1
+        by_run_time = self._count * _AHEAD / seconds
+        by_starts = self._handed_out * _AHEAD / (moment - self._filled) if self._handed_out and moment > self._filled else _MOST_AHEAD
+        return max(1, min(_MOST_AHEAD, int(by_run_time), int(by_starts)))
 
     def postpone(self, result, moment):
         """Keep a result, and give back the job that is to run next. None, and the result is not kept, if no job is here, or if the oldest
@@ -314,7 +326,7 @@ class Batch:
             if not self._results:
                 self._since = moment
             self._results.append(result)
-            return self._ahead.popleft()[0]
+            return self._hand_out()
 
     def put_back(self, results, moment):
         """Take back results that could not be recorded; they are stale again in a second."""

@@ -67,20 +67,28 @@ class TestBatch(unittest.TestCase):
 
     def test_the_next_are_wanted_while_each_worker_runs_one_of_the_last(self):
         self.batch.add(self.jobs, 10.0)
-        self.assertEqual(self.batch.wanted(), 0)
+        self.assertEqual(self.batch.wanted(10.002), 0)
         self.batch.postpone(self.finished(self.batch.next(), 0.004), 10.001)
-        self.assertEqual(self.batch.wanted(), 15)  # as many as take two workers 30 ms
+        self.assertEqual(self.batch.wanted(10.002), 14)  # with the one that is here, as many as take two workers 30 ms
         self.assertFalse(self.batch.is_full())
         with self.batch.filling:
-            self.assertEqual(self.batch.wanted(), 0)
+            self.assertEqual(self.batch.wanted(10.002), 0)
         self.batch.add(self.jobs[:1], 10.002)
         self.assertTrue(self.batch.is_full())
-        self.assertEqual(self.batch.wanted(), 0)
+        self.assertEqual(self.batch.wanted(10.002), 0)
         self.batch.take_results()
-        self.assertEqual(self.batch.wanted(), 0)
+        self.assertEqual(self.batch.wanted(10.002), 0)
 
     def test_only_short_jobs_are_claimed_together(self):
-        self.assertEqual([self.batch.how_many(seconds) for seconds in (0.0001, 0.002, 0.02, 0.03, 1.0, 0.0)], [32, 30, 3, 1, 1, 1])
+        self.assertEqual([self.batch.how_many(seconds, 10.0) for seconds in (0.0001, 0.002, 0.02, 0.03, 1.0, 0.0)], [32, 30, 3, 1, 1, 1])
+
+    def test_fewer_are_claimed_together_where_they_start_slowly(self):
+        for seconds_since, expected in ((0.001, 30), (0.005, 11), (0.02, 3), (0.2, 1)):
+            with self.subTest(seconds_since):
+                self.batch.add(self.jobs, 10.0)
+                self.batch.postpone(self.finished(self.batch.next(), 0.002), 10.001)
+                self.assertEqual(self.batch.how_many(0.002, 10.0 + seconds_since), expected)
+                self.batch.take()
 
 
 class TestPause(unittest.TestCase):
