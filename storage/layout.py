@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import namedtuple
+from collections import Counter, namedtuple
 from itertools import accumulate, count
 from operator import add, itemgetter
 
@@ -168,11 +168,10 @@ def blocks_back(descriptor, end):
         end, size = offset - len(",\n"), CHUNK
 
 
-# States are told by their third letter, since looking for whole words takes several times as long. In one that is just being changed
-# the letter that is five further on, or what stands there instead, does not belong to it.
-STATE_AT = COLUMN_AT["state"] + len('"pe')  # where that letter is in a line 2
+STATE_AT = COLUMN_AT["state"] + len('"pe')  # where the third letter of the state is in a line 2, which tells it from all others
 _LETTERS = bytes(ord(state[2]) for state in STATES)
-_LATER = bytes.maketrans(_LETTERS, bytes(ord(('%s"    ' % state)[7]) for state in STATES))
+_STATE = re.compile(rb'\n "state": (.{%d})' % COLUMNS[0][1])  # all of its column
+_STATES = [('"%s"' % state).ljust(COLUMNS[0][1]).encode("ascii") for state in STATES]
 # The line 2 of a pending record, with the line feed before it, up to where its time begins: with null, or with a quote.
 _PENDING = re.compile(rb'\n "state": "pending"[^\n]{%d}([n"])' % (COLUMN_AT["run_at"] - len(' "state": "pending"')))
 _SPECIAL = (b', "priority": ', b', "after": ', b', "after_any": ')  # a quote inside a text is escaped, so these are keys
@@ -264,12 +263,8 @@ def recounted(counts, before, after):
 def count_block(block):
     """How many records in a block are in each state, in the order of STATES, and how many records there are, without parsing them. A
     record that was caught in the middle of a change may be in none."""
-    seconds = block.split(b"\n")[1::2]
-    joined = b"".join(seconds)  # all of one width, with their commas
-    letters, later = joined[STATE_AT::WIDTH + 1], joined[STATE_AT + 5::WIDTH + 1]
-    if letters.translate(_LATER) != later:
-        letters = bytes([letter for letter, other in zip(letters, later) if _LATER[letter] == other])
-    return [letters.count(letter) for letter in _LETTERS], len(seconds)
+    found = Counter(_STATE.findall(block))
+    return [found[state] for state in _STATES], sum(found.values())
 
 
 def read_lines(descriptor, place):
