@@ -241,11 +241,12 @@ def _why_torn(layout, notes, durable):
     return "as a power cut leaves it while jobs are added" + " (they were never said to be added)" * known
 
 
-def cut_short_error(path, layout, notes, tail):
-    """A CorruptFile for a file that ends too early, though no power cut can be why: then it was not we who cut it. None for any other, as
-    for a closed array that is shorter than it was: that is an edit. `tail` is what stands behind the last record of a torn file."""
+def refuse_cut(path, layout, notes, read_tail):
+    """Raise CorruptFile for a file that ends too early, though no power cut can be why: then it was not we who cut it. Not for a closed
+    array that is shorter than it was: that is an edit. `read_tail(layout)` gives what stands behind the last record of a torn file."""
     before, left = sum(notes.counts), sum(layout.counts)
-    if layout.torn and layout.end < notes.end and tail.strip(b"\0\n") != b"]":
+    tail = read_tail(layout) if layout.torn and layout.end < notes.end else b"]"
+    if tail.strip(b"\0\n") != b"]":
         place = (1 + 2 * left + tail.count(b"\n"), len(tail) - tail.rfind(b"\n"))
         fault = "the file ends within the array, with %d of the %d jobs that were in it" % (left, before)
         remedy = "write all of it again, or let %s keep what is there" % hint("doctor --repair")
@@ -254,11 +255,11 @@ def cut_short_error(path, layout, notes, tail):
         fault = "the file is empty, and %s in it" % _jobs_were(before)
         remedy = "write it again, or write [] to start afresh"
     else:
-        return None
+        return
     error = CorruptFile("%s, line %d, column %d: %s; another program cut it short, and nothing was changed: %s"
                         % ((path,) + place + (fault, remedy)))
     error.path = path
-    return error
+    raise error
 
 
 def _jobs_were(number):

@@ -70,14 +70,14 @@ class JobFile(ReplaceableFile):
         return layout is not None and self._begin_inspected(layout, changes)
 
     def _begin_inspected(self, layout, changes):
+        from storage.foreign import ForeignFile, refuse_cut
         notes = self.notes
         if notes.are_of_this_boot:
-            self._refuse_cut(layout)
+            refuse_cut(self.path, layout, notes, self._behind_last)
         if layout.copy is None and not layout.torn:
             notes.note_as_ours(layout.counts, micros_of(layout.last_created))
             self._note_state()
             return True
-        from storage.foreign import ForeignFile
         self._foreign = ForeignFile(self.path, layout, notes, self.durable)
         notes.size, notes.counts = layout.end + len(END), layout.counts
         if changes is not None and changes(self):
@@ -85,13 +85,6 @@ class JobFile(ReplaceableFile):
                 return False
             self._rewrite_foreign()
         return True
-
-    def _refuse_cut(self, layout):
-        tail = pread(self._descriptor, self._seen[1] - layout.end, layout.end) if layout.torn and layout.end < self.notes.end else b""
-        from storage.foreign import cut_short_error
-        error = cut_short_error(self.path, layout, self.notes, tail)
-        if error is not None:
-            raise error
 
     def show_progress(self, progress):
         """Let `progress(text)` show how far a long file is read that someone else wrote, and "" at the end; whether it could be shown."""
@@ -168,10 +161,14 @@ class JobFile(ReplaceableFile):
         """The file as it is, in pieces."""
         return (pread(self._descriptor, CHUNK, offset) for offset in range(0, self._seen[1], CHUNK))
 
+    def _behind_last(self, layout):
+        """What stands behind the last whole record of a torn file."""
+        return pread(self._descriptor, self._seen[1] - layout.end, layout.end)
+
     def _cut_tail(self, foreign):
         layout = foreign.layout
         try:
-            foreign.keep_tail(pread(self._descriptor, self._seen[1] - layout.end, layout.end), self._warn)
+            foreign.keep_tail(self._behind_last(layout), self._warn)
             self._cut(layout.end)
             sync(self._descriptor)
         except OSError as error:
@@ -295,7 +292,7 @@ class JobFile(ReplaceableFile):
                 write_all(self._descriptor, END[:over], start)
             self.notes.intent = 0
             self._note_change()
-            self.notes.sync()  # lest a power cut bring the note back, and what is added next is taken for a torn append
+            self._lock.sync()  # lest a power cut bring the note back, and what is added next is taken for a torn append
         except (OSError, Replaced):
             self.stored = ALL if self._has_append() else NOTHING
 

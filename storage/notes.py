@@ -82,10 +82,6 @@ class Notes:
                   *self.counts, self.boot)
         self._lock.write(_NOTES.pack(_MAGIC, *fields, sum(fields) % _MODULUS), self._start)
 
-    def sync(self):
-        """Put the notes on the disk. Raises OSError."""
-        self._lock.sync()
-
     def begin_generation(self):
         """Let nobody believe the places that he knows."""
         self.generation = int.from_bytes(os.urandom(7), "little")

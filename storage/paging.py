@@ -13,8 +13,7 @@ from core.errors import JobNotFound
 from core.job import STATES, job_from_checked
 from core.strict_json import encode_json
 from core.times import format_time, micros_of
-from storage.layout import job_from_lines, of_group
-from storage.store import OpenFiles
+from storage.layout import of_group
 
 _KEY = re.compile(r"([0-9]{1,17})-([0-9a-f]{16})", re.ASCII)
 
@@ -48,10 +47,7 @@ def find_by_key(store, key, place=0):
 
 def _at(store, key, place):
     """The job with that job key if it is at that place, else None."""
-    with OpenFiles(store.lock, store.jobs_json):
-        lines = store.jobs_json.lines(place) if place and store.jobs_json.is_in_our_layout else None
-        job = job_from_lines(lines, place) if lines is not None else None
-    return job if job is not None and key_of(job) == key else None
+    return next((job for job in store.at([place]) if key_of(job) == key), None)
 
 
 def jobs_beyond(store, states=STATES, group=None, search=None, after=None, place=0, back=False):
