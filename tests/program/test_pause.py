@@ -3,7 +3,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 import time
 import unittest
 from collections import namedtuple
@@ -33,19 +35,23 @@ class TestPause(ControlTest):
         self.assertEqual(self.queue.store.count(), dict(pending=3000 - ran, processing=0, completed=ran, dead=0))
 
 
-@unittest.skipUnless(HAS_PROC, "looks at processes by /proc")
+@unittest.skipUnless(HAS_PROC or shutil.which("ps"), "nothing tells what a process does: neither /proc nor ps")
 class TestStandstill(ControlTest):
     """`pause --now`."""
 
     def stands_still(self, shell):
-        """Whether all of the session of a shell does. A shell that waits for a child by vfork(2), as dash does, shows D where that child
-        was stopped before its exec."""
+        """Whether all of the session of a shell does. A shell that waits for a child by vfork(2), as dash does, shows D (U on a Mac) where
+        that child was stopped before its exec."""
         states = [process.state for process in self.session(shell)]
-        return "T" in states and set(states) <= set("TDZ")
+        return "T" in states and set(states) <= set("TDUZ")
 
     @staticmethod
     def session(leader):
-        """The processes of a session, with the letter by which /proc says what each does."""
+        """The processes of a session, or of a group where there is no /proc, with the letter by which the system says what each does."""
+        if not HAS_PROC:
+            listed = subprocess.run(["ps", "-A", "-o", "pid=,pgid=,stat="], stdout=subprocess.PIPE, universal_newlines=True, check=True).stdout
+            rows = [line.split() for line in listed.splitlines()]
+            return [Seen(int(pid), state[0]) for pid, group, state in rows if int(group) == leader]
         found = []
         for name in filter(str.isdigit, os.listdir("/proc")):
             try:
@@ -56,6 +62,17 @@ class TestStandstill(ControlTest):
             if int(session) == leader:
                 found.append(Seen(int(name), state))
         return found
+
+    def wait_until_gone(self, pid):
+        """Wait until a process has ended and was reaped."""
+        def is_gone():
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                return True
+            return False
+
+        self.wait_for(is_gone)
 
     def start_counting(self, **fields):
         """Let a worker run a job that counts in a child of its shell: the pid of the shell."""
@@ -82,7 +99,7 @@ class TestStandstill(ControlTest):
         self.wait_for(lambda: self.stands_still(shell))
         self.assertIn("Paused: the running jobs stand still", self.succeed("pause"))
         self.succeed("cancel", "count")
-        self.wait_for(lambda: not os.path.exists("/proc/%d" % shell))
+        self.wait_until_gone(shell)
         self.assertNotIn("stand still", self.succeed("status"))  # none runs
         self.wait_for_looks(self.worker_process)
         self.assertNotIn("go on", self.text(self.worker_process.words))
@@ -123,7 +140,7 @@ class TestStandstill(ControlTest):
                 self.wait_for(lambda: self.stands_still(shell))
                 if end == "cancel":
                     self.succeed("cancel", end)
-                    self.wait_for(lambda: not os.path.exists("/proc/%d" % shell))
+                    self.wait_until_gone(shell)
                     worker.send_signal(signal.SIGTERM)
                 elif end == "stop":
                     self.succeed("worker", "stop", "--now")
@@ -132,4 +149,4 @@ class TestStandstill(ControlTest):
                     worker.kill()
                     worker.wait()
                     self.worker()
-                self.wait_for(lambda: not os.path.exists("/proc/%d" % shell))
+                self.wait_until_gone(shell)

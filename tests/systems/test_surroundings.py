@@ -219,7 +219,7 @@ class TestHomes(QueueTest):
         self.assertEqual(("--home" in refused.stderr, "QUEUECTL_HOME" in refused.stderr), (True, True), refused.stderr)
 
 
-@unittest.skipUnless(process_tree.HAS_PROC, "a process is looked at in /proc")
+@unittest.skipIf(WINDOWS, "the jobs are written for sh")
 class TestStarts(WorkerTest):
     """What a command finds when it starts."""
 
@@ -233,6 +233,7 @@ class TestStarts(WorkerTest):
         done = self.run_program("worker", "start", "--drain", env=self.environ(OURS="ours"), preexec_fn=block_and_ignore)
         self.assertEqual(done.returncode, code, done.stderr)
 
+    @unittest.skipUnless(process_tree.HAS_PROC, "a command looks at itself in /proc")
     def test_a_command_finds_the_same_however_it_is_started(self):
         os.mkdir(self.path("folder"))
         many = {"MANY%d" % number: "x" for number in range(9)}
