@@ -11,7 +11,7 @@ from cli.terminal import counted, is_terminal
 from core.errors import InvalidJob, JobRefused, JsonError, QueueError, UsageError, hint, typed, typed_ids
 from core.home import check_owner, jobs_path
 from core.job import COMPLETED, DEAD, EXAMPLE, HELD
-from core.new_job import TIMED
+from core.new_job import TIMED, without_inherited
 from core.strict_json import decode_json, encode_json
 from core.system import quote_words
 from core.times import format_duration, parse_time
@@ -177,6 +177,7 @@ def _completed(records, options, keep):
     known: dict = {}  # the variables that have been looked up
     for record in records:
         if options and type(record) is dict:
+            record = without_inherited(record)
             timed = any(record.get(name) is not None for name in TIMED)
             record = dict({name: value for name, value in options.items() if not timed or name not in TIMED}, **record)
         if type(record) is dict and (keep or "keep_env" in record):

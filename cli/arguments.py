@@ -71,7 +71,7 @@ class _Parser(ArgumentParser):
     """A parser that raises its faults, so that main prints them as all others."""
 
     command = ""  # its name in COMMANDS
-    given = ()  # what it is to parse, as far as a --
+    given: list | tuple = ()  # what it is to parse, as far as a --
     _checker: _Help | None = None  # while arguments are added: argparse makes a formatter for each of them, only to look at its metavar
 
     def _get_formatter(self):

@@ -13,9 +13,11 @@ _NAMED = 2  # ids of other jobs that are named
 
 
 def details(job, wait, settings):
-    """All of a job as `show` and `list --json` print it: what its file holds, then what follows from it."""
-    return dict(job.to_dict(), duration=job.duration, waits_for=wait.waits_for, due_in=wait.due_in,
-                max_retries=own_or_setting(job, "max_retries", settings))
+    """All of a job as `show` and `list --json` print it: what its file holds, then what follows from it. `inherited` has what is from the
+    settings, so that `enqueue` does not take it for the job's own (`without_inherited`)."""
+    retries = own_or_setting(job, "max_retries", settings)
+    return dict(job.to_dict(), duration=job.duration, waits_for=wait.waits_for, due_in=wait.due_in, max_retries=retries,
+                inherited={} if job.options.get("max_retries") == retries else {"max_retries": retries})
 
 
 def standing(job, wait, settings, now, abandoned=False, unmanned=False):

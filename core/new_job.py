@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from core.errors import InvalidJob
-from core.job import ASKED_FOR, COLUMN_NAMES, EXAMPLE, HELD, MAX_TEXT, check_fields, resolve_folder, text_of
+from core.job import ASKED_FOR, COLUMN_NAMES, EXAMPLE, HELD, MAX_TEXT, OPTION_CHECKS, check_fields, resolve_folder, text_of
 from core.settings import in_seconds
 from core.strict_json import encode_json
 from core.system import MAX_COMMAND
@@ -10,8 +10,9 @@ from core.times import LENGTHS, format_time, is_stored_time, parse_duration
 
 TIMED = frozenset(("run_at", "delay", "hold"))  # the fields of a new job that say when it may start
 
+_NONE = object()
 _LENGTHS = ("timeout", "backoff_max")  # fields that are lengths of time, stored in seconds
-_NOT_KEPT = frozenset(COLUMN_NAMES + ("created_at", "delay", "hold", "duration", "waits_for", "due_in"))
+_NOT_KEPT = frozenset(COLUMN_NAMES + ("created_at", "delay", "hold", "duration", "waits_for", "due_in", "inherited"))
 
 
 def new_job_fields(record, cwd):
@@ -22,6 +23,7 @@ def new_job_fields(record, cwd):
     """
     if type(record) is not dict:
         raise InvalidJob("a job must be an object like %s, not %s" % (EXAMPLE, encode_json(record)[:60]))
+    record = without_inherited(record)
     check_fields(record)
     if MAX_COMMAND is not None:
         _check_for_cmd(record["command"])
@@ -41,6 +43,15 @@ def new_job_fields(record, cwd):
             fields[name] = in_seconds(fields[name])
     fields["cwd"] = cwd if fields.get("cwd") is None else resolve_folder(fields["cwd"], cwd)
     return fields
+
+
+def without_inherited(record):
+    """A record without what `show` told of the settings, as its `inherited` says, or it would be the job's own from now on. A value that
+    someone has changed since is."""
+    inherited = record.get("inherited")
+    if type(inherited) is not dict:
+        return record
+    return {name: value for name, value in record.items() if name not in OPTION_CHECKS or inherited.get(name, _NONE) != value}
 
 
 def _check_for_cmd(command):

@@ -141,6 +141,19 @@ class TestJson(AddingTest):
         self.assertEqual(os.path.realpath(self.succeed("logs", "x").strip()), os.path.realpath(self.path("sub")))
 
 
+    def test_what_show_told_of_the_settings_does_not_become_the_jobs_own(self):
+        self.succeed("enqueue", '[{"id": "theirs", "command": "true"}, {"id": "own", "command": "true", "max_retries": 3}]')
+        theirs, own = (self.succeed("show", job_id) for job_id in ("theirs", "own"))
+        self.assertEqual([json.loads(text)["max_retries"] for text in (theirs, own)], [3, 3])
+        for words, text, wanted in (((), theirs, None), ((), own, 3), (("--max-retries", "9"), theirs, 9), (("--max-retries", "9"), own, 3),
+                                    ((), theirs.replace('"max_retries": 3,', '"max_retries": 7,'), 7),
+                                    ((), self.succeed("list", "--json", "--search", "theirs"), None)):
+            with self.subTest(words=words, text=text):
+                self.succeed("enqueue", *words, "-", stdin=text)
+                self.assertEqual(self.records()[-1].get("max_retries"), wanted)
+                self.assertNotIn("inherited", self.records()[-1])
+
+
 class TestUnique(AddingTest):
     """--unique, and the setting unique_ids."""
 

@@ -340,7 +340,7 @@ class TestList(CliTest):
         records, fields = self.records(), len(self.records()[0])
         told = json.loads(self.succeed("list", "--json"))
         self.assertEqual([dict(list(job.items())[:fields]) for job in told], records)
-        self.assertEqual([list(job)[fields:] for job in told], [["duration", "waits_for", "due_in", "max_retries"]] * len(records))
+        self.assertEqual([list(job)[fields:] for job in told], [["duration", "waits_for", "due_in", "max_retries", "inherited"]] * len(records))
         self.assertEqual([job["id"] for job in json.loads(self.succeed("list", "--json", "--state", "dead"))], ["a"])
         self.assertEqual(json.loads(self.succeed("list", "--json", "--search", "nothing like it")), [])
 

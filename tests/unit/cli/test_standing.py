@@ -66,8 +66,8 @@ class StandingTest(unittest.TestCase):
     def test_object_keeps_its_order_and_has_the_new_keys_behind(self):
         job = a_job(priority=3, own=1)
         told = details(job, Wait("time", 5.0, ()), DEFAULTS)
-        self.assertEqual(list(told), list(job.to_dict()) + ["duration", "waits_for", "due_in", "max_retries"])
-        self.assertEqual([told[name] for name in list(told)[-4:]], [None, "time", 5.0, 3])
+        self.assertEqual(list(told), list(job.to_dict()) + ["duration", "waits_for", "due_in", "max_retries", "inherited"])
+        self.assertEqual([told[name] for name in list(told)[-5:]], [None, "time", 5.0, 3, {"max_retries": 3}])
         for options, holds in (({"max_retries": 0}, 0), ({"max_retries": None}, 3), ({"max_retries": "many"}, 3)):
             with self.subTest(options):
                 job = a_job()._replace(options=options)
