@@ -8,7 +8,7 @@ import time
 from cli.context import notice, refuse_in_job, tell_of_standstill
 from cli.options import NO_LIMIT
 from cli.terminal import counted, is_terminal
-from core.errors import InvalidJob, JobRefused, JsonError, QueueError, UsageError, hint, typed, typed_ids
+from core.errors import InvalidJob, JobRefused, JsonError, QueueError, UsageError, hint, typed
 from core.home import check_owner, jobs_path
 from core.job import COMPLETED, DEAD, EXAMPLE, HELD
 from core.new_job import TIMED, without_inherited
@@ -90,7 +90,7 @@ def _time_told(added, at):
     moment, now = parse_time(added.run_at), time.time()
     if added.run_at == HELD:
         one = len(added.ids) == 1
-        return "; %s held until %s" % ("it is" if one else "they are", hint("release " + (typed_ids(added.ids) if one else "--all")))
+        return "; %s held until %s" % ("it is" if one else "they are", hint("release", *added.ids) if one else hint("release --all"))
     they = "it runs" if len(added.ids) == 1 else "they run"
     if moment > now:
         return "; %s at %s (in %s)" % (they, tell_time(moment, now), format_duration(moment - now))

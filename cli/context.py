@@ -178,6 +178,6 @@ def refuse_in_job(queue, what, way_out, waits_for=lambda job: True):
         raise QueueError("%s inside of a job, here %r, would wait for ever for that job itself; %s" % (what, job.id, way_out))
 
 
-def resume_of(groups):
-    """The command that ends the pauses of these groups, for a hint."""
-    return "resume " + " ".join(("--group=" if group.startswith("-") else "--group ") + quote_words([group]) for group in groups)
+def hint_to_resume(groups):
+    """The command that ends the pauses of these groups, as a hint."""
+    return hint("resume " + " ".join(("--group=" if group.startswith("-") else "--group ") + quote_words([group]) for group in groups))

@@ -4,9 +4,9 @@ from __future__ import annotations
 import os
 import time
 
-from cli.context import WHO_ENDS, ago, named_groups, notice, resume_of
+from cli.context import WHO_ENDS, ago, hint_to_resume, named_groups, notice
 from cli.terminal import counted
-from core.errors import EXIT_FAILED, QueueError, UsageError, hint, typed_ids
+from core.errors import EXIT_FAILED, QueueError, UsageError, hint
 from core.home import wake_workers
 from core.job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING
 from core.rules import given_up
@@ -60,7 +60,7 @@ def cmd_hold(args, queue):
     """Let waiting jobs wait until they are released."""
     for job in queue.jobs.hold(Choice(args.ids), time.time()):
         dropped = "" if job.run_at is None else "; its time, %s, does not count any more" % job.run_at
-        print("Job '%s' is held until %s%s." % (printable(job.id), printable(hint("release %s" % typed_ids([job.id]))), dropped))
+        print("Job '%s' is held until %s%s." % (printable(job.id), printable(hint("release", job.id)), dropped))
     return 0
 
 
@@ -111,7 +111,7 @@ def _open_first(args, queue):
         raise UsageError("--edit opens one job; name it")
     job = find_named(queue.store, args.ids[0])[-1]
     if job.state not in (COMPLETED, DEAD):
-        raise QueueError("job %r is %s; %s opens one that waits" % (job.id, job.state, hint("edit %s" % typed_ids(args.ids))))
+        raise QueueError("job %r is %s; %s opens one that waits" % (job.id, job.state, hint("edit", *args.ids)))
     edit_in_editor(queue, job)
 
 
@@ -123,7 +123,7 @@ def cmd_pause(args, queue):
         raise QueueError("Windows has no way to stop a running process where it stands; %s lets workers take no new jobs" % hint("pause"))
     queue.jobs.pause(args.group or (), args.now)
     if args.group:
-        print(printable("Paused: workers take no new jobs of %s until %s." % (named_groups(args.group), hint(resume_of(args.group)))))
+        print(printable("Paused: workers take no new jobs of %s until %s." % (named_groups(args.group), hint_to_resume(args.group))))
         return 0
     if args.now:
         wake_workers(queue.home)
@@ -140,7 +140,9 @@ def cmd_resume(args, queue):
     if args.group:
         was_paused = not set(groups).isdisjoint(args.group)
     left = queue.store.paused_groups()
-    print(("Resumed." if was_paused else "It was not paused.") + (
-        printable(" T%s still paused; %s lets workers take those jobs, too." % (
-            named_groups(left)[1:] + (" is" if len(left) == 1 else " are"), hint(resume_of(left)))) if left else ""))
+    told = "Resumed." if was_paused else "It was not paused."
+    if left:
+        told += " T%s %s still paused; %s lets workers take those jobs, too." % (
+            named_groups(left)[1:], "is" if len(left) == 1 else "are", hint_to_resume(left))
+    print(printable(told))
     return 0

@@ -6,7 +6,7 @@ import time
 
 from cli.adding import command_of, job_fields
 from cli.terminal import json_text
-from core.errors import NotConfirmed, QueueError, StorageFault, UsageError, hint, typed_ids
+from core.errors import NotConfirmed, QueueError, StorageFault, UsageError, hint
 from core.job import ASKED_FOR, DEAD, PENDING
 from core.new_job import TIMED
 from core.settings import did_you_mean
@@ -20,7 +20,7 @@ def cmd_edit(args, queue):
     """Change a job that waits, or is dead."""
     job = find_named(queue.store, args.id)[-1]
     if job.state not in (PENDING, DEAD):
-        after = "; %s opens it and runs it again" % hint("retry --edit %s" % typed_ids([job.id])) if job.state != "processing" else ""
+        after = "; %s opens it and runs it again" % hint("retry --edit", job.id) if job.state != "processing" else ""
         raise QueueError("job %r is %s; only one that waits or is dead can be edited%s" % (args.id, job.state, after))
     fields = job_fields(args)
     if args.words is not None:
@@ -40,7 +40,7 @@ def cmd_edit(args, queue):
 
 
 def _retry(job):
-    return printable(hint("retry %s" % typed_ids([job.id])))
+    return printable(hint("retry", job.id))
 
 
 def _what_next(job):

@@ -4,10 +4,9 @@ from __future__ import annotations
 import time
 from math import ceil
 
-from cli.context import abandoned_jobs, resume_of, visible_workers
+from cli.context import abandoned_jobs, hint_to_resume, visible_workers
 from cli.speed import jobs_per_second
 from cli.terminal import display_width, showable
-from core.errors import hint
 from core.job import PENDING
 from core.rules import GROUP, HOLD, OTHER_JOBS, PAUSED, RETRY, TIME
 from storage.waits import look_at_pending
@@ -71,7 +70,7 @@ def groups_pieces(facts):
     """The same for each group that has a limit or is paused, behind its name."""
     widths = {name: display_width(showable(name)) for name in facts["groups"]}
     for name, of_one in facts["groups"].items():
-        first, *others = group_pieces(of_one, hint(resume_of([name])))
+        first, *others = group_pieces(of_one, hint_to_resume([name]))
         yield [name + " " * (max(widths.values()) - widths[name]) + "  " + first] + others
 
 

@@ -13,7 +13,7 @@ from cli.context import ago, notice, refuse_in_job, tell_of_standstill
 from cli.standing import ending, span, standing
 from cli.terminal import counted, display_width, is_terminal, paint, showable, use_color, when
 from cli.waiting import LOOK_AGAIN, held_up_by
-from core.errors import EXIT_FAILED, QueueError, UsageError, hint, typed_ids
+from core.errors import EXIT_FAILED, QueueError, UsageError, hint
 from core.job import COMPLETED, PENDING, PROCESSING, STATES
 from core.rules import NO_WAIT, is_called, states_meant
 from core.system import open_private
@@ -118,7 +118,7 @@ def _tell_of_nothing(job, kept):
     """Say that a job has no output, if these are the only Logs of it."""
     since = " since it was brought back" if any(log.life is not None for log in kept) else ""
     unrun = "" if job.attempts else "; it has not run yet" if not since else "; it has not run since"
-    others = "; %s prints what other attempts wrote" % hint("logs --all %s" % typed_ids([job.id])) if kept else ""
+    others = "; %s prints what other attempts wrote" % hint("logs --all", job.id) if kept else ""
     notice("%r has written nothing%s%s%s" % (job.id, since, unrun, others))
 
 

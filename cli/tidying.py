@@ -6,7 +6,7 @@ import time
 
 from cli.context import ago, refuse_in_job
 from cli.terminal import counted
-from core.errors import JobNotFound, JobRefused, QueueError, StorageFault, UsageError, fault_text, hint, typed, typed_ids
+from core.errors import JobNotFound, JobRefused, QueueError, StorageFault, UsageError, fault_text, hint, typed
 from core.home import logs_folder
 from core.job import DEAD, PROCESSING
 from core.locks import is_held
@@ -81,9 +81,9 @@ def _in_another_state(args, queue, states):
     """A JobRefused that says what to do with the first of the jobs that are in none of these states; None if that is not the reason."""
     for name, jobs in zip(args.ids, find_all_named(queue.store, args.ids)):
         if not any(job.state in states for job in jobs):
-            job, words = jobs[-1], typed_ids([name])
-            removes = hint("cancel %s" % words) + " ends it first" if job.state == PROCESSING else hint("remove %s" % words) + " removes it"
-            return JobRefused("job %r is %s, not %s; %s" % (name, job.state, " or ".join(states), removes))
+            state = jobs[-1].state
+            removes = "%s ends it first" % hint("cancel", name) if state == PROCESSING else "%s removes it" % hint("remove", name)
+            return JobRefused("job %r is %s, not %s; %s" % (name, state, " or ".join(states), removes))
     return None
 
 

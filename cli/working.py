@@ -7,11 +7,11 @@ import time
 from collections import deque
 from math import ceil
 
-from cli.context import (WHO_ENDS, abandoned_jobs, is_same_folder, named_groups, notice, refuse_in_job,
-                         resume_of, tell_of_pause, visible_workers)
+from cli.context import (WHO_ENDS, abandoned_jobs, hint_to_resume, is_same_folder, named_groups, notice, refuse_in_job, tell_of_pause,
+                         visible_workers)
 from cli.standing import span
 from cli.terminal import counted, display_width, fit, get_width, is_terminal, length, print_json, showable, table, when
-from core.errors import EXIT_TIMEOUT, QueueError, hint, typed, typed_ids
+from core.errors import EXIT_TIMEOUT, QueueError, hint, typed
 from core.rules import RETRY
 from core.strict_json import encode_json
 from core.system import quote_words
@@ -55,9 +55,8 @@ def _refuse_paused(groups, store):
         raise QueueError("the queue is paused, so that nothing would be drained; %s first" % hint("resume"))
     paused = [group for group in groups or () if group in store.paused_groups()]
     if groups and len(paused) == len(groups):
-        raise QueueError("%s paused, so that nothing would be drained; %s first" % (
-            named_groups(paused) + (" is" if len(paused) == 1 else " are"),
-            hint(resume_of(paused))))
+        raise QueueError("%s %s paused, so that nothing would be drained; %s first"
+                         % (named_groups(paused), "is" if len(paused) == 1 else "are", hint_to_resume(paused)))
 
 
 def _crew(args):
@@ -166,7 +165,7 @@ def summary(account, outputs):
         last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "")
         lines.append("  %s (%s): %s%s" % (job.id, _shortened(" ".join(job.command.split()), _SHORT), job.ending or job.reason,
                                           ": " + _shortened(last, _LINE) if last else ""))
-        lines.append("    " + typed("%s %s" % ("logs" if last else "show", typed_ids([job.id]))))
+        lines.append("    " + typed("logs" if last else "show", job.id))
     if account.dead > len(account.died):
         lines.append("  and %d more; %s shows all" % (account.dead - len(account.died), hint("dlq list")))
     return lines

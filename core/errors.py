@@ -26,21 +26,18 @@ def name_program(spell):
     _called["spell"] = spell
 
 
-def typed(command):
+def typed(command, *ids):
     """A command as one types it to call this program again: `python3 main.py --home gpu worker stop` for "worker stop". Words in it that
-    may hold blanks must be quoted already."""
+    may hold blanks must be quoted already. Ids of jobs at its end are quoted here, and stand behind -- if one begins with a dash."""
+    if ids:
+        command += " " + "-- " * any(job_id.startswith("-") for job_id in ids) + quote_words(ids)
     return "%s %s" % (_called["spell"](), command)
 
 
-def hint(command):
+def hint(command, *ids):
     """A command as `typed` has it, in quotes, for the middle of a sentence."""
-    text = typed(command)
+    text = typed(command, *ids)
     return '"%s"' % text if "'" in text else "'%s'" % text
-
-
-def typed_ids(ids):
-    """Ids of jobs as one types them at the end of a command: `a 'two words'`, and `-- -x` since an id may begin with a dash."""
-    return "-- " * any(job_id.startswith("-") for job_id in ids) + quote_words(ids)
 
 
 class QueueError(Exception):

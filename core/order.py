@@ -16,7 +16,7 @@ from __future__ import annotations
 from array import array
 from heapq import heapify, heappop, heappush
 
-from core.errors import hint, typed_ids
+from core.errors import hint
 from core.groups import Groups
 from core.job import COMPLETED, DEAD, DEPENDENCY, PENDING, PROCESSING, encode_id
 
@@ -123,7 +123,7 @@ def told_circle(circle):
     """A circle, as `find_cycle` gives it, as a sentence that says what mends it."""
     named = circle if len(circle) <= _NAMED else circle[:_NAMED] + ["…"] + circle[-1:]
     return ("jobs wait for each other in a circle, and never run: %s; %s mends that"
-            % (" after ".join(named), hint("edit %s" % typed_ids(circle[:1]))))
+            % (" after ".join(named), hint("edit", circle[0])))
 
 
 _NAMED = 20  # jobs of a circle that are named

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from core.errors import JobRefused, hint, typed_ids
+from core.errors import JobRefused, hint
 from core.job import DEAD, PENDING, PROCESSING
 from storage.dead_letters import buried, places_of
 from storage.selection import Selection, change_selected, needed_jobs
@@ -43,7 +43,7 @@ class Removal:
         for job in jobs:
             if job.state == PROCESSING:
                 name = self._choice.name_of(job)
-                raise JobRefused("job %r is running; %s ends it" % (name, hint("cancel %s" % typed_ids([name]))))
+                raise JobRefused("job %r is running; %s ends it" % (name, hint("cancel", name)))
         return self._without_needed(jobs, there) if self._guarded else jobs
 
     def _without_needed(self, jobs, there):
