@@ -9,6 +9,7 @@ import os
 import time
 from itertools import islice
 
+from cli.choosing import called
 from cli.context import abandoned_jobs, notice, visible_workers
 from cli.facts import FEW, FEW_SPECIAL, kinds_text, look
 from cli.speed import speed_text
@@ -17,7 +18,7 @@ from cli.working import as_objects
 from core.errors import JobRefused, QueueError, UsageError, typed
 from core.home import wake_workers
 from core.job import CANCELLED, DEAD, PENDING, PROCESSING, STATES
-from core.rules import NO_WAIT, STATE_WORDS, given_up, is_called, states_meant
+from core.rules import NO_WAIT, STATE_WORDS, given_up, states_meant
 from core.system import open_private, pread
 from helpers import printable
 from storage.naming import find_named
@@ -96,8 +97,7 @@ class Api:
             raise UsageError("\"order\" must be oldest or newest, not %r" % order)
         jobs = jobs_beyond(queue.store, states_meant(words), query.get("group") or None, query.get("search") or None, after,
                            self._places.get(after, 0), order == "newest")
-        pairs = (pair for pair in Waits(queue.store, time.time()).each(jobs) if is_called(pair[0], pair[1], words))
-        found = [self._entry(queue.store, job, wait) for job, wait in islice(pairs, limit + 1)]
+        found = [self._entry(queue.store, job, wait) for job, wait in islice(called(queue.store, jobs, words, with_waits=True), limit + 1)]
         return {"jobs": found[:limit], "next": found[limit - 1]["key"] if len(found) > limit else None}
 
     def job(self, queue, key):

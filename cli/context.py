@@ -3,13 +3,11 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 
 from core.errors import InvalidSettings, NoQueue, QueueError, fault_text, hint
 from core.home import config_path, logs_folder, run_folder
 from core.settings import DEFAULTS, settings_from, unknown_settings
 from core.system import folder_identity, quote_words
-from core.times import format_time
 from helpers import printable, read_config
 from job_manager import JobManager
 from storage.store import Store
@@ -100,11 +98,6 @@ class Home:
         for folder in (run_folder(self.home), logs_folder(self.home)):
             if os.path.islink(folder):
                 raise QueueError("%s is a link, and must be a folder of its own: move it away (the home itself may be a link)" % folder)
-
-
-def ago(length):
-    """The moment so many seconds ago, as a text that compares with those of jobs; "" for None, which is before all of them."""
-    return "" if length is None else format_time(time.time() - length)
 
 
 def notice(message):

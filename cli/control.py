@@ -4,12 +4,13 @@ from __future__ import annotations
 import os
 import time
 
-from cli.context import WHO_ENDS, ago, hint_to_resume, named_groups, notice
+from cli.choosing import ago, called, found_by
+from cli.context import WHO_ENDS, hint_to_resume, named_groups, notice
 from cli.terminal import counted
 from core.errors import EXIT_FAILED, QueueError, UsageError, hint
 from core.home import wake_workers
 from core.job import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING
-from core.rules import given_up
+from core.rules import given_up, states_meant
 from core.system import STOPS_PROCESSES
 from helpers import printable
 from storage.naming import find_named
@@ -43,17 +44,12 @@ def _last_lines(queue, job):
 
 def _chosen(args, queue):
     """The jobs that --all, --state and --search mean, as {key: state}."""
-    from core.rules import is_called, states_meant
-    from storage.waits import Waits
     words = args.state or (PENDING, PROCESSING)
     states = states_meant(words)
     if not {PENDING, PROCESSING}.issuperset(states):
         raise UsageError("only what waits or runs can be cancelled; %s removes what has ended" % hint("clean"))
-    jobs = (job for job in queue.store.jobs(states, groups=args.group)
-            if args.search is None or args.search in job.command or args.search in job.id)
-    if not {PENDING, PROCESSING}.issuperset(words):
-        jobs = (job for job, wait in Waits(queue.store, time.time()).each(jobs) if is_called(job, wait, words))
-    return {job.key: job.state for job in jobs}
+    jobs = found_by(queue.store.jobs(states, groups=args.group), args.search)
+    return {job.key: job.state for job, _ in called(queue.store, jobs, words)}
 
 
 def cmd_hold(args, queue):

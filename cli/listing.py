@@ -7,12 +7,12 @@ import time
 from collections import deque
 from itertools import islice
 
-from cli.context import abandoned_jobs, ago, notice
+from cli.choosing import ago, called, found_by
+from cli.context import abandoned_jobs, notice
 from cli.standing import details, ending, standing
 from cli.terminal import (age, fit, get_width, is_terminal, knows_unicode, print_json, print_json_array, showable, table, use_color,
                           when)
-from core.job import STATES
-from core.rules import NO_WAIT, is_called, states_meant
+from core.rules import states_meant
 from core.strict_json import encode_json
 from helpers import printable, printable_json
 from storage.naming import find_named
@@ -24,36 +24,25 @@ _NAMESAKES = 10  # jobs with the same id that `show` lists, the newest
 
 def cmd_list(args, queue):
     """Show the jobs, or those that were asked for."""
-    now = time.time()
-    jobs = queue.store.jobs(states_meant(args.state), groups=args.group)
-    if args.search is not None:
-        jobs = (job for job in jobs if args.search in job.command or args.search in job.id)
+    jobs = found_by(queue.store.jobs(states_meant(args.state), groups=args.group), args.search)
     if args.sort is not None:
-        jobs = sorted(jobs, key=_SORT_KEYS.get(args.sort, lambda job: _in_order(getattr(job, args.sort))), reverse=args.reverse)
+        jobs = sorted(jobs, key=lambda job: _rank(job, args.sort), reverse=args.reverse)
     elif args.reverse:
         jobs = reversed(list(jobs))
-    _print_jobs(args, queue, islice(_with_waits(args, queue, jobs, now), args.limit), now)
+    with_waits = args.json or args.jsonl or (is_terminal(sys.stdout) and not args.quiet)
+    _print_jobs(args, queue, islice(called(queue.store, jobs, args.state, with_waits), args.limit))
     return 0
 
 
-def _with_waits(args, queue, jobs, now):
-    """Those of these jobs that --state means, as pairs (Job, Wait). Where nobody asks for Waits, none is worked out."""
-    on_screen = is_terminal(sys.stdout) and not args.quiet
-    if args.json or args.jsonl or on_screen or not set(STATES).issuperset(args.state):
-        return ((job, wait) for job, wait in Waits(queue.store, now).each(jobs) if is_called(job, wait, args.state))
-    return ((job, NO_WAIT) for job in jobs)
+def _rank(job, field):
+    """What jobs are sorted by: nothing comes before something, and a high priority before a low one."""
+    value = getattr(job, field)
+    return (value is not None, value) if field != "priority" else -value
 
 
-def _in_order(value):
-    return value is not None, value
-
-
-_SORT_KEYS = {"priority": lambda job: -job.priority}
-
-
-def _print_jobs(args, queue, pairs, now):
+def _print_jobs(args, queue, pairs):
     """Print jobs, as pairs (Job, Wait), in the form that is wanted."""
-    settings = queue.store.settings
+    settings, now = queue.store.settings, time.time()
     if args.json:
         print_json_array(details(job, wait, settings) for job, wait in pairs)
     elif args.jsonl:

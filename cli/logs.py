@@ -9,13 +9,14 @@ import os
 import sys
 import time
 
-from cli.context import ago, notice, refuse_in_job, tell_of_standstill
+from cli.choosing import ago, called
+from cli.context import notice, refuse_in_job, tell_of_standstill
 from cli.standing import ending, span, standing
 from cli.terminal import counted, display_width, is_terminal, paint, showable, use_color, when
 from cli.waiting import LOOK_AGAIN, held_up_by
 from core.errors import EXIT_FAILED, QueueError, UsageError, hint
 from core.job import COMPLETED, PENDING, PROCESSING, STATES
-from core.rules import NO_WAIT, is_called, states_meant
+from core.rules import NO_WAIT, states_meant
 from core.system import open_private
 from storage.naming import find_all_named
 
@@ -47,10 +48,9 @@ def _chosen(args, queue):
         return list({job.key: job for job in jobs}.values())
     if args.ids:
         raise UsageError("say which jobs: by their ids, or by --state, --group and --since")
-    from storage.waits import Waits
     words, since = args.state or STATES, ago(args.since)
-    jobs = [job for job, wait in Waits(queue.store, time.time()).each(queue.store.jobs(states_meant(words), groups=args.group))
-            if is_called(job, wait, words) and (job.updated_at or job.created_at) >= since]
+    jobs = [job for job, _ in called(queue.store, queue.store.jobs(states_meant(words), groups=args.group), words)
+            if (job.updated_at or job.created_at) >= since]
     if not jobs:
         notice("no job is in that state, or changed in that time")
     return jobs

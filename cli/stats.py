@@ -6,7 +6,7 @@ import time
 from array import array
 from math import ceil
 
-from cli.context import ago
+from cli.choosing import ago
 from cli.standing import span
 from cli.terminal import bars, is_terminal, print_json, print_json_array, table
 from core.errors import UsageError

@@ -4,7 +4,8 @@ from __future__ import annotations
 import os
 import time
 
-from cli.context import ago, refuse_in_job
+from cli.choosing import ago
+from cli.context import refuse_in_job
 from cli.terminal import counted
 from core.errors import JobNotFound, JobRefused, QueueError, StorageFault, UsageError, fault_text, hint, typed
 from core.home import logs_folder
