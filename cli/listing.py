@@ -1,7 +1,6 @@
 """Commands that show jobs: list, show, dlq list."""
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections import deque
@@ -10,14 +9,11 @@ from itertools import islice
 from cli.choosing import ago, called, found_by
 from cli.context import abandoned_jobs, notice
 from cli.standing import details, ending, standing
-from cli.terminal import (age, fit, get_width, is_terminal, knows_unicode, print_json, print_json_array, showable, table, use_color,
-                          when)
+from cli.terminal import age, fit, get_width, is_terminal, json_line, print_json, print_json_array, showable, table, use_color, when
 from core.rules import states_meant
-from core.strict_json import encode_json
-from helpers import printable, printable_json
+from helpers import printable
 from storage.naming import find_named
 from storage.waits import Waits
-
 
 _NAMESAKES = 10  # jobs with the same id that `show` lists, the newest
 
@@ -47,7 +43,7 @@ def _print_jobs(args, queue, pairs):
         print_json_array(details(job, wait, settings) for job, wait in pairs)
     elif args.jsonl:
         for job, wait in pairs:
-            print(printable_json(encode_json(details(job, wait, settings)), not knows_unicode()))
+            print(json_line(details(job, wait, settings)))
     elif args.quiet:
         for job, _ in pairs:
             print(printable(job.id))
@@ -57,11 +53,11 @@ def _print_jobs(args, queue, pairs):
         table(("ID", "STATE", "DETAIL", "UPDATED", "COMMAND"),
               ((job.id, job.state, standing(job, wait, settings, now, job.key in lost, unmanned), when(job.updated_at, args.utc),
                 job.command) for job, wait in pairs),
-              use_color(os.environ, args.color), kept="DETAIL")
+              use_color(args.color), kept="DETAIL")
     else:
         table(("ID", "STATE", "ATTEMPTS", "UPDATED", "COMMAND"),
               ((job.id, job.state, str(job.attempts), when(job.updated_at, args.utc), job.command) for job, _ in pairs),
-              use_color(os.environ, args.color))
+              use_color(args.color))
 
 
 def cmd_show(args, queue):

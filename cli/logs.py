@@ -315,7 +315,7 @@ def _outputs(jobs):
     if len(jobs) == 1:
         return [_Output()]
     names = [showable(job.id) for job in jobs]
-    width, colored = max(map(display_width, names), default=0), use_color(os.environ)
+    width, colored = max(map(display_width, names), default=0), use_color()
     colors = [_COLORS[number % len(_COLORS)] if colored else None for number in range(len(names))]
     painted = [paint(name, color) + " " * (width - display_width(name)) for name, color in zip(names, colors)]
     return [_Output(_encoded("%s | " % shown)) for shown in painted]

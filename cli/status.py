@@ -1,7 +1,6 @@
 """`status`: how many jobs are in each state, what runs, the workers, the speed."""
 from __future__ import annotations
 
-import os
 import sys
 import time
 
@@ -32,7 +31,7 @@ def _watch(args, queue):
     """Show the queue again and again: on the whole screen, or line after line."""
     from cli import watching
     if is_screen(sys.stdout):
-        watching.watch(queue, args.watch, use_color(os.environ, args.color))
+        watching.watch(queue, args.watch, use_color(args.color))
     else:
         watching.repeat(lambda: _status_lines(queue, args), args.watch)
 
@@ -40,7 +39,7 @@ def _watch(args, queue):
 def _status_lines(queue, args):
     """What `status` prints."""
     facts, running, waiting = look(queue)
-    color, window = use_color(os.environ, args.color), get_width() if is_terminal(sys.stdout) else 0
+    color, window = use_color(args.color), get_width() if is_terminal(sys.stdout) else 0
     width = len(str(facts["total"]))
     lines = []
     for name in STATES + ("total",):

@@ -51,19 +51,19 @@ def is_terminal(stream):
         return False
 
 
-def is_screen(stream, environ=os.environ):
+def is_screen(stream):
     """Whether a stream is a terminal that takes escape sequences. TERM=dumb says that it takes none (terminfo(5))."""
-    if not is_terminal(stream) or environ.get("TERM") == "dumb":
+    if not is_terminal(stream) or os.environ.get("TERM") == "dumb":
         return False
     from core.console import takes_escapes
     return takes_escapes(stream.fileno())
 
 
-def use_color(environ, wanted="auto"):
+def use_color(wanted="auto"):
     """Whether to print colours: always if that is wanted, else on a terminal unless NO_COLOR is set (no-color.org)."""
     if wanted != "auto":
         return wanted == "always"
-    return is_screen(sys.stdout, environ) and not environ.get("NO_COLOR")
+    return is_screen(sys.stdout) and not os.environ.get("NO_COLOR")
 
 
 def display_width(text):
@@ -189,6 +189,11 @@ def json_text(value):
     return printable_json(json.dumps(value, indent=2, ensure_ascii=False), not knows_unicode())
 
 
+def json_line(value):
+    """JSON in one line, safe to print."""
+    return printable_json(encode_json(value), not knows_unicode())
+
+
 def print_json(value):
     """Print indented JSON."""
     print(json_text(value))
@@ -196,9 +201,9 @@ def print_json(value):
 
 def print_json_array(records):
     """Print a JSON array, with each element on a line as it comes."""
-    first, ascii_only = True, not knows_unicode()
+    first = True
     for record in records:
-        sys.stdout.write(("[\n" if first else ",\n") + printable_json(encode_json(record), ascii_only))
+        sys.stdout.write(("[\n" if first else ",\n") + json_line(record))
         first = False
     print("[]" if first else "\n]")
 

@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
 import sys
 import unittest
 from contextlib import redirect_stdout
+from unittest import mock
 
 from cli import progress, terminal, watching
 from core import console
@@ -75,7 +77,8 @@ class TestText(unittest.TestCase):
             with self.subTest(wanted=wanted, environ=environ, tty=tty):
                 sys.stdout = Tty() if tty else io.StringIO()
                 try:
-                    found = terminal.use_color(environ, wanted)
+                    with mock.patch.dict(os.environ, environ, clear=True):
+                        found = terminal.use_color(wanted)
                 finally:
                     sys.stdout = saved
                 self.assertEqual(found, colored)
