@@ -14,6 +14,7 @@ from cli.context import abandoned_jobs, notice, visible_workers
 from cli.facts import FEW, FEW_SPECIAL, kinds_text, look
 from cli.speed import speed_text
 from cli.standing import details, standing
+from cli.terminal import last_line
 from cli.working import as_objects
 from core.errors import JobRefused, QueueError, UsageError, typed
 from core.home import wake_workers
@@ -32,6 +33,7 @@ MOST = 1000  # jobs in one answer
 PIECE = 1 << 18  # bytes of a log in one answer
 _SHOWN = 8  # jobs in each short list of the status
 _RUNNING = 64  # running jobs with their last line
+_LINE = 500  # characters of that
 _FEW_GROUPED = 100000  # jobs in a queue of which each is looked at for its group: 50 ms
 _HINTS = 50000  # places that are remembered
 
@@ -70,7 +72,7 @@ class Api:
         return dict(facts, page={
             "now": now, "acts": self.actions(), "commands": {"worker_start": typed("worker start")},
             "pending": kinds_text(facts), "speed": speed_text(facts),
-            "running": [dict(self._entry(store, job, NO_WAIT, job.key in lost), last_line=_last_line(path))
+            "running": [dict(self._entry(store, job, NO_WAIT, job.key in lost), last_line=last_line(last_lines(path))[:_LINE])
                         for job, path in zip(shown, self._watched)],
             "next": [self._entry(store, job, NO_WAIT) for job in coming],
             "waiting": waiting and [self._entry(store, job, wait) for job, wait in waiting],
@@ -214,12 +216,6 @@ def _died_lately(store):
         return [job for job in store.died_last(_SHOWN) if job.state == DEAD]
     except QueueError:
         return []
-
-
-def _last_line(path):
-    """The last line of a log that is not blank, as it was written; "" if there is none."""
-    lines = [line for line in last_lines(path).replace("\r", "\n").split("\n") if line.strip()]
-    return lines[-1][:500] if lines else ""
 
 
 def stamp(path):

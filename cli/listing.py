@@ -9,7 +9,8 @@ from itertools import islice
 from cli.choosing import ago, called, found_by
 from cli.context import abandoned_jobs, notice
 from cli.standing import details, ending, standing
-from cli.terminal import age, fit, get_width, is_terminal, json_line, print_json, print_json_array, showable, table, use_color, when
+from cli.terminal import (age, fit, get_width, is_terminal, json_line, last_line, print_json, print_json_array, showable, table,
+                          use_color, when)
 from core.rules import states_meant
 from helpers import printable
 from storage.naming import find_named
@@ -90,8 +91,8 @@ def cmd_dlq_list(args, queue):
     elif is_terminal(sys.stdout):
         settings, room = queue.store.settings, max(16, get_width() // 4)  # for a command: the rest is for what was written last
         table(("ID", "DIED", "REASON", "COMMAND", "LAST LINE"),
-              ((job.id, when(_died_at(job), args.utc), ending(job, settings), fit(showable(job.command), room).rstrip(), _last_line(job))
-               for job in jobs), kept="REASON")
+              ((job.id, when(_died_at(job), args.utc), ending(job, settings), fit(showable(job.command), room).rstrip(),
+                last_line(_output(job)).rstrip()) for job in jobs), kept="REASON")
     else:
         table(("ID", "ATTEMPTS", "FAILED", "REASON", "COMMAND"),
               ((job.id, str(job.attempts), when(_died_at(job), args.utc), job.ending, job.command) for job in jobs))
@@ -103,11 +104,10 @@ def _died_at(job):
     return str(job.options.get("failed_at") or job.updated_at or job.created_at)
 
 
-def _last_line(job):
-    """The last line that a dead job wrote which is not blank."""
-    lines = str(job.options.get("output") or "").rstrip().splitlines()
-    return lines[-1] if lines else ""
+def _output(job):
+    """The last lines that a dead job wrote."""
+    return str(job.options.get("output") or "")
 
 
 def _searched(job):
-    return "\n".join((job.id, job.command, str(job.options.get("output") or "")))
+    return "\n".join((job.id, job.command, _output(job)))

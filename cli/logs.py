@@ -11,8 +11,8 @@ import time
 
 from cli.choosing import ago, called
 from cli.context import notice, refuse_in_job, tell_of_standstill
-from cli.standing import ending, span, standing
-from cli.terminal import counted, display_width, is_terminal, paint, showable, use_color, when
+from cli.standing import ending, standing
+from cli.terminal import counted, display_width, is_terminal, paint, showable, span, use_color, when
 from cli.waiting import LOOK_AGAIN, held_up_by
 from core.errors import EXIT_FAILED, QueueError, UsageError, hint
 from core.job import COMPLETED, PENDING, PROCESSING, STATES

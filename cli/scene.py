@@ -6,8 +6,8 @@ from collections import namedtuple
 
 from cli.facts import group_pieces, kinds_text
 from cli.speed import speed_text
-from cli.standing import ending, span, standing
-from cli.terminal import bar, display_width, fit, flow, knows_unicode, paint, paint_state, showable
+from cli.standing import ending, standing
+from cli.terminal import bar, counted, display_width, fit, flow, knows_unicode, one_line, paint, paint_state, showable, span
 from core.errors import hint, typed
 from core.job import STATES
 from core.rules import RETRY
@@ -75,7 +75,7 @@ def _numbers(scene, width):
 
 def _work(facts):
     """What becomes of the jobs: who works, how fast, or why nobody does; as a text and its style."""
-    workers = "%d worker%s" % (facts["workers"], "" if facts["workers"] == 1 else "s") if facts["workers"] else "no worker runs"
+    workers = counted(facts["workers"], "worker") if facts["workers"] else "no worker runs"
     if facts["paused"]:
         still = facts["stands_still"] and facts["processing"]
         return "%s, and the queue is paused%s: p lets %s" % (workers, ", what runs stands still" if still else "",
@@ -95,8 +95,8 @@ def _sections(scene, width, most):
     """The lists below the numbers, each with something in it, the most wanted first: (title, at most so many items as lists of lines)."""
     facts, settings, now = scene.facts, scene.settings, scene.now
     retries = [each for each in scene.waiting if each[1].waits_for == RETRY]
-    following = [(job.id, "", _one_line(job.command)) for job in scene.following]
-    following += [(job.id, "", "%s: %s" % (standing(job, wait, settings, now), _one_line(job.command)))
+    following = [(job.id, "", one_line(job.command)) for job in scene.following]
+    following += [(job.id, "", "%s: %s" % (standing(job, wait, settings, now), one_line(job.command)))
                   for job, wait, _ in scene.waiting if wait.waits_for != RETRY]
     died = [(job.id, span(int(max(0.0, now - _died_at(job)))) + " ago", _why(job, output, settings)) for job, output in scene.died]
     sections = [("Running: %d" % facts.get("processing", 0), _running(scene, width, most)),
@@ -109,7 +109,7 @@ def _sections(scene, width, most):
 
 def _running(scene, width, most):
     """What runs: since when, its command, and below that the last line of its output."""
-    rows = [(job.id, span(int(max(0.0, scene.now - parse_time(job.started_at or job.updated_at)))), _one_line(job.command))
+    rows = [(job.id, span(int(max(0.0, scene.now - parse_time(job.started_at or job.updated_at)))), one_line(job.command))
             for job, _ in scene.running[:most]]
     said = ["its worker is dead; the next worker to start runs it again" if job.id in scene.facts["abandoned"] else output
             for job, output in scene.running]
@@ -136,11 +136,7 @@ def _retry_rows(retries, settings, width):
 
 def _why(job, output, settings):
     """Why an attempt failed, the last line of its output, and the command."""
-    return "%s%s  (%s)" % (ending(job, settings), ": " + output if output else "", _one_line(job.command))
-
-
-def _one_line(text):
-    return showable(" ".join(text.split()))
+    return "%s%s  (%s)" % (ending(job, settings), ": " + output if output else "", one_line(job.command))
 
 
 def _items(rows, width):

@@ -3,10 +3,11 @@ from __future__ import annotations
 
 from math import ceil
 
+from cli.terminal import span
 from core.job import COMPLETED, DEPENDENCY, PENDING, PROCESSING, TIMEOUT
 from core.rules import GROUP, HOLD, OTHER_JOBS, RETRY, own_or_setting, time_limit
 from core.rules import TIME as LATER
-from core.times import format_duration, parse_time
+from core.times import parse_time
 
 _COMES_AFTER = ", which it comes after,"  # in what dlq.json says of a job that died because of another one
 _NAMED = 2  # ids of other jobs that are named
@@ -70,8 +71,3 @@ def ending(job, settings):
         died_of = str(job.options.get("died_of") or "").replace(_COMES_AFTER, "")
         return died_of or ("died because of %s" % _few(job.after) if job.after else job.ending)
     return job.ending
-
-
-def span(seconds):
-    """A length of time for a column: `0.5s`, `14s`, `2m10s`, `11h58m`, `3d4h`."""
-    return "%gs" % round(seconds, 1 if seconds >= 0.1 else 2) if seconds < 10 else format_duration(seconds).replace(" ", "")

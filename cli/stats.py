@@ -7,8 +7,7 @@ from array import array
 from math import ceil
 
 from cli.choosing import ago
-from cli.standing import span
-from cli.terminal import bars, is_terminal, print_json, print_json_array, table
+from cli.terminal import bars, is_terminal, print_json, print_json_array, span, table
 from core.errors import UsageError
 from core.job import CANCELLED, COMPLETED, DEAD
 from core.times import parse_time

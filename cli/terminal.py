@@ -9,7 +9,7 @@ import sys
 import time
 
 from core.strict_json import encode_json
-from core.times import parse_time
+from core.times import format_duration, parse_time
 from helpers import printable, printable_json
 
 _COLORS = {"pending": "33", "processing": "36", "completed": "32", "dead": "31"}
@@ -41,6 +41,16 @@ def showable(text):
     if knows_unicode() or text.isascii():
         return text
     return text.encode(sys.stdout.encoding, "backslashreplace").decode(sys.stdout.encoding)
+
+
+def one_line(text):
+    """A text in one line, with single blanks between its words."""
+    return " ".join(text.split())
+
+
+def last_line(text):
+    """The last line of a text that is not blank; "" if there is none."""
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "")
 
 
 def is_terminal(stream):
@@ -111,6 +121,11 @@ def length(seconds):
         if seconds >= size:
             return "%d%s" % (seconds // size, unit)
     return "%ds" % seconds
+
+
+def span(seconds):
+    """A length of time for a column: `0.5s`, `14s`, `2m10s`, `11h58m`, `3d4h`."""
+    return "%gs" % round(seconds, 1 if seconds >= 0.1 else 2) if seconds < 10 else format_duration(seconds).replace(" ", "")
 
 
 def when(moment, utc=False):

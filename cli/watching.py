@@ -12,6 +12,7 @@ from threading import Thread
 from cli.facts import look, waiting_in_groups
 from cli.scene import SHOWN, Scene, draw
 from cli.screen import QUIT, Screen
+from cli.terminal import last_line
 from core.errors import InvalidSettings, QueueError, advice, fault_text
 from core.home import wake_workers
 from core.job import PENDING
@@ -113,15 +114,10 @@ class Looker:
     def _died(self, facts):
         """The jobs that died last, with the last line of what they said."""
         jobs = self._store.died_last(SHOWN) if facts["dead"] else ()
-        return [(job, _last(job.options.get("output") or "")) for job in jobs]
+        return [(job, last_line(job.options.get("output") or "").strip()) for job in jobs]
 
     def _output(self, job):
-        return _last(last_lines(log_path(self._queue.home, job, job.attempts))) if job.attempts else ""
-
-
-def _last(output):
-    """The last line of some output that is not blank."""
-    return next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "")
+        return last_line(last_lines(log_path(self._queue.home, job, job.attempts))).strip() if job.attempts else ""
 
 
 def watch(queue, seconds, color):

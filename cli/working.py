@@ -9,8 +9,8 @@ from math import ceil
 
 from cli.context import (WHO_ENDS, abandoned_jobs, hint_to_resume, is_same_folder, named_groups, notice, refuse_in_job, tell_of_pause,
                          visible_workers)
-from cli.standing import span
-from cli.terminal import counted, display_width, fit, get_width, is_terminal, length, print_json, showable, table, when
+from cli.terminal import (counted, display_width, fit, get_width, is_terminal, last_line, length, one_line, print_json, showable, span,
+                          table, when)
 from core.errors import EXIT_TIMEOUT, QueueError, hint, typed
 from core.rules import RETRY
 from core.strict_json import encode_json
@@ -104,7 +104,7 @@ class _Screen:
     def name(self, job):
         """How a line of the log names a job: by its id, and the start of its command."""
         room = max(12, get_width() - display_width(job.id) - 50)
-        command = showable(" ".join(job.command.split()))
+        command = showable(one_line(job.command))
         return "%s (%s)" % (job.id, fit(command, room).rstrip() if display_width(command) > room else command)
 
     def show(self, account, running):
@@ -162,8 +162,8 @@ def summary(account, outputs):
         return ["No job was run."]
     lines = ["%s in %s: %s" % (counted(total, "job"), _took(account.seconds), ", ".join("%d %s" % part for part in parts if part[0]))]
     for job, output in zip(account.died, outputs):
-        last = next((line.strip() for line in reversed(output.splitlines()) if line.strip()), "")
-        lines.append("  %s (%s): %s%s" % (job.id, _shortened(" ".join(job.command.split()), _SHORT), job.ending or job.reason,
+        last = last_line(output).strip()
+        lines.append("  %s (%s): %s%s" % (job.id, _shortened(one_line(job.command), _SHORT), job.ending or job.reason,
                                           ": " + _shortened(last, _LINE) if last else ""))
         lines.append("    " + typed("logs" if last else "show", job.id))
     if account.dead > len(account.died):

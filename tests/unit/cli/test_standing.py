@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import unittest
 
-from cli.standing import details, ending, span, standing
+from cli.standing import details, ending, standing
+from cli.terminal import span
 from core.rules import NO_WAIT, Wait
 from core.settings import DEFAULTS
 from core.times import format_time
