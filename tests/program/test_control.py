@@ -238,8 +238,7 @@ class TestCancel(ControlTest):
         worker = self.worker()
         self.wait_for_file("here-x")
         self.wait_for_naps(NAPS)
-        worker.kill()
-        worker.wait()
+        self.kill(worker)
         self.succeed("cancel", "x")
         self.drain()
         self.assertEqual((self.naps(), self.job("x").state), ([], DEAD))
@@ -249,8 +248,7 @@ class TestCancel(ControlTest):
         self.add("x", "sh job.sh")
         worker = self.worker()
         self.wait_for_file("pids")
-        worker.kill()
-        worker.wait()
+        self.kill(worker)
         self.succeed("cancel", "x")
         self.succeed("retry", "x")
         self.drain()
@@ -528,8 +526,7 @@ class TestTrees(ControlTest):
             self.succeed("worker", "stop", "--now")
 
         def kill(worker):
-            worker.kill()
-            worker.wait()
+            self.kill(worker)
             self.run_program("worker", "start", "--drain")
 
         def wait(worker):
@@ -591,8 +588,7 @@ class TestTrees(ControlTest):
         worker = self.worker()
         self.wait_for_file("here")
         self.wait_for_naps(2)
-        worker.kill()
-        worker.wait()
+        self.kill(worker)
         self.drain_impatiently()
         self.assertEqual((self.job("x").state, self.job("x").attempts, self.naps()), (COMPLETED, 2, []))
 

@@ -146,7 +146,6 @@ class TestStandstill(ControlTest):
                     self.succeed("worker", "stop", "--now")
                     self.succeed("cancel", end)
                 else:
-                    worker.kill()
-                    worker.wait()
+                    self.kill(worker)
                     self.worker()
                 self.wait_until_gone(shell)

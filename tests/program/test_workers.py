@@ -538,8 +538,7 @@ class TestKilled(WorkerTest):
 
     def lose(self, worker, pids):
         """Kill that worker; the tree of its job goes on."""
-        worker.kill()
-        worker.wait()
+        self.kill(worker)
         self.assertTrue(all(is_alive(pid) for pid in pids) or self.job("lost").attempts > 1)
 
     def assert_ran_again(self):

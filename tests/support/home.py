@@ -15,6 +15,8 @@ import time
 import unittest
 
 from core import errors, job, settings as core_settings, system
+from execution import worker_files
+from execution.process_tree import FINDS_UNNOTED
 from storage import store
 from tests.support.queue import Queue
 
@@ -239,6 +241,18 @@ class HomeTest(unittest.TestCase):
         process = self.start("worker", "start", *arguments, **options)
         self.wait_for(lambda: process.poll() is not None or '"pid": %d,' % process.pid in self.worker_files())
         return process
+
+    def kill(self, process, home=None):
+        """Kill a worker process of this home, or of that one. Where there is no /proc, only once it has noted the groups of what it runs:
+        nobody could end those then."""
+        def has_noted():
+            return all(slot["group"] for worker in worker_files.live_workers(os.path.join(home or self.home, "run"))
+                       if worker.pid == process.pid for slot in worker.running if slot)
+
+        if not FINDS_UNNOTED:
+            self.wait_for(has_noted)
+        process.kill()
+        process.wait(DEADLINE)
 
     def worker_files(self):
         """The text of all worker files."""

@@ -145,8 +145,7 @@ class TestTrees(PlatformTest):
 
     def test_one_whose_worker_is_killed_runs_again_once_its_former_processes_have_ended(self):
         worker = self.start_tree()
-        worker.kill()
-        worker.wait()
+        self.kill(worker)
         self.assertEqual(self.job("tree").state, PROCESSING)
         self.settings(max_retries=1)
         self.drain()
@@ -155,8 +154,7 @@ class TestTrees(PlatformTest):
 
     def test_one_that_loses_its_worker_each_time_ends_in_the_dead_letter_queue(self):
         worker = self.start_tree()
-        worker.kill()
-        worker.wait()
+        self.kill(worker)
         self.drain(code=1)
         self.assertEqual((self.job("tree").state, self.job("tree").reason), (DEAD, LOST))
         self.assertEqual(self.records("dlq.json")[0]["output"], "begins")
@@ -165,8 +163,7 @@ class TestTrees(PlatformTest):
     @unittest.skipUnless(WINDOWS, "elsewhere a process outlives the one that started it, until another worker ends it")
     def test_on_windows_the_system_ends_it_with_its_worker(self):
         worker = self.start_tree()
-        worker.kill()
-        worker.wait()
+        self.kill(worker)
         self.assert_tree_has_ended()
 
 

@@ -362,8 +362,7 @@ class TestWithoutProc(WorkerTest):
         worker = self.start_so()
         pid = int(self.wait_for_line("pid"))
         self.wait_for(lambda: '"group": %d' % pid in self.worker_files())  # else nobody may signal it, and the job waits for its end
-        worker.kill()
-        worker.wait()
+        self.kill(worker)
         self.assertEqual(self.work().returncode, 0)
         self.assertEqual((self.job("lost").state, self.job("lost").attempts, is_alive(pid)), ("completed", 2, False))
 
@@ -373,8 +372,7 @@ class TestWithoutProc(WorkerTest):
         worker = self.start_so()
         pid = int(self.wait_for_file("pid"))
         self.wait_for(lambda: '"group": %d' % pid in self.worker_files())
-        worker.kill()
-        worker.wait()
+        self.kill(worker)
         self.assertTrue(is_alive(pid))
         self.assertEqual(self.work().returncode, 0)
         self.assertEqual((self.job("lost").state, self.job("lost").attempts, is_alive(pid)), ("completed", 2, False))

@@ -377,8 +377,7 @@ class TestAnotherUser(ControlTest):
     def test_a_job_that_was_lost_waits_for_it_too(self):
         worker = self.work("[ $QUEUECTL_ATTEMPT = 2 ] || %s %s; true" % (self.sudo, self.nap))
         self.wait_for_naps(1)
-        worker.kill()
-        worker.wait()
+        self.kill(worker, self.theirs)
         worker = self.as_nobody()
         self.wait_for_words("of another user, which must end by themselves")
         self.assertEqual(self.home_queue.find("x")[0].state, PROCESSING)
