@@ -151,8 +151,12 @@ class Outcomes:
     # -- how
 
     def _is_paused(self):
-        """Whether the queue is paused, while jobs are claimed ahead: none of them is to start."""
-        return bool(self._batch) and self._claims.store.paused()
+        """Whether the queue is paused, or the group of a job that was claimed ahead: no job that was claimed ahead is to start."""
+        store, groups = self._claims.store, self._batch.groups
+        if not self._batch or store.paused():
+            return bool(self._batch)
+        return bool(groups) and not groups.isdisjoint(self._faults.guarded("look which groups are paused", store.paused_groups,
+                                                                           otherwise=groups))
 
     def _holds_back(self):
         """Whether no job that was claimed ahead is to start any more: this process stops, or the queue is paused."""
@@ -266,7 +270,8 @@ def _is_success(result):
 class Batch:
     """The jobs that a worker process has claimed and not started yet, and the results that are postponed. It touches no file.
 
-    Threads share it. Each `moment` is one of the monotonic clock.
+    Threads share it. Each `moment` is one of the monotonic clock. `groups` holds the names of all groups of the jobs that were here when
+    jobs were added last: groups without a limit, since others are not claimed ahead.
     """
 
     def __init__(self, count):
@@ -276,6 +281,7 @@ class Batch:
         self._results = []
         self._ahead = deque()  # (job, when it was claimed)
         self._since = 0.0  # when the attempt of the first of _results ended
+        self.groups = frozenset()
         self._filled = 0.0  # when jobs were added last
         self._handed_out = 0  # jobs since then
 
@@ -287,6 +293,7 @@ class Batch:
         with self._mutex:
             self._ahead.extend([(job, moment) for job in jobs])
             self._filled, self._handed_out = moment, 0
+            self.groups = frozenset(job.group for job, _ in self._ahead if job.options) - {None}
 
     def next(self):
         """The job that is to run next, or None."""

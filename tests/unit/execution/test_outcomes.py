@@ -95,17 +95,18 @@ class TestPause(unittest.TestCase):
     """A pause that comes while a result is recorded."""
 
     def test_no_job_that_was_claimed_ahead_starts_once_the_queue_is_paused(self):
-        for is_paused, expected in ((False, "b"), (True, None)):
-            with self.subTest(is_paused=is_paused):
-                first, ahead = (job_from_record({"id": name, "command": ":"})._replace(worker="f00dfacef00d-1") for name in "ab")
-                store = SimpleNamespace(settings=DEFAULTS._replace(retry_in_place=False), paused=lambda: False)
+        for is_paused, groups, expected in ((False, (), "b"), (True, (), None), (False, ("gpu",), "b"), (False, ("disk",), None)):
+            with self.subTest(is_paused=is_paused, groups=groups):
+                first, ahead = (job_from_record({"id": name, "command": ":", "group": "disk"})._replace(worker="f00dfacef00d-1")
+                                for name in "ab")
+                store = SimpleNamespace(settings=DEFAULTS._replace(retry_in_place=False), paused=lambda: False, paused_groups=lambda: ())
 
                 def record(results, now, tokens):
-                    store.paused = lambda: is_paused
+                    store.paused, store.paused_groups = lambda: is_paused, lambda: groups
                     return [result.job for result in results], []
 
                 claims = SimpleNamespace(store=store, finish_and_claim=record, made_room=False)
-                faults = SimpleNamespace(guarded=lambda task, do, about="": do())
+                faults = SimpleNamespace(guarded=lambda task, do, about="", otherwise=None: do())
                 account = SimpleNamespace(count=lambda job: None, ended=lambda ends: None)
                 stop = SimpleNamespace(is_set=lambda: False, homeless=False)
                 own = outcomes.Outcomes("", claims, "f00dfacef00d", 1, stop, faults, account, None, lambda: None)
