@@ -1,4 +1,5 @@
-"""Reads and writes config.json, prints the log of a worker, and makes texts safe to print.
+"""Reads and writes config.json, prints the log of a worker, and makes texts safe to print. What jobs have written is alone printed raw,
+by cli/logs.py.
 
 It must stay cheap to import, since each command pays for that.
 """

@@ -1,7 +1,8 @@
 """The command line: one table of all commands, with the arguments of each.
 
 A command is a row of COMMANDS and two functions: the one in cli/options.py that adds its arguments, and its `cmd_x` in another module of
-this room. It stands outside of main.py, which Python compiles anew at each start, and `enqueue` is called in loops.
+this room, whose name stands in CHANGING, too, if it changes the queue. The table stands outside of main.py, which Python compiles anew at
+each start, and `enqueue` is called in loops.
 """
 from __future__ import annotations
 

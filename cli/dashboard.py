@@ -1,6 +1,6 @@
-"""`dashboard`: a page to look at the queue, served to the browsers of this machine: who is answered, and how.
+"""`dashboard`: a page to look at the queue, served to the browsers of this machine: who is answered, and what may be asked for.
 
-What is answered stands in cli/api.py; the page is cli/dashboard.html.
+cli/api.py makes the answers; the page is cli/dashboard.html.
 
 Every user of the machine can reach the port, and every page in a browser can send requests to it. So:
 

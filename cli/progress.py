@@ -1,4 +1,4 @@
-"""A line at the bottom of a terminal that tells how far things are, and what stands above it.
+"""A line at the bottom of a terminal, and what stands above it: how it is drawn. What it says comes from whoever shows it.
 
 It is shown on stderr, on a terminal that takes escapes alone, and is gone at the end. A terminal that is gone is no fault.
 """

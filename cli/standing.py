@@ -1,4 +1,5 @@
-"""How a job stands, in one short text for people, and all that `show` and `list` tell of it for scripts. No I/O in here."""
+"""How a job stands: in one short text for people (the column DETAIL of `list`), and all that `show` and `list` tell scripts of it. No I/O
+in here."""
 from __future__ import annotations
 
 from math import ceil

@@ -8,7 +8,7 @@ from cli.progress import Progress
 from cli.terminal import counted
 from core.errors import EXIT_FAILED, EXIT_TIMEOUT, EXIT_UNKNOWN, UsageError
 from core.job import COMPLETED, DEAD, PENDING, PROCESSING
-from core.order import jobs_meant
+from core.dependencies import jobs_meant
 from storage.naming import find_all_named
 
 LOOK_AGAIN = 0.1  # seconds between two looks at a job that is waited for

@@ -1,4 +1,4 @@
-"""The commands about worker processes: worker start, stop, list."""
+"""The commands about worker processes: worker start, stop, list. And what `worker start` shows: its line at the bottom, its summary."""
 from __future__ import annotations
 
 import os

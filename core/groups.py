@@ -2,7 +2,7 @@
 
 A job counts as running as long as the file says so, whoever claimed it, and beyond that as long as a worker file notes its attempt: a job
 that was cancelled, or that an editor has set back, is still being ended. A group's own jobs keep their order; while it is full they wait
-here, in the way of nobody.
+here, in the way of nobody. What people are told of that is in storage/waits.py.
 """
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Which pending job is next. A worker process keeps an index of the places of pending jobs; no I/O in here.
 
 The order: a higher priority first, then the smaller place (first in, first out). No job starts before its time, none before all jobs that
-its `after` means (`jobs_meant`) are completed and those of its `after_any` have ended, and none while its group is full (`core.groups`); it
-is then in nobody's way. Two are before that order: the job whose retry a worker waits for (`Claims.claim`), and
-jobs that were claimed ahead (`Outcomes.next`).
+its `after` means (`core.dependencies`) are completed and those of its `after_any` have ended, and none while its group is full
+(`core.groups`); it is then in nobody's way. Two are before that order: the job whose retry a worker waits for (`Claims.claim`), and jobs
+that were claimed ahead (`Outcomes.next`).
 
 The index is a hint, and a claim trusts the file alone: a place may stand in the index twice, or be out of date. A missing place would be a
 job that nobody sees; so `FileIndex` (in storage/file_index.py) tells the index of all changes of the file.
@@ -16,117 +16,10 @@ from __future__ import annotations
 from array import array
 from heapq import heapify, heappop, heappush
 
-from core.errors import hint
+from core.dependencies import jobs_meant, keeps_waiting
 from core.groups import Groups
-from core.job import COMPLETED, DEAD, DEPENDENCY, PENDING, PROCESSING, encode_id
+from core.job import COMPLETED, DEAD, PENDING, PROCESSING, encode_id
 
-
-def jobs_meant(jobs, since=None):
-    """Which of the jobs of one id (in the order of the file) a job means that names the id in `after` and was added at `since`: those that
-    had not ended by then, or were added later; else the newest. With None for `since`: which jobs someone means who names the id now.
-
-    Several jobs may have one id: how the job of last night ended says nothing about tonight's. An end in the same microsecond counts as a
-    later one. No end is older than its job, whatever the clock said.
-    """
-    return [job for job in jobs if job.state not in (COMPLETED, DEAD)
-            or (since is not None and max(job.created_at, job.updated_at or "") >= since)] or list(jobs)[-1:]
-
-
-def lacking(job, namesakes):
-    """The ids in the `after` and `after_any` of a job that still keep it from starting: by `keeps_waiting`. `namesakes` maps an id to all
-    jobs that have it, in the order of the file."""
-    needed = set(job.after)
-    return [job_id for job_id in job.predecessors
-            if keeps_waiting(jobs_meant(namesakes.get(job_id, ()), job.created_at), job_id in needed)]
-
-
-def keeps_waiting(meant, needed):
-    """Whether the jobs that a job means by an id keep it from starting: if they are `needed` (by `after`), until there is one and all are
-    completed; else (by `after_any`) until none of them is left that has not ended."""
-    states = {job.state for job in meant}
-    return states != {COMPLETED} if needed else not states <= {COMPLETED, DEAD}
-
-
-def revived(back, dead, namesakes):
-    """Which of these dead jobs come back with the jobs `back`: those that died because of one of them, or of another that comes back so.
-    Not those that also come after a job that stays dead, or is gone: they would die again at once. `namesakes` is as for `lacking`."""
-    places, left, found = {job.place for job in back}, [job for job in dead if job.reason == DEPENDENCY], []
-
-    def may_come(job):
-        met = False
-        for job_id in job.after:
-            as_then = [other._replace(state=PENDING) if other.place in places else other for other in namesakes.get(job_id, ())]
-            meant = jobs_meant(as_then, job.created_at)
-            if not meant or any(other.state == DEAD for other in meant):
-                return False
-            met = met or any(other.place in places for other in meant)
-        return met
-
-    while True:
-        coming = [job for job in left if job.place not in places and may_come(job)]
-        if not coming:
-            return found
-        found += coming
-        places.update(job.place for job in coming)
-
-
-def those_of_groups(jobs, groups):
-    """Those of these jobs, which have not ended, that workers for some groups (names) must see to the end: the jobs of the groups, and all
-    that these come after."""
-    jobs, by_id, found = list(jobs), {}, set()
-    for job in jobs:
-        by_id.setdefault(job.id, []).append(job)
-    open_jobs = [job for job in jobs if job.group in groups]
-    while open_jobs:
-        job = open_jobs.pop()
-        found.add(job.key)
-        for job_id in job.predecessors:
-            open_jobs += by_id.pop(job_id, ())
-    return [job for job in jobs if job.key in found]
-
-
-def find_cycle(edges, starts=None):
-    """The ids of a circle of jobs that wait for each other, in order, or None: of one that the `starts` (None: all) wait for or are in.
-    `edges` maps an id to the ids that it comes after."""
-    done = set()
-    for start in edges if starts is None else starts:
-        open_ids = [(start, iter(edges[start]))]
-        on_path = {start}
-        while open_ids:
-            job_id, rest = open_ids[-1]
-            following = next(rest, None)
-            if following is None:
-                open_ids.pop()
-                on_path.discard(job_id)
-                done.add(job_id)
-            elif following in on_path:
-                path = [other for other, _ in open_ids]
-                return path[path.index(following):] + [following]
-            elif following not in done and following in edges:
-                on_path.add(following)
-                open_ids.append((following, iter(edges[following])))
-    return None
-
-
-def in_circles(edges):
-    """The ids that are in a circle or wait for one, so that their jobs never run."""
-    left: dict = dict(edges)
-    freed = list(left)
-    while freed:
-        freed = [job_id for job_id, after in left.items() if left.keys().isdisjoint(after)]
-        for job_id in freed:
-            del left[job_id]
-    return left.keys()
-
-
-def told_circle(circle):
-    """A circle, as `find_cycle` gives it, as a sentence that says what mends it."""
-    named = circle if len(circle) <= _NAMED else circle[:_NAMED] + ["…"] + circle[-1:]
-    return ("jobs wait for each other in a circle, and never run: %s; %s mends that"
-            % (" after ".join(named), hint("edit", circle[0])))
-
-
-_NAMED = 20  # jobs of a circle that are named
 _TRIM = 65536  # places taken before the memory is given back
 _OPEN = (PENDING, PROCESSING)
 

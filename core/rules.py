@@ -95,8 +95,8 @@ def is_retry(job, settings):
 def wait_of(job, settings, now, lacks=(), paused=False, is_full=False):
     """The Wait of a job at `now` (seconds since the epoch); NO_WAIT for one that is not pending.
 
-    `lacks` are the ids that `core.order.lacking` gives, `is_full` says that as many jobs of its group run as may, and `paused` that workers
-    take no new jobs. Of several reasons one is told: that it is held before other jobs, these before its time, that before its
+    `lacks` are the ids that `core.dependencies.lacking` gives, `is_full` says that as many jobs of its group run as may, and `paused` that
+    workers take no new jobs. Of several reasons one is told: that it is held before other jobs, these before its time, that before its
     group, and that before the pause."""
     if job.state != PENDING:
         return NO_WAIT

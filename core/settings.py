@@ -1,4 +1,5 @@
-"""The settings: one table of name, type, default, range and meaning, and what is made from it. Files are read elsewhere (helpers)."""
+"""The settings: one table of name, type, default, range and meaning, and what is made from it. A new one is a row of SETTINGS and a field
+of Settings. Files are read elsewhere (helpers)."""
 from __future__ import annotations
 
 from collections import namedtuple

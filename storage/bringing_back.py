@@ -10,7 +10,7 @@ from collections import namedtuple
 
 from core.errors import JobRefused
 from core.job import COMPLETED, DEAD
-from core.order import revived
+from core.dependencies import revived
 from core.rules import retried
 from storage.dead_letters import buried, places_of, row_without_burial
 from storage.layout import encode_line2
@@ -88,7 +88,7 @@ class BringingBack:
 
     def bring_back_named(self, choice):
         """Bring back the jobs that a Choice names: dead ones; of an id without a dead job the newest that is completed. Jobs that died
-        because of them come back with them (`core.order.revived`). Gives back a BroughtBack. Raises JobNotFound, JobRefused."""
+        because of them come back with them (`core.dependencies.revived`). Gives back a BroughtBack. Raises JobNotFound, JobRefused."""
         jobs_json, dlq_json, choice = self._store.jobs_json, self._store.dlq_json, choice.resolved(self._store)
         dependents = Selection(jobs_json, (DEAD,), containing=b', "after": ')
 

@@ -1,4 +1,4 @@
-"""The queue as a worker process sees it: it claims jobs, and records how their attempts ended.
+"""The queue as a worker process sees it: it claims jobs, records how their attempts ended, and lets jobs die that come after dead ones.
 
 What it promises: a job that was added ends as completed or dead, whatever is killed. A claimed job holds the token of its attempt, and its
 end is recorded by that token alone: if the token is gone, the job was taken away (cancelled, cleared, or set back by an editor), and the

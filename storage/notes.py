@@ -2,7 +2,7 @@
 
 The notes say what the file was after the last change (inode, size, time), how many jobs are in each state, where an append began that has
 not ended (the *intent*), and the places of the last changes (the *ring*). A file that they fit was last changed by us, and need not be
-checked.
+checked: `JobFile.begin` decides by them. Which layout a file is in is another question (`recognition`).
 
 What it promises: notes only save work. Without them, or with ones that do not fit, the whole file is looked at, and nothing else is lost.
 They are never synced to the disk but where `job_file` says so, and those of another boot are not believed: a power cut may bring older

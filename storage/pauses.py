@@ -1,7 +1,8 @@
 """The pauses of a queue: of all its jobs, or of some groups. A file in the home says that each is there.
 
-What it promises: once `pause` returns no worker takes a new job, nor after a power cut. It knows nothing of jobs. A pause is looked at
-before each claim and each start, so to look is one system call.
+What it promises: once `pause` returns no worker takes a new job, nor after a power cut. It knows nothing of jobs. `Claims` looks at a
+pause before each claim, and `Outcomes` before it hands out a job that was claimed ahead; so to look is one system call. That of a group
+counts as a limit of 0 (`Store.limits`).
 """
 from __future__ import annotations
 

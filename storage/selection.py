@@ -10,7 +10,7 @@ from collections import namedtuple
 
 from core.errors import JobNotFound
 from core.job import STATES, job_from_checked
-from core.order import jobs_meant
+from core.dependencies import jobs_meant
 from storage.layout import job_from_lines
 from storage.naming import keys_named
 from storage.store import OpenFiles

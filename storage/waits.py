@@ -9,7 +9,7 @@ from collections import Counter, namedtuple
 from itertools import islice
 
 from core.job import PENDING, PROCESSING, job_from_checked
-from core.order import lacking
+from core.dependencies import lacking
 from core.rules import HOLD, NO_WAIT, wait_of
 
 _FIRST = 200  # jobs that are looked at before the first is told

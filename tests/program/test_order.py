@@ -12,7 +12,7 @@ from core.errors import InvalidJob, JobRefused
 from core.job import DEAD, FAILED, Outcome
 from core.job_record import job_from_record
 from core.new_job import first_run_at
-from core.order import find_cycle, in_circles
+from core.dependencies import find_cycle, in_circles
 from core.rules import backoff_delay, ready_at, time_limit
 from core.settings import DEFAULTS
 from core.times import format_time

@@ -6,7 +6,7 @@ import unittest
 from core.drain import what_is_left
 from core.job import PENDING, PROCESSING
 from core.job_record import job_from_record
-from core.order import those_of_groups
+from core.dependencies import those_of_groups
 from core.settings import DEFAULTS
 from core.times import format_time
 

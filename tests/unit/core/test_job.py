@@ -4,7 +4,7 @@ from __future__ import annotations
 import unittest
 
 from core.job import DEAD, FAILED, KILLED, LOST, UNSTARTABLE
-from core.order import jobs_meant
+from core.dependencies import jobs_meant
 from tests.support.jobs import a_job
 
 

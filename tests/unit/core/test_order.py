@@ -6,9 +6,8 @@ import unittest
 
 from core import order
 from core.job import COMPLETED, DEAD, PENDING, PROCESSING
-from core.order import JobIndex, lacking
+from core.order import JobIndex
 from storage.layout import Namesake
-from tests.support.jobs import TIME, a_job
 
 NOW = 1000.0
 
@@ -190,30 +189,6 @@ def named(place, state, created_at="", updated_at=""):
     return Namesake(place, created_at, state, updated_at)
 
 
-class LackingTest(unittest.TestCase):
-
-    def test_ids_that_still_keep_a_job_from_starting(self):
-        before, later = "2026-11-23T00:00:00.000000Z", "2026-11-25T00:00:00.000000Z"  # than TIME, when the dependent was added
-        for jobs, lacks in (
-                ([], ["a"]),  # gone
-                ([(before, COMPLETED, before)], []),
-                ([(before, COMPLETED, later)], []),
-                ([(before, PENDING, before)], ["a"]),
-                ([(before, PROCESSING, before)], ["a"]),
-                ([(before, DEAD, before)], ["a"]),
-                ([(before, DEAD, before), (before, COMPLETED, before)], []),  # last night's
-                ([(before, DEAD, later), (before, COMPLETED, later)], ["a"]),
-                ([(before, COMPLETED, before), (later, PENDING, later)], ["a"]),
-        ):
-            with self.subTest(jobs):
-                self.assertEqual(lacking(a_job(after=["a", "a"], created_at=TIME), {"a": [Namesake(9, *job) for job in jobs]}), lacks)
-
-    def test_each_id_is_named_once_in_the_order_of_after(self):
-        done = Namesake(9, TIME, COMPLETED, TIME)
-        self.assertEqual(lacking(a_job(after=["c", "b", "a", "c"]), {"b": [done]}), ["c", "a"])
-        self.assertEqual(lacking(a_job(), {}), [])
-
-
 class GroupOrderTest(unittest.TestCase):
 
     def setUp(self):
@@ -365,13 +340,6 @@ class DependencyTest(unittest.TestCase):
                 self.setUp()
                 self.block(50, "a", since="5", states=states)
                 self.assertEqual((self.run_all(), list(self.index.doomed)), (expected, [50] * (not expected)))
-
-    def test_what_keeps_a_job_waiting(self):
-        for states, needed, any_of in (([], True, False), ([COMPLETED], False, False), ([DEAD], True, False), ([PENDING], True, True),
-                                       ([COMPLETED, DEAD], True, False), ([COMPLETED, PROCESSING], True, True), ([DEAD, PENDING], True, True)):
-            with self.subTest(states):
-                jobs = [named(place, state) for place, state in enumerate(states)]
-                self.assertEqual((order.keeps_waiting(jobs, True), order.keeps_waiting(jobs, False)), (needed, any_of))
 
     def test_job_that_comes_after_others_however_they_end_is_given_once_all_have_ended(self):
         for ends, given in (((COMPLETED, COMPLETED), True), ((DEAD, DEAD), True), ((DEAD, COMPLETED), True), ((DEAD, PENDING), False)):
