@@ -23,11 +23,28 @@ if __package__ or sys.flags.isolated or getattr(sys.flags, "safe_path", False):
     # else, on PYTHONPATH or in site-packages, would be taken for ours (a `helpers.py`, the package `supervisor`).
     sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
-from cli import arguments
-from cli.context import Home
-from core.errors import EXIT_BUG, EXIT_FAILED, EXIT_INTERRUPTED, QueueError, advice, fault_text, name_program
-from core.home import find_home
-from helpers import guard_stdout, printable
+
+def _cut_cache(error):
+    """What to say of a fault, if an import met a .pyc that does not read, as a full disk or a limit on the size of files may leave it:
+    CPython does not make it anew, so that each start fails (importlib._bootstrap_external, _compile_bytecode). None for any other fault."""
+    trace = error.__traceback__
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    path = trace.tb_frame.f_locals.get("bytecode_path") if trace.tb_frame.f_code.co_name == "_compile_bytecode" else None
+    return path and ("%s does not read (%s): a full disk may have cut it short; remove the folder %s, which Python makes anew"
+                     % (path, error, os.path.dirname(path)))
+
+
+try:
+    from cli import arguments
+    from cli.context import Home
+    from core.errors import EXIT_BUG, EXIT_FAILED, EXIT_INTERRUPTED, QueueError, advice, fault_text, name_program
+    from core.home import find_home
+    from helpers import guard_stdout, printable
+except (EOFError, ValueError, TypeError) as _fault:
+    if not _cut_cache(_fault):
+        raise
+    sys.exit("queuectl: error: %s" % _cut_cache(_fault))
 
 if hasattr(gc, "freeze"):  # PyPy has none
     gc.freeze()  # nor will it be garbage
@@ -108,11 +125,13 @@ def main(argv=None):
         message, code = fault_text(error) + advice(error), EXIT_FAILED
     except MemoryError:
         message, code = "there is not enough memory for this; ask for less at a time, or raise the limit (ulimit -v)", EXIT_FAILED
-    except Exception:
-        import traceback
-        traceback.print_exc()
-        sys.stderr.write("queuectl: this is a bug in QueueCTL; please report it with the lines above\n")
-        return EXIT_BUG
+    except Exception as error:
+        message, code = _cut_cache(error), EXIT_FAILED
+        if not message:
+            import traceback
+            traceback.print_exc()
+            sys.stderr.write("queuectl: this is a bug in QueueCTL; please report it with the lines above\n")
+            return EXIT_BUG
     if len(message) > _LONGEST:  # it repeats an argument
         message = "%s \u2026 %s" % (message[:_LONGEST // 2], message[-_LONGEST // 2:])
     sys.stderr.write("queuectl: error: %s\n" % printable(message))

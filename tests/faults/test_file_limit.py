@@ -1,14 +1,17 @@
 """A limit on file sizes (`ulimit -f`): what cannot be written is left as it was, and the limit is what one is told to raise."""
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
+import subprocess
 import sys
 import unittest
 
 import main
 from core.errors import StorageFault
 from tests.support.forked import end_of, start_forked
-from tests.support.home import WINDOWS, QueueTest
+from tests.support.home import DEADLINE, WINDOWS, QueueTest, copy_program
 
 try:
     import resource
@@ -56,3 +59,26 @@ class TestFileLimit(QueueTest):
         self.assertEqual((code, "cannot write %s: File too large; raise the limit on file sizes; that c is dead is noted in jobs.json alone"
                           % self.path("dlq.json") in said), (0, True), said)
         self.assertEqual(self.states()["c"], "dead")
+
+    def test_a_compiled_module_that_was_cut_is_named_with_what_helps(self):
+        program = os.path.join(self.home, "program")
+        copy_program(program)
+
+        def list_jobs():
+            environ = {name: value for name, value in self.environ().items() if name not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")}
+            return subprocess.run([sys.executable, os.path.join(program, "main.py"), "list"], env=environ, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, universal_newlines=True, timeout=DEADLINE)
+
+        self.add("a", "true")
+        for module in ("core/errors", "cli/listing"):  # one that each start needs, and one that this command needs
+            with self.subTest(module):
+                self.assertEqual(list_jobs().returncode, 0)
+                path = importlib.util.cache_from_source(os.path.join(program, *(module + ".py").split("/")))
+                os.truncate(path, os.path.getsize(path) // 2)
+                done = list_jobs()
+                self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (1, "", 1), done.stderr)
+                self.assertTrue(done.stderr.startswith("queuectl: error: %s does not read" % path), done.stderr)
+                folder = os.path.dirname(path)
+                self.assertIn("remove the folder %s, which Python makes anew" % folder, done.stderr)
+                shutil.rmtree(folder)
+                self.assertEqual(list_jobs().returncode, 0)
