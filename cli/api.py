@@ -20,6 +20,7 @@ from core.errors import JobRefused, QueueError, UsageError, typed
 from core.home import wake_workers
 from core.job import CANCELLED, DEAD, PENDING, PROCESSING, STATES
 from core.rules import NO_WAIT, STATE_WORDS, given_up, states_meant
+from core.strict_json import encode_json
 from core.system import open_private, pread
 from helpers import printable
 from storage.naming import find_named
@@ -148,6 +149,8 @@ class Api:
         """Do what was asked for, with the object that came along; a sentence about what was done. Raises QueueError."""
         if action not in self.actions():
             raise JobRefused("this dashboard only looks; start it with --act to let it change the queue")
+        if record and action != "add":
+            raise UsageError("%s takes an object without fields, and knows no %s" % (action, encode_json(next(iter(record)))))
         if action == "add":
             record.setdefault("id", os.urandom(4).hex())
             return "Job '%s' added to the queue." % printable(queue.jobs.enqueue([record], self._cwd, time.time()).ids[0])

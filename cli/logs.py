@@ -10,10 +10,10 @@ import sys
 import time
 
 from cli.choosing import ago, called
-from cli.context import notice, refuse_in_job, tell_of_standstill
+from cli.context import notice, refuse_in_job
 from cli.standing import ending, standing
 from cli.terminal import counted, display_width, is_terminal, paint, showable, span, use_color, when
-from cli.waiting import LOOK_AGAIN, held_up_by
+from cli.waiting import LOOK_AGAIN, held_up_by, tell_of_hindrances
 from core.errors import EXIT_FAILED, QueueError, UsageError, hint
 from core.job import COMPLETED, PENDING, PROCESSING, STATES
 from core.rules import NO_WAIT, states_meant
@@ -303,7 +303,7 @@ def follow(queue, jobs, lines=None):
         completed = completed and all(each.completed for each in going_on if each not in still)
         going_on = still
         if going_on and not told:
-            tell_of_standstill(queue)
+            tell_of_hindrances(queue, [each.job for each in going_on])
             told = True
         if going_on:
             time.sleep(LOOK_AGAIN)

@@ -3,14 +3,15 @@ from __future__ import annotations
 
 import time
 
-from cli.context import notice, refuse_in_job, tell_of_standstill
+from cli.context import named_groups, notice, refuse_in_job, resume_of, tell_of_standstill
 from cli.progress import Progress
 from cli.terminal import counted
-from core.errors import EXIT_FAILED, EXIT_TIMEOUT, EXIT_UNKNOWN, UsageError
+from core.errors import EXIT_FAILED, EXIT_TIMEOUT, EXIT_UNKNOWN, UsageError, hint
 from core.job import COMPLETED, DEAD, PENDING, PROCESSING
 from core.dependencies import jobs_meant
 from storage.naming import find_all_named
 
+_NAMED = 5  # held jobs
 LOOK_AGAIN = 0.1  # seconds between two looks at a job that is waited for
 
 
@@ -45,6 +46,21 @@ def _holds_up(queue, own, args, named):
     return not (args.ids or args.group) or not held_up_by(queue, own).isdisjoint(job.key for job in named)
 
 
+def tell_of_hindrances(queue, jobs):
+    """Say on stderr what must be done by someone before these jobs end, which are waited for: those that are held, groups that are paused,
+    and what keeps the whole queue."""
+    tell_of_standstill(queue)
+    pending = [job for job in jobs if job.state == PENDING]
+    held = [job.id for job in pending if job.is_held]
+    if held:
+        who, them = ("%r is" % held[0], "it") if len(held) == 1 else ("%d jobs are" % len(held), "them")
+        notice("%s held; %s lets %s start" % (who, (hint("release", *held) if len(held) <= _NAMED else hint("release ID")), them))
+    groups = [group for group in queue.store.paused_groups() if any(job.group == group for job in pending)]
+    if groups:
+        notice("%s %s paused; %s lets workers take those jobs"
+               % (named_groups(groups), "is" if len(groups) == 1 else "are", hint(resume_of(groups))))
+
+
 def wait_for(queue, jobs):
     """Wait until these jobs have ended: the exit code of `wait`."""
     return _wait(queue, _NamedJobs(queue.store, jobs))
@@ -61,7 +77,7 @@ def _wait(queue, jobs, seconds=None):
             if not left:
                 break
             if not told:
-                tell_of_standstill(queue)
+                tell_of_hindrances(queue, jobs.waiting)
                 told = True
             progress.show(left)
             if deadline is not None and time.monotonic() >= deadline:
@@ -75,28 +91,28 @@ def _wait(queue, jobs, seconds=None):
 
 
 class _NamedJobs:
-    """The jobs that a `wait` names: which have not ended, and how the others ended, as they were last seen."""
+    """The jobs that a `wait` names: which have not ended (`waiting`), and how the others ended, as they were last seen."""
 
     def __init__(self, store, jobs):
         self._store = store
-        self._waiting = [job for job in jobs if job.state not in (COMPLETED, DEAD)]
+        self.waiting = [job for job in jobs if job.state not in (COMPLETED, DEAD)]
         self.died = any(job.state == DEAD for job in jobs)
         self.removed: list = []  # the ids of those that were gone before they were seen to end
 
     def look(self):
         """How many have not ended."""
-        now = self._store.refresh_all(self._waiting)
+        now = self._store.refresh_all(self.waiting)
         self.died = self.died or any(job is not None and job.state == DEAD for job in now)
-        self.removed += [was.id for was, job in zip(self._waiting, now) if job is None]
-        self._waiting = [job for job in now if job is not None and job.state not in (COMPLETED, DEAD)]
-        return len(self._waiting)
+        self.removed += [was.id for was, job in zip(self.waiting, now) if job is None]
+        self.waiting = [job for job in now if job is not None and job.state not in (COMPLETED, DEAD)]
+        return len(self.waiting)
 
 
 class _AllJobs:
     """All jobs of the queue, or of some groups (names; None: all): how many have not ended, and whether one died that was not dead at
     first. The clock has no say in that."""
 
-    removed = ()
+    removed = waiting = ()
 
     def __init__(self, store, groups):
         self._store = store

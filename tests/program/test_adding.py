@@ -307,6 +307,20 @@ class TestWaiting(AddingTest):
             self.wait_for(lambda process=process: process.poll() is not None)
             self.assertEqual((process.returncode, said.count("is paused"), said.count("no worker is running")), (0, 1, 1), said)
 
+    def test_who_waits_for_a_held_job_or_one_of_a_paused_group_is_told_what_lets_it_start(self):
+        self.start_worker()
+        self.succeed("pause", "--group", "g")
+        self.succeed("enqueue", "--id", "held", "--hold", "--", "true")
+        self.succeed("enqueue", "--id", "grouped", "--group", "g", "--", "true")
+        for words in (["wait"], ["logs", "-f"]):
+            for job_id, said in (("held", "'held' is held; '%s' lets it start" % typed("release held")),
+                                 ("grouped", "the group g is paused; '%s' lets workers take those jobs" % typed("resume --group g"))):
+                with self.subTest(words=words, job_id=job_id):
+                    waiting = self.start(*words, job_id)
+                    self.assertEqual(waiting.stderr.readline(), "queuectl: %s\n" % said)
+                    waiting.kill()
+                    waiting.communicate()
+
     def test_in_a_pipe_enqueue_says_nothing_of_it(self):
         self.succeed("pause")
         self.assertEqual(self.succeed("enqueue", "--id", "x", "--", "true"), "Job 'x' added to the queue.\n")

@@ -127,6 +127,16 @@ class TestChanging(DashboardTest):
             self.assertEqual(self.request(path, "GET")[0], 200 if path == "/api/jobs" else 404)
         self.assertEqual((self.read("jobs.json"), os.path.exists(self.path("paused"))), (before, False))
 
+    def test_a_request_to_do_something_that_asks_for_more_is_refused_and_not_done_to_the_whole_queue(self):
+        self.add("hello", "echo Hello")
+        self.serve("--act")
+        before = self.read("jobs.json")
+        for path, _ in self.changes()[1:]:
+            with self.subTest(path):
+                status, answer = self.post(path, {"groups": ["g"]})
+                self.assertEqual((status, "takes an object without fields, and knows no \"groups\"" in answer["error"]), (400, True), answer)
+        self.assertEqual((self.read("jobs.json"), os.path.exists(self.path("paused"))), (before, False))
+
     def test_bodies_that_cannot_be_understood_are_refused(self):
         self.serve("--act")
         for body, status in (("", 400), ("{", 400), ("[]", 400), ("1", 400), ('{"a": 1, "a": 2}', 400), ("\ufeff{", 400), ("{}", 400), ('{"command": 7}', 400),
