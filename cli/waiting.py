@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import time
 
-from cli.context import named_groups, notice, refuse_in_job, resume_of, tell_of_standstill
+from cli.context import hint_to_resume, named_groups, notice, refuse_in_job, tell_of_standstill
 from cli.progress import Progress
 from cli.terminal import counted
 from core.errors import EXIT_FAILED, EXIT_TIMEOUT, EXIT_UNKNOWN, UsageError, hint
@@ -58,7 +58,7 @@ def tell_of_hindrances(queue, jobs):
     groups = [group for group in queue.store.paused_groups() if any(job.group == group for job in pending)]
     if groups:
         notice("%s %s paused; %s lets workers take those jobs"
-               % (named_groups(groups), "is" if len(groups) == 1 else "are", hint(resume_of(groups))))
+               % (named_groups(groups), "is" if len(groups) == 1 else "are", hint_to_resume(groups)))
 
 
 def wait_for(queue, jobs):
