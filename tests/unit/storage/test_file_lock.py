@@ -120,19 +120,19 @@ class ExclusionTest(LockTest):
                 self.assertFalse(self.is_free())
             self.assertTrue(self.is_free())
 
-    @unittest.skipUnless(os.name == "posix" and os.path.isdir("/proc/self/fd"), "the open descriptors of a process")
+    @unittest.skipUnless(os.name == "posix" and os.path.isdir("/dev/fd"), "the open descriptors of a process")
     def test_lock_keeps_one_descriptor_and_gives_it_back(self):
         gc.collect()
-        before = len(os.listdir("/proc/self/fd"))
+        before = len(os.listdir("/dev/fd"))
         lock = self.lock()
         for number in range(5):
             with lock:
-                self.assertEqual(len(os.listdir("/proc/self/fd")), before + 1)
+                self.assertEqual(len(os.listdir("/dev/fd")), before + 1)
             if number == 2:
                 os.unlink(self.lock_path)
         del lock
         gc.collect()
-        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+        self.assertEqual(len(os.listdir("/dev/fd")), before)
 
     def test_threads_that_share_a_lock_exclude_each_other(self):
         lock = self.lock()
