@@ -45,10 +45,17 @@ class Groups:
         limit = self._limits[group]
         return limit is None or len(self._running[group]) + len(self._leaving[group]) < limit
 
-    def slot(self, group):
-        """The slot that the next job of a group gets, which has room; None if it has no limit any more."""
+    def slot(self, group, numbers=dict):
+        """The slot that the next job of a group gets, which has room; None if it has no limit any more. `numbers()` gives the numbers by
+        which jobs go that were claimed when the group had no limit, by their tokens; it is asked if there are such jobs."""
         limit, tokens = self._limits[group], [*self._running[group].values(), *self._leaving[group]]
-        return None if limit is None else free_slot(limit, [slot_of(token) for token in tokens])
+        if limit is None:
+            return None
+        held = [slot_of(token) for token in tokens]
+        if None in held:
+            known = numbers()
+            held = [known.get(token) if slot is None else slot for token, slot in zip(tokens, held)]
+        return free_slot(limit, held)
 
     def runs(self, place, group, token):
         """Take in that the job at a place runs under a token."""

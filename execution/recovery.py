@@ -18,7 +18,7 @@ from core.locks import try_lock
 from core.system import OPEN_FILES_MOVE, is_there
 from execution.attempt import PATIENCE
 from execution.process_tree import LostTree, Sight, is_denied
-from execution.worker_files import (WorkerProcess, all_workers, live_workers, noted_slots, open_if_there, read_worker_file,
+from execution.worker_files import (WorkerProcess, all_workers, live_workers, noted_numbers, noted_slots, open_if_there, read_worker_file,
                                     remove_worker_file, split_attempt_token, worker_path, worker_paths, write_slot)
 from helpers import log
 from storage.output import last_lines, log_path
@@ -67,6 +67,10 @@ class Recovery:
     def noted_slots(self):
         """The attempts with a slot that run, as `worker_files.noted_slots` gives them. Raises QueueError."""
         return self._of_workers(noted_slots)
+
+    def noted_numbers(self):
+        """The attempts without a slot that run, as `worker_files.noted_numbers` gives them. Raises QueueError."""
+        return self._of_workers(noted_numbers)
 
     def _of_workers(self, look):
         try:

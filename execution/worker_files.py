@@ -297,6 +297,13 @@ def noted_slots(folder):
             if slot and slot_of(slot["worker"]) is not None}
 
 
+def noted_numbers(folder):
+    """The attempts without a slot that run, as `noted_slots` knows them, as {attempt token: its worker's number, which it goes by}. Raises
+    OSError."""
+    return {slot["worker"]: number for process in all_workers(folder) for number, slot in enumerate(process.running)
+            if slot and slot_of(slot["worker"]) is None}
+
+
 def _read_all(folder, is_wanted):
     found = []
     for path in worker_paths(folder):

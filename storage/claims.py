@@ -36,12 +36,14 @@ class Claims(IndexedChanges):
     """What one worker process claims and records in a Store. All its threads share it.
 
     `busy` and `groups` are as for IndexedChanges. `noted()` gives the tokens of the attempts with a slot that run, each with the digest of
-    its group. `buried(jobs)` is called for jobs that have died because a job that they come after is dead or gone.
+    its group, and `numbers()` those of the others, each with the number that its command was told in place of a slot. `buried(jobs)` is
+    called for jobs that have died because a job that they come after is dead or gone.
     """
 
-    def __init__(self, store, busy=frozenset, buried=lambda jobs: None, noted=dict, groups=None):
+    def __init__(self, store, busy=frozenset, buried=lambda jobs: None, noted=dict, numbers=dict, groups=None):
         super().__init__(store, busy, groups)
         self.noted = noted
+        self.numbers = numbers
         self.buried = buried
         self.made_room = False  # a job of a full group has ended, so that other processes may go on; for the owner to see and to reset
         self._tally = Tally()
@@ -109,7 +111,7 @@ class Claims(IndexedChanges):
         if group is not None:
             if not self._index.groups.has_room(group):  # it is one that its worker has waited for, and stands in the index besides
                 return None
-            slot = self._index.groups.slot(group)
+            slot = self._index.groups.slot(group, self.numbers)
             token = token if slot is None else with_slot(token, slot)
         job = claimed(job, token, now)
         self._put(place, job)

@@ -62,6 +62,22 @@ class LimitTest(WorkerTest):
     def wait_until_all_ended(self):
         self.wait_for(lambda: not any(self.queue.count()[state] for state in ("pending", "processing")), 3 * DEADLINE)
 
+    def test_a_job_that_ran_before_its_group_had_a_limit_keeps_its_number_to_itself(self):
+        told = 'echo "$QUEUECTL_SLOT" > part-%s; mv part-%s told-%s; while [ ! -e go ]; do sleep 0.05; done'
+        self.queue.enqueue([{"id": "before", "group": "gpu", "command": told % (("before",) * 3)}], self.home, time.time())
+        self.worker()
+        self.wait_for_file("told-before")
+        self.succeed("config", "set", "limits.gpu", "3")
+        self.worker("--count", "3")
+        self.queue.enqueue([{"id": name, "group": "gpu", "command": told % ((name,) * 3)} for name in ("one", "two", "three")],
+                           self.home, time.time())
+        for name in ("one", "two"):
+            self.wait_for_file("told-" + name)
+        self.assertEqual(sorted(self.text("told-" + name) for name in ("before", "one", "two")), ["0\n", "1\n", "2\n"])
+        self.assertEqual(self.states()["three"], "pending")
+        self.write("go", "")
+        self.wait_until_all_ended()
+
     @unittest.skipUnless(shutil.which("flock"), "needs flock(1)")
     def test_no_slot_is_held_twice_whatever_worker_process_is_killed(self):
         seed = int(os.environ.get("QUEUECTL_SEED") or time.time())
