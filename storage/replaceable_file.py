@@ -34,11 +34,14 @@ class ReplaceableFile(NotedFile):
     def clear(self):
         """Remove all records; on a full disk in place. A crash in the middle of that leaves a file that is refused, with all records in it.
         Raises Replaced, StorageFault."""
+        former = self._seen
         try:
             self.rewrite(())
         except StorageFault as fault:
             if not fault.lacks_space:
                 raise
+            if self._open_current() != former:  # it was closed if the new file was about to take its name
+                raise Replaced from None
             if self._descriptor is None:
                 return  # what is not there holds no record
             before = pread(self._descriptor, len(EMPTY), 0)

@@ -332,6 +332,14 @@ class ChangeTest(JobFileTest):
         self.append("b")
         self.assertEqual([record["id"] for record in self.assert_canonical()], ["b"])
 
+    def test_a_file_is_emptied_in_place_where_the_disk_has_no_room_for_the_name_of_another_one(self):
+        self.append("a", "b")
+        with mock.patch.object(replaceable_file, "replace", side_effect=OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))):
+            self.change(lambda file: file.clear())
+        self.assertEqual((self.read("jobs.json"), sorted(os.listdir(self.home))), (EMPTY, ["jobs.json", "run"]))
+        self.append("c")
+        self.assertEqual([record["id"] for record in self.assert_canonical()], ["c"])
+
     def test_leftover_of_a_rewrite_that_was_killed_is_no_obstacle(self):
         self.append("a")
         self.write("jobs.json.new", "half")
