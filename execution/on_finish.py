@@ -8,6 +8,8 @@ import os
 import sys
 import time
 from _thread import allocate_lock
+from collections import deque
+from threading import Condition, Thread
 
 from core.home import worker_log_path
 from core.system import SHELL_IS_SH, open_private
@@ -103,22 +105,20 @@ class Announcer:
     MOST = 10000
 
     def __init__(self, home, environ, launch, fault, most=MOST):
-        from queue import Queue
         self._home = home
         self._environ = environ
         self._launch = launch
         self._output = None  # the descriptor that it writes to, once it was run or had to be told of
         self._fault = fault
-        self._queue = Queue(most)
-        self._open = {}  # number: id of each job for which it is still to be run, or runs
-        self._number = 0
+        self._most = most
+        self._open = deque()  # (command, id, what it is told) for each job for which it is still to be run, or runs
         self._unrun = 0  # jobs for which it is never run
         self._unnamed = []  # the ids of those of them that were not named yet
         self._pid = None  # of the command that runs
         self._deadline = None  # and when it must have ended
         self._closed = False
         self._thread = None
-        self._mutex = allocate_lock()  # for what is counted
+        self._condition = Condition()  # for what is counted; the thread waits on it for the next job
         self._starting = allocate_lock()  # for the command that runs; another one, since no worker is to wait while one is started
 
     @property
@@ -128,22 +128,18 @@ class Announcer:
 
     def announce(self, command, job):
         """Run `command` for a job once those before it are done; False if too many wait."""
-        from queue import Full
-        with self._mutex:
-            self._number += 1
-            try:
-                self._queue.put_nowait((command, self._number, job.id, finish_environ(job)))
-            except Full:
+        with self._condition:
+            if self._most and len(self._open) > self._most:
                 self._unrun += 1
                 self._unnamed.append(job.id)
                 return False
-            self._open[self._number] = job.id
+            self._open.append((command, job.id, finish_environ(job)))
+            self._condition.notify()
             self._begin()
         return True
 
     def _begin(self):
         """Start the thread, unless it runs, there is nothing for it to do, or there is no room for one."""
-        from threading import Thread
         if self._thread is None and self.left:
             thread = Thread(target=self._work, daemon=True)
             try:
@@ -154,7 +150,7 @@ class Announcer:
 
     def check(self):
         """End a command that has run for too long, and name the jobs that it was not run for."""
-        with self._mutex:
+        with self._condition:
             self._begin()
             ids, self._unnamed = self._unnamed, []
         self._name(ids, "on_finish is too slow; it is never run for")
@@ -166,9 +162,11 @@ class Announcer:
         """Give up what is left, name it, and end the command that runs; the number of jobs for which it was not run to its end."""
         with self._starting:
             self._closed = True
-            with self._mutex:
-                ids, given_up = self._unnamed + list(self._open.values()), self._unrun + len(self._open)
-                self._unnamed, self._open = [], {}
+            with self._condition:
+                ids, given_up = self._unnamed + [job_id for _, job_id, _ in self._open], self._unrun + len(self._open)
+                self._unnamed = []
+                self._open.clear()
+                self._condition.notify()
             if self._pid is not None:
                 self._launch.signal(self._pid, KILL)
         wait_until(lambda: self._pid is None, 1.0)
@@ -201,21 +199,26 @@ class Announcer:
 
     def _work(self):
         try:
-            while not self._closed:
-                self._work_once(*self._queue.get())
+            while True:
+                with self._condition:
+                    self._condition.wait_for(lambda: self._open or self._closed)
+                    if self._closed:
+                        return
+                    command, job_id, told = self._open[0]
+                self._work_once(command, job_id, told)
         finally:
             self._thread = None  # after a bug, which Python shows, `check` starts another one: nobody waits for ever
 
-    def _work_once(self, command, number, job_id, told):
+    def _work_once(self, command, job_id, told):
         try:
             fault = self._run(command, told)
             if fault and not self._closed:
                 self._say("%s: on_finish %s" % (job_id, fault))
         finally:
             self._pid = None
-            with self._mutex:
+            with self._condition:
                 if not self._closed:
-                    del self._open[number]
+                    self._open.popleft()
 
     def _run(self, command, told):
         """Run a command to its end; what is wrong with that, as a phrase, or None."""

@@ -712,8 +712,6 @@ class TestOnFinish(ControlTest):
         thread = announcer._thread
         announcer.close()
         if thread is not None:
-            if announcer._queue.empty():
-                announcer._queue.put(("true", 0, "", {}))
             thread.join(DEADLINE)
             self.assertFalse(thread.is_alive())
 
