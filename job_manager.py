@@ -240,25 +240,25 @@ class JobManager:
         wake_workers(self._store.home)
         return back
 
-    def clean(self, states, choice, free=None):
-        """Remove jobs in these states (COMPLETED, DEAD) for good, but no completed one that another one comes after; gives them back.
-        `free(jobs)` is called where the disk is too full to rewrite a file: it removes what else there is of them. Raises JobNotFound for
-        an id without such a job, JobRefused for one that another one comes after."""
+    def clean(self, states, choice):
+        """Remove jobs in these states (COMPLETED, DEAD) for good, but no completed one that another one comes after; gives them back. Their
+        output goes only where the disk is too full to rewrite a file. Raises JobNotFound for an id without such a job, JobRefused for one
+        that another one comes after."""
         def explain(job_id):
             return no_dead_job(job_id) if states == (DEAD,) else "there is no %s job %r" % (" or ".join(states), job_id)
 
         from storage.dead_letters import no_dead_job
         from storage.removing import Removal
         guarded = (COMPLETED,) if COMPLETED in states else ()
-        return Removal(self._store, self._dead_letters, states, choice, explain, guarded, free).run()
+        return Removal(self._store, self._dead_letters, states, choice, explain, guarded).run()
 
-    def remove(self, ids, free=None):
-        """Remove all jobs with these ids, in whatever state, from both files; gives them back. `free` is as for `clean`. Raises
-        JobNotFound, and JobRefused if one runs, or if another one comes after it that stays."""
+    def remove(self, ids):
+        """Remove all jobs with these ids, in whatever state, from both files; gives them back; their output as `clean` does.
+        Raises JobNotFound, and JobRefused if one runs, or if another one comes after it that stays."""
         from storage.naming import no_job
         from storage.removing import Removal
         from storage.selection import Choice
-        return Removal(self._store, self._dead_letters, STATES, Choice(ids), no_job, STATES, free).run()
+        return Removal(self._store, self._dead_letters, STATES, Choice(ids), no_job, STATES).run()
 
     def reset(self):
         """Remove all jobs, also the dead ones."""

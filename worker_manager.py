@@ -7,11 +7,13 @@ import time
 from core.errors import NotAllowed, fault_text, hint
 from core.home import run_folder, worker_log_path
 from core.job import PENDING
-from core.system import allow_open_files, make_folder, open_private
+from core.locks import is_held
+from core.system import allow_open_files, make_folder, open_private, remove_file
 from execution.launcher import start_detached
 from execution.worker_files import (WorkerFile, ask_to_stop, given_process_token, leftovers, live_workers, new_process_token,
                                     split_attempt_token, worker_paths)
 
+_SAFE_AGE = 3600.0  # seconds that what is left over must be old while workers run
 _FILES = 64  # that a worker process has open besides those of its workers, some inherited ones and looks at other workers included
 _FILES_A_WORKER = 4  # its log, the same for the job, and a pipe while that is started
 
@@ -102,6 +104,22 @@ class WorkerManager:
     def leftovers(self):
         """The paths of what killed worker processes left that is of no use to anyone. Raises OSError."""
         return leftovers(self._folder)
+
+    def remove_leftovers(self, store, age):
+        """Remove the output of jobs that are gone, and what killed worker processes left, that is so many seconds old and held open by
+        nobody; how many files that were. While workers run it must be old, since an editor may just be saving the jobs that it belongs to.
+        Raises OSError."""
+        from storage.output import stray_logs
+        before, removed = time.time() - max(age, _SAFE_AGE if self.running() else 0), 0
+        for path in stray_logs(self._home, store.all_jobs()) + self.leftovers():
+            try:
+                is_old = os.lstat(path).st_mtime <= before
+            except FileNotFoundError:
+                continue
+            if is_old and (path.endswith(".wake") or not is_held(path)):
+                remove_file(path)
+                removed += 1
+        return removed
 
     def stop(self, now, timeout):
         """Ask all worker processes to stop, and wait until they have. Gives back those that stopped, and those that still run after

@@ -52,7 +52,7 @@ class Api:
 
     def version(self, queue):
         """Another text whenever `status` may say something else; it costs a look at a few files, however many jobs there are."""
-        changed = queue.store.changed_since(None)[1]
+        changed = queue.store.fingerprint()
         workers = [(worker.pid, worker.count, worker.started_at) for worker in visible_workers(queue)]
         files = [stamp(path) for path in (queue.store.dlq_json.path, queue.config_path) + tuple(self._watched)]
         paused = queue.store.paused(), queue.store.paused_groups(), queue.store.pauses.stops_running()

@@ -1,32 +1,20 @@
 """Commands that remove jobs: dlq purge, clean, remove, reset."""
 from __future__ import annotations
 
-import os
-import time
-
 from cli.choosing import ago
 from cli.context import refuse_in_job
 from cli.terminal import counted
 from core.errors import JobNotFound, JobRefused, QueueError, StorageFault, UsageError, fault_text, hint, typed
-from core.home import logs_folder
 from core.job import DEAD, PROCESSING
-from core.locks import is_held
-from core.system import remove_file
 from storage.naming import find_all_named
+from storage.output import remove_all_logs, remove_logs
 from storage.selection import Choice
-
-_SAFE_AGE = 3600.0  # seconds
-
-
-def _remove_output(queue, jobs):
-    from storage.output import remove_logs
-    remove_logs(queue.home, jobs)
 
 
 def _removed(queue, jobs):
     print("Removed %s." % counted(len(jobs), "job"))
     try:
-        _remove_output(queue, jobs)
+        remove_logs(queue.home, jobs)
     except OSError as error:
         raise QueueError("the jobs are removed, but not all of their output: %s" % fault_text(error)) from None
     return 0
@@ -44,7 +32,7 @@ def cmd_clean(args, queue):
     code = _clean(args, queue, args.state)
     if not args.ids:
         try:
-            removed = _remove_leftovers(queue, args.older_than or 0)
+            removed = queue.workers.remove_leftovers(queue.store, args.older_than or 0)
         except OSError as error:
             raise QueueError("the jobs are removed, but not all that is left over: %s" % fault_text(error)) from None
         if removed:
@@ -52,27 +40,10 @@ def cmd_clean(args, queue):
     return code
 
 
-def _remove_leftovers(queue, age):
-    """Remove the output of jobs that are gone, and what killed worker processes left, that is so many seconds old, and held open by nobody;
-    how many files that were. While workers run it must be old, since an editor may just be saving the jobs that it belongs to."""
-    from storage.output import stray_logs
-    before = time.time() - max(age, _SAFE_AGE if queue.workers.running() else 0)
-    removed = 0
-    for path in stray_logs(queue.home, queue.store.all_jobs()) + queue.workers.leftovers():
-        try:
-            is_old = os.lstat(path).st_mtime <= before
-        except FileNotFoundError:
-            continue
-        if is_old and (path.endswith(".wake") or not is_held(path)):
-            remove_file(path)
-            removed += 1
-    return removed
-
-
 def _clean(args, queue, states):
     choice = Choice(args.ids or None, before=ago(args.older_than) or None)
     try:
-        jobs = queue.jobs.clean(states, choice, lambda jobs: _remove_output(queue, jobs))
+        jobs = queue.jobs.clean(states, choice)
     except JobNotFound as error:
         raise _in_another_state(args, queue, states) or error from None
     return _removed(queue, jobs)
@@ -90,7 +61,7 @@ def _in_another_state(args, queue, states):
 
 def cmd_remove(args, queue):
     """Remove jobs in whatever state, with their output."""
-    return _removed(queue, queue.jobs.remove(args.ids, lambda jobs: _remove_output(queue, jobs)))
+    return _removed(queue, queue.jobs.remove(args.ids))
 
 
 def cmd_reset(args, queue):
@@ -106,7 +77,6 @@ def cmd_reset(args, queue):
     except StorageFault as fault:
         fault.effect = "the jobs are removed, but the queue may still be paused"
         raise
-    from shutil import rmtree
-    rmtree(logs_folder(queue.home), ignore_errors=True)
+    remove_all_logs(queue.home)
     print("Removed all jobs.")
     return 0

@@ -72,8 +72,8 @@ def _wait(queue, jobs, seconds=None):
     mark, left, told = None, 1, False
     with Progress() as progress:
         while True:
-            changed, mark = queue.store.changed_since(mark)
-            left = jobs.look() if changed else left
+            former, mark = mark, queue.store.fingerprint()
+            left = jobs.look() if mark != former else left
             if not left:
                 break
             if not told:

@@ -71,7 +71,7 @@ class Looker:
 
     def _look_at_pending(self):
         """Let all pending jobs be looked at, if it is time for that and they, or the limits of groups, may have changed."""
-        seen = self._store.changed_since(None)[1], self._store.limits()
+        seen = self._store.fingerprint(), self._store.limits()
         changed = seen != self._seen
         due = self._pending is not None and any(wait.due_in is not None for _, wait in self._pending.found)
         if self._thread is not None and self._thread.is_alive() or time.monotonic() < self._next or not (changed or due):

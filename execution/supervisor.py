@@ -301,8 +301,8 @@ class Supervisor:
         attempts = [attempt for attempt in self._running() if not attempt.end_reason]
         if not attempts:
             return
-        changed, fingerprint = self._store.changed_since(self._looked_at)
-        looked = attempts if changed else [attempt for attempt in attempts if not attempt.seen]
+        fingerprint = self._store.fingerprint()
+        looked = attempts if fingerprint != self._looked_at else [attempt for attempt in attempts if not attempt.seen]
         gone = self._claims.taken_away([attempt.job for attempt in looked]) if looked else ()
         self._looked_at = fingerprint
         if gone:

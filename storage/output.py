@@ -125,6 +125,12 @@ def remove_logs(home, jobs):
             remove_file(log.path)
 
 
+def remove_all_logs(home):
+    """Remove all output, as far as the system allows."""
+    from shutil import rmtree
+    rmtree(logs_folder(home), ignore_errors=True)
+
+
 def stray_logs(home, jobs):
     """The paths of the logs of no job at all. `jobs` gives all Jobs that there are, once the logs were looked up: a job is there before its
     log. Raises OSError."""

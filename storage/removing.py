@@ -9,21 +9,20 @@ from functools import partial
 from core.errors import JobRefused, hint
 from core.job import DEAD, PENDING, PROCESSING
 from storage.dead_letters import buried, places_of
+from storage.output import remove_logs
 from storage.selection import Selection, change_selected, needed_jobs
 
 
 class Removal:
     """The removal of jobs in some states by a Choice. Jobs in the states `guarded` stay if another one comes after them; who names one is
-    refused. `explain(id)` says what of an id that no such job has; `free(jobs)`, if not None, is called where the disk is too full to
-    rewrite a file: it removes what else there is of them."""
+    refused. `explain(id)` says what of an id that no such job has. Their output goes first where the disk is too full to rewrite a file."""
 
-    def __init__(self, store, dead_letters, states, choice, explain, guarded=(), free=None):
+    def __init__(self, store, dead_letters, states, choice, explain, guarded=()):
         self._store = store
         self._dead_letters = dead_letters
         self._choice = choice = choice.resolved(store)
         self._explain = explain
         self._guarded = guarded
-        self._free = free
         self._jobs = Selection(store.jobs_json, states, choice.ids)
         self._entries = Selection(store.dlq_json, ids=choice.ids) if DEAD in states else None
         self._dependents = Selection(store.jobs_json, (PENDING, PROCESSING, DEAD), containing=b', "after": ') if guarded else None
@@ -69,7 +68,7 @@ class Removal:
             still = self._dead_letters.still_dead(jobs, self._choice)
             if still is not jobs:
                 jobs, entries, places = self._plan(still) or ([], set(), set())
-        make_room = None if self._free is None else partial(self._free, jobs)
+        make_room = partial(remove_logs, self._store.home, jobs)
         self._dead_letters.drop(entries, make_room)
         self._store.remove(self._store.jobs_json, places, make_room)
         return jobs

@@ -283,11 +283,10 @@ class Store:
         with self.view(self.jobs_json) as view:
             return view.count_by_group()
 
-    def changed_since(self, fingerprint):
-        """(whether jobs.json has changed since it had that fingerprint, the fingerprint of now). Begin with None."""
+    def fingerprint(self):
+        """Another value once jobs.json was changed, whoever did it."""
         with OpenFiles(self.lock, self.jobs_json):
-            now = self.jobs_json.fingerprint
-        return fingerprint != now, now
+            return self.jobs_json.fingerprint
 
     def counters(self):
         """How attempts have ended so far: the Counters of storage/tally.py."""
