@@ -27,8 +27,8 @@ def what_is_left(jobs, settings, now, limits):
     circle, unfinished = find_cycle(edges), {job.id for job, _ in kinds}
     stuck = in_circles(edges) if circle else ()
     for job, kind in kinds:
-        has_just_become_ready = kind == _READY and unfinished.isdisjoint(job.predecessors)
-        if has_just_become_ready or (kind == _RETRIES and job.id not in stuck):
+        # One that has just become ready; or a retry, if no other one was put before it since by an edit.
+        if kind in (_READY, _RETRIES) and unfinished.isdisjoint(job.predecessors):
             return Left(job, (), (), circle)
     left = [(job.id, kind) for job, kind in kinds if job.id not in stuck]
     return Left(None, [job_id for job_id, kind in left if kind != _STANDS], [job_id for job_id, kind in left if kind == _STANDS], circle)

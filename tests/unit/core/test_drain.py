@@ -40,6 +40,7 @@ class DrainTest(unittest.TestCase):
         for what, scheduled, standing, *jobs in (
                 ("nothing", [], []), ("what is scheduled", ["a"], [], later),
                 ("what comes after that", ["a", "b", "c"], [], later, job("b", after=["a"]), job("c", after_any=["b"])),
+                ("a retry that was put behind that", ["a", "b"], [], later, job("b", attempts=1, in_seconds=1.5, after=["a"])),
                 ("a group of which none may run", [], ["g"], gpu), ("what comes after that", ["b"], ["g"], gpu, job("b", after=["g"])),
                 ("a retry in such a group", [], ["g"], job("g", attempts=1, in_seconds=1.5, group="gpu")),
                 ("a circle", [], [], job("x", after=["y"]), job("y", after_any=["x"]))):
