@@ -5,7 +5,7 @@ import re
 from collections import namedtuple
 
 from core.errors import InvalidJob
-from core.job import BETWEEN_ATTEMPTS, DEAD, MAX_ATTEMPTS, PENDING, PROCESSING, STATES, UNSTARTABLE
+from core.job import BETWEEN_ATTEMPTS, DEAD, HELD, MAX_ATTEMPTS, PENDING, PROCESSING, STATES, UNSTARTABLE
 from core.job import check_fields, job_from_checked, option_faults, text_of
 from core.strict_json import encode_json
 from core.times import format_time, is_stored_time, parse_time
@@ -21,9 +21,10 @@ Fault = namedtuple("Fault", "id text dropped")
 def job_from_record(record, place=0, faults=None, typed=True):
     """The Job that a record of a job file holds, with defaults for fields that are missing. Raises InvalidJob.
 
-    A record that was typed by hand needs only id and command; its created_at is "" then. With a list `faults`, a wrong value of another
-    field does not refuse the record but adds a Fault to the list. A wrong option is kept, and the job cannot be started. A wrong value
-    of line 2 is dropped, and a job whose run_at is dropped is dead; but if line 2 was not `typed`, it is damaged, and is refused.
+    A record that was typed by hand needs only id and command; its created_at is "" then, and `"hold": true` holds it. With a list `faults`,
+    a wrong value of another field does not refuse the record but adds a Fault to the list. A wrong option is kept, and the job cannot be
+    started. A wrong value of line 2 is dropped, and a job whose run_at is dropped is dead; but if line 2 was not `typed`, it is damaged,
+    and is refused.
     """
     check_fields(record, options=faults is None)
     record = dict(record, id=text_of(record["id"]))
@@ -42,6 +43,9 @@ def job_from_record(record, place=0, faults=None, typed=True):
                 raise
             record[name] = None
             _note_fault(record, name, str(error), faults)
+    if record.get("hold") is True and record["state"] == PENDING and record["run_at"] is None:
+        del record["hold"]  # as `enqueue` takes it
+        record["run_at"] = HELD
     record["attempts"] = record["attempts"] or 0
     record["created_at"] = record["created_at"] or ""
     return job_from_checked(record, place)

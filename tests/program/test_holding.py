@@ -69,3 +69,12 @@ class TestHolding(ControlTest):
         self.assertEqual(self.listed(), {"a": "hold", "done": None})
         self.assertEqual(self.succeed("list", "--state", "held", "-q"), "a\n")
         self.assertEqual(json.loads(self.succeed("status", "--json"))["held"], 1)
+
+    def test_a_job_that_is_typed_into_the_file_may_be_held_there(self):
+        self.write("jobs.json", '[{"id": "a", "command": "exit 0", "hold": true}, {"id": "b", "command": "exit 0", "hold": false}]')
+        self.assertEqual(self.listed(), {"a": "hold", "b": None})
+        self.drain()
+        self.assertEqual(self.states(), {"a": "pending", "b": "completed"})
+        self.succeed("release", "a")
+        self.drain()
+        self.assertEqual((self.states()["a"], "hold" in self.job("a").options), ("completed", False))
