@@ -11,7 +11,7 @@ from itertools import islice
 
 from cli.choosing import called
 from cli.context import abandoned_jobs, notice, visible_workers
-from cli.facts import FEW, FEW_SPECIAL, kinds_text, look
+from cli.facts import kinds_text, look
 from cli.speed import speed_text
 from cli.standing import details, standing
 from cli.terminal import last_line
@@ -28,7 +28,7 @@ from storage.output import dropped_at_start, last_lines, log_path, logs_of, path
 from storage.paging import find_by_key, is_key, jobs_beyond, key_of
 from storage.selection import Choice
 from storage.tally import ended_by_minute
-from storage.waits import Waits, look_at_pending
+from storage.waits import Waits
 
 MOST = 1000  # jobs in one answer
 PIECE = 1 << 18  # bytes of a log in one answer
@@ -60,16 +60,11 @@ class Api:
 
     def status(self, queue):
         """What `status --json` tells; and behind it, as `page`, what else the first page shows."""
-        now, store = time.time(), queue.store
-        total = sum(store.count().values())
-        pending = look_at_pending(store, now, FEW_SPECIAL, _SHOWN) if total <= FEW else None
-        facts, running, _ = look(queue, pending)
-        lost = {job.key for job in abandoned_jobs(queue, running)}
-        shown = running[:_RUNNING]
+        now, store, seen = time.time(), queue.store, look(queue, following=_SHOWN)
+        facts, lost, shown = seen.facts, {job.key for job in seen.abandoned}, seen.running[:_RUNNING]
         self._watched = tuple(log_path(queue.home, job, job.attempts) for job in shown)
-        coming, waiting = _pending(store, pending)
+        coming, waiting = _pending(store, seen.pending)
         completed, dead = ended_by_minute(store.counters(), now)
-        workers = visible_workers(queue)
         return dict(facts, page={
             "now": now, "acts": self.actions(), "commands": {"worker_start": typed("worker start")},
             "pending": kinds_text(facts), "speed": speed_text(facts),
@@ -77,8 +72,9 @@ class Api:
                         for job, path in zip(shown, self._watched)],
             "next": [self._entry(store, job, NO_WAIT) for job in coming],
             "waiting": waiting and [self._entry(store, job, wait) for job, wait in waiting],
-            "died": [self._entry(store, job, NO_WAIT) for job in _died_lately(store)], "groups": _groups(store, running, facts["total"]),
-            "workers": as_objects(workers, queue.workers.ids_by_process(running), queue.workers.waiting(workers, store)),
+            "died": [self._entry(store, job, NO_WAIT) for job in _died_lately(store)],
+            "groups": _groups(store, seen.running, facts["total"]),
+            "workers": as_objects(seen.workers, queue.workers.ids_by_process(seen.running), seen.waiting),
             "ended_per_minute": {"completed": completed, "dead": dead}})
 
     def actions(self):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import time
+from collections import namedtuple
 from math import ceil
 
 from cli.context import abandoned_jobs, hint_to_resume, visible_workers
@@ -11,9 +12,8 @@ from core.job import PENDING
 from core.rules import GROUP, HOLD, OTHER_JOBS, PAUSED, RETRY, TIME
 from storage.waits import look_at_pending
 
-FEW = 500000  # jobs in a queue whose pending ones are looked at for what they wait for: half a second
-FEW_SPECIAL = 20000  # and how many of these may have something to wait for, or a priority
-_NOT_YET = object()
+_FEW = 500000  # jobs in a queue whose pending ones are looked at for what they wait for: half a second
+_FEW_SPECIAL = 20000  # and how many of these may have something to wait for, or a priority
 
 # What pending jobs are called in JSON and for people, by what they wait for, as their Wait has it.
 KINDS = ((None, "ready", "ready"), (RETRY, "retrying", "between attempts"), (TIME, "scheduled", "scheduled"),
@@ -21,24 +21,34 @@ KINDS = ((None, "ready", "ready"), (RETRY, "retrying", "between attempts"), (TIM
          (PAUSED, "in_paused_groups", "in paused groups"), (HOLD, "held", "held"))
 
 
-def look(queue, pending=_NOT_YET, in_groups=_NOT_YET):
-    """What `status` tells: (an object, the running jobs, the jobs that a worker waits with until their retry). `pending` and `in_groups`
-    are what former looks at all jobs found (None: nothing), as `look_at_pending` and `waiting_in_groups` give it."""
-    counts, workers, now = queue.store.count(), visible_workers(queue), time.time()
+# What was seen of a queue: `facts` is the object that `status` tells; `running` are the jobs that run, and `abandoned` those of them whose
+# worker is dead; `workers` are the worker processes, and `waiting` has by their tokens the jobs whose retry each waits for; `pending` is
+# the Pending by which the pending jobs were told, or None.
+Look = namedtuple("Look", "facts running abandoned workers waiting pending")
+
+
+def look(queue, former=None, following=0):
+    """A Look at a queue. `former` is what an older look at all pending jobs found: (a Pending or None, what `waiting_in_groups` gave).
+    Without it they are looked at now, unless they are too many, and so many `following` ones are noted."""
+    store = queue.store
+    counts, workers, now = store.count(), visible_workers(queue), time.time()
     total = sum(counts.values())
-    running = queue.store.running() if counts["processing"] else []
-    waiting = [job for of_one in queue.workers.waiting(workers, queue.store).values() for job in of_one]
-    rate = jobs_per_second(queue.store.attempts_lately(), now) if workers else 0.0
-    if pending is _NOT_YET:
-        pending = look_at_pending(queue.store, now, FEW_SPECIAL) if total <= FEW else None
+    running = store.running() if counts["processing"] else []
+    abandoned, waiting = abandoned_jobs(queue, running), queue.workers.waiting(workers, store)
+    rate = jobs_per_second(store.attempts_lately(), now) if workers else 0.0
+    if former is None:
+        pending = look_at_pending(store, now, _FEW_SPECIAL, following) if total <= _FEW else None
+        in_groups = waiting_in_groups(store)
+    else:
+        pending, in_groups = former
     left = counts["pending"] + counts["processing"] - (pending.delayed if pending is not None else 0)
     facts = dict(counts, total=total, workers=sum(worker.count for worker in workers), worker_processes=[worker.pid for worker in workers],
-                 paused=queue.store.paused(), jobs_per_minute=_rounded(60.0 * rate),
+                 paused=store.paused(), jobs_per_minute=_rounded(60.0 * rate),
                  seconds_left=ceil(left / rate) if rate and left > 0 else None, home=queue.home,
-                 abandoned=[job.id for job in abandoned_jobs(queue, running)], **kinds(counts["pending"], pending),
-                 waiting=[job.id for job in waiting], stands_still=queue.store.pauses.stops_running(),
-                 groups=_groups(queue.store, running, waiting_in_groups(queue.store) if in_groups is _NOT_YET else in_groups or {}))
-    return facts, running, waiting
+                 abandoned=[job.id for job in abandoned], **kinds(counts["pending"], pending),
+                 waiting=[job.id for of_one in waiting.values() for job in of_one], stands_still=store.pauses.stops_running(),
+                 groups=_groups(store, running, in_groups))
+    return Look(facts, running, abandoned, workers, waiting, pending)
 
 
 def waiting_in_groups(store):
@@ -66,7 +76,7 @@ def group_pieces(of_one, way_out=""):
     return pieces + (way_out.split(" ") if way_out and of_one["paused"] else [])
 
 
-def groups_pieces(facts):
+def group_rows(facts):
     """The same for each group that has a limit or is paused, behind its name."""
     widths = {name: display_width(showable(name)) for name in facts["groups"]}
     for name, of_one in facts["groups"].items():

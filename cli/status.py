@@ -4,7 +4,7 @@ from __future__ import annotations
 import sys
 import time
 
-from cli.facts import groups_pieces, kinds_text, look
+from cli.facts import group_rows, kinds_text, look
 from cli.speed import speed_text
 from cli.terminal import (bar, display_width, fit, flow, get_width, is_screen, is_terminal, length, paint_state, print_json, showable,
                           use_color)
@@ -13,12 +13,14 @@ from core.job import PENDING, STATES
 from core.times import format_duration, parse_time
 
 _SHOWN = 10  # running jobs, and jobs that a worker waits with, that have a line each
+_INDENT = " " * 12  # below the titles
+_ENDLESS = 10000  # columns of a line where there is no window
 
 
 def cmd_status(args, queue):
     """Count the jobs in each state, and the workers."""
     if args.json:
-        print_json(look(queue)[0])
+        print_json(look(queue).facts)
     elif args.watch is not None:
         _watch(args, queue)
     else:
@@ -38,7 +40,8 @@ def _watch(args, queue):
 
 def _status_lines(queue, args):
     """What `status` prints."""
-    facts, running, waiting = look(queue)
+    seen = look(queue)
+    facts = seen.facts
     color, window = use_color(args.color), get_width() if is_terminal(sys.stdout) else 0
     width = len(str(facts["total"]))
     lines = []
@@ -48,19 +51,18 @@ def _status_lines(queue, args):
         bars_shown = "  " + bar(facts[name], facts["total"], room) if room > 0 and name != "total" else ""
         lines.append(paint_state(_cut(start + bars_shown, window), name, color))
         if name == PENDING and kinds_text(facts):
-            lines += flow(kinds_text(facts).split(", "), window or 10000, ", ", " " * 12)
+            lines += flow(kinds_text(facts).split(", "), window or _ENDLESS, ", ", _INDENT)
     told = ["%-10s  %*d%s" % ("workers", width, facts["workers"], "  (pid %s)" % ", ".join(map(str, facts["worker_processes"]))
                               if facts["workers"] else "")]
-    told += _each("running", [_of_running(job, facts) for job in running])
+    told += _each("running", [_of_running(job, facts) for job in seen.running])
     told += _each("waiting", ["%s, retry in %s: %s" % (job.id, format_duration(max(0.0, parse_time(job.run_at) - time.time())), job.command)
-                              for job in waiting])
-    for first, *others in groups_pieces(facts):
-        told += _flowed(["group       " + first] + others, window)
+                              for of_one in seen.waiting.values() for job in of_one])
+    for pieces in group_rows(facts):
+        told += _flowed("group", pieces, window)
     told += ["speed       " + speed_text(facts)] if speed_text(facts) else []
     if facts["paused"]:
-        still = ", and the running jobs stand still" if facts["stands_still"] and running else ""
-        first, *others = ("yes%s; %s lets workers take jobs again" % (still, hint("resume"))).split(" ")
-        told += _flowed(["paused      " + first] + others, window)
+        still = ", and the running jobs stand still" if facts["stands_still"] and seen.running else ""
+        told += _flowed("paused", ("yes%s; %s lets workers take jobs again" % (still, hint("resume"))).split(" "), window)
     told.append("home        %s" % queue.home)
     return lines + [_cut(showable(line), window) for line in told]
 
@@ -77,13 +79,10 @@ def _each(title, texts):
     return lines + ["            and %d more" % (len(texts) - _SHOWN)] * (len(texts) > _SHOWN)
 
 
-def _flowed(pieces, window):
-    """Pieces of a line in as many lines as they take in a window, the first one behind a title, the others indented as far."""
-    lines = [pieces[0]]
-    for piece in pieces[1:]:
-        fits = not window or display_width(showable(lines[-1] + " " + piece)) <= window
-        lines[-1:] = [lines[-1] + " " + piece] if fits else [lines[-1], " " * 12 + piece]
-    return lines
+def _flowed(title, pieces, window):
+    """Pieces of a line in as many lines as they take in a window, behind a title."""
+    first, *others = flow([showable(piece) for piece in pieces], window or _ENDLESS, " ", _INDENT)
+    return ["%-12s%s" % (title, first[len(_INDENT):])] + others
 
 
 def _cut(line, window):

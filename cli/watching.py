@@ -40,7 +40,7 @@ class Looker:
         self._found = None  # another one, which the thread has found since
         self._thread = None
         self._next = 0.0  # when there may be another such look, by the monotonic clock
-        self._in_groups = None  # how many jobs waited in each group with a limit or a pause, at the last such look
+        self._in_groups = {}  # how many jobs waited in each group with a limit or a pause, at the last such look
         self._seen = None  # the fingerprint of jobs.json at the last one, and the limits
         self._scene = Scene(dict(home=queue.home, paused=False), time.time(), [], [], [], [], queue.store.settings)
 
@@ -51,11 +51,12 @@ class Looker:
             self._follow_settings()
             self._look_at_pending()
             self._pending, self._found = self._found or self._pending, None
-            facts, running, _ = look(self._queue, self._pending, self._in_groups)
+            seen = look(self._queue, (self._pending, self._in_groups))
+            facts = seen.facts
             facts["looking"] = self._pending is None and self._thread.is_alive()
             waiting, following = ([], []) if self._pending is None else (self._waiting(now), self._following())
-            self._scene = Scene(facts, now, [(job, self._output(job)) for job in running[:SHOWN]], waiting, following, self._died(facts),
-                                self._store.settings)
+            running = [(job, self._output(job)) for job in seen.running[:SHOWN]]
+            self._scene = Scene(facts, now, running, waiting, following, self._died(facts), self._store.settings)
         except QueueError as error:
             return self._scene._replace(now=now, error=str(error), message=message)
         except OSError as error:
