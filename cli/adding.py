@@ -5,7 +5,7 @@ import os
 import sys
 import time
 
-from cli.context import notice, refuse_in_job, tell_of_standstill
+from cli.context import notice, tell_of_standstill
 from cli.options import NO_LIMIT
 from cli.terminal import counted, is_terminal
 from core.errors import InvalidJob, JobRefused, JsonError, QueueError, UsageError, hint, typed
@@ -60,9 +60,9 @@ def cmd_enqueue(args, queue):
 
 def _wait_for(jobs, queue, args):
     """Wait until the jobs that were added have ended, and print what they write if that is wanted: the exit code."""
-    from cli.waiting import held_up_by, wait_for
-    refuse_in_job(queue, "enqueue --wait", "it is added, and runs after that",
-                  lambda own: not held_up_by(queue, own).isdisjoint(job.key for job in jobs))
+    from cli.own_job import refuse_in_job
+    from cli.waiting import wait_for
+    refuse_in_job(queue, "enqueue --wait", "it is added, and runs after that", jobs)
     if args.follow:
         from cli.logs import follow
         if follow(queue, jobs) == 0:

@@ -1,4 +1,4 @@
-"""One home as the commands see it: its settings, its queue and its workers; and the refusal of commands that would wait for themselves."""
+"""One home as the commands see it: its settings, its queue and its workers; and what several of them say of it."""
 from __future__ import annotations
 
 import os
@@ -120,16 +120,6 @@ def tell_of_standstill(queue, has_worker=None):
         notice("no worker is running; %s runs what is in the queue" % hint("worker start"))
 
 
-def _own_job(queue):
-    """The job of this queue that has started this command, or None. The variables that a worker sets are no proof, since a process that a
-    job has left in the background keeps them: the job must still run under that attempt token."""
-    token, home = os.environ.get("QUEUECTL_WORKER"), os.environ.get("QUEUECTL_HOME")
-    if not token or not home or not os.environ.get("QUEUECTL_JOB_ID") or not is_same_folder(home, queue.home):
-        return None
-    store = Store(queue.home, DEFAULTS, notice)  # config.json may be broken, which keeps nobody from stopping workers
-    return next((job for job in store.running() if job.worker == token), None)
-
-
 def visible_workers(queue):
     """The worker processes that are alive: none, with a notice, where their files may not be looked at by this user."""
     try:
@@ -153,22 +143,6 @@ def abandoned_jobs(queue, running):
 def named_groups(groups):
     """These groups in the middle of a sentence."""
     return "the group%s %s" % ("" if len(groups) == 1 else "s", ", ".join(groups))
-
-
-def is_same_folder(one, other):
-    """Whether two paths name one folder; False for one that is not there."""
-    try:
-        return os.path.samefile(one, other)
-    except OSError:
-        return False
-
-
-def refuse_in_job(queue, what, way_out, waits_for=lambda job: True):
-    """Raise QueueError if a job of this queue has started this command and `waits_for(job)` is true, since the command would never end.
-    `way_out` says what to do instead."""
-    job = _own_job(queue)
-    if job is not None and waits_for(job):
-        raise QueueError("%s inside of a job, here %r, would wait for ever for that job itself; %s" % (what, job.id, way_out))
 
 
 def hint_to_resume(groups):

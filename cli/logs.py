@@ -10,10 +10,11 @@ import sys
 import time
 
 from cli.choosing import ago, called
-from cli.context import notice, refuse_in_job
+from cli.context import notice
+from cli.own_job import refuse_in_job
 from cli.standing import ending, standing
 from cli.terminal import counted, display_width, is_terminal, paint, showable, span, use_color, when
-from cli.waiting import LOOK_AGAIN, held_up_by, tell_of_hindrances
+from cli.waiting import LOOK_AGAIN, tell_of_hindrances
 from core.errors import EXIT_FAILED, QueueError, UsageError, hint
 from core.job import COMPLETED, PENDING, PROCESSING, STATES
 from core.rules import NO_WAIT, states_meant
@@ -30,9 +31,7 @@ def cmd_logs(args, queue):
         raise UsageError("-f follows from the newest attempt on; it goes with neither --attempt nor --all")
     jobs = _chosen(args, queue)
     if args.follow:
-        keys = {job.key for job in jobs}
-        refuse_in_job(queue, "logs -f", "without -f it prints what there is so far",
-                      lambda own: not keys.isdisjoint(held_up_by(queue, own)))
+        refuse_in_job(queue, "logs -f", "without -f it prints what there is so far", jobs)
         return follow(queue, jobs, args.lines)
     several = len(jobs) != 1 or args.state is not None
     out = _Output()

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from cli.choosing import ago
-from cli.context import refuse_in_job
+from cli.own_job import refuse_in_job
 from cli.terminal import counted
 from core.errors import JobNotFound, JobRefused, QueueError, StorageFault, UsageError, fault_text, hint, typed
 from core.job import DEAD, PROCESSING

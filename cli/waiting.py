@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import time
 
-from cli.context import hint_to_resume, named_groups, notice, refuse_in_job, tell_of_standstill
+from cli.context import hint_to_resume, named_groups, notice, tell_of_standstill
+from cli.own_job import refuse_in_job
 from cli.progress import Progress
 from cli.terminal import counted
 from core.errors import EXIT_FAILED, EXIT_TIMEOUT, EXIT_UNKNOWN, UsageError, hint
@@ -15,35 +16,16 @@ _NAMED = 5  # held jobs
 LOOK_AGAIN = 0.1  # seconds between two looks at a job that is waited for
 
 
-def held_up_by(queue, own):
-    """The keys of the jobs that cannot end before this running one: itself, and those that come after it. While it runs it is meant by
-    all that name its id (`jobs_meant`), also by those that were added before it."""
-    keys, ids = {own.key}, {own.id}
-    later = list(queue.store.jobs((PENDING,), b', "after'))
-    while True:
-        found = [job for job in later if job.key not in keys and not ids.isdisjoint(job.predecessors)]
-        if not found:
-            return keys
-        keys.update(job.key for job in found)
-        ids.update(job.id for job in found)
-
-
 def cmd_wait(args, queue):
     """Wait until jobs have ended: 0 if all completed, 1 if some died, 4 if some were removed meanwhile, 124 if it took too long."""
     if args.ids and args.group:
         raise UsageError("say which jobs: ids, or --group")
     named = [job for of_one in find_all_named(queue.store, args.ids) for job in jobs_meant(of_one)]
     if args.timeout is None:
-        refuse_in_job(queue, "wait" if args.ids or args.group else "wait without ids",
-                      "name jobs that do not come after it, or give a --timeout", lambda own: _holds_up(queue, own, args, named))
+        jobs = queue.store.jobs((PENDING, PROCESSING), groups=args.group) if args.group else named if args.ids else None
+        refuse_in_job(queue, "wait without ids" if jobs is None else "wait",
+                      "name jobs that do not come after it, or give a --timeout", jobs)
     return _wait(queue, _NamedJobs(queue.store, named) if args.ids else _AllJobs(queue.store, args.group), args.timeout)
-
-
-def _holds_up(queue, own, args, named):
-    """Whether a job of this queue, which has started this `wait`, would be waited for by it; `named` are the jobs of its ids."""
-    if args.group and not args.ids:
-        named = queue.store.jobs((PENDING, PROCESSING), groups=args.group)
-    return not (args.ids or args.group) or not held_up_by(queue, own).isdisjoint(job.key for job in named)
 
 
 def tell_of_hindrances(queue, jobs):

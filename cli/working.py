@@ -7,8 +7,8 @@ import time
 from collections import deque
 from math import ceil
 
-from cli.context import (WHO_ENDS, abandoned_jobs, hint_to_resume, is_same_folder, named_groups, notice, refuse_in_job, tell_of_pause,
-                         visible_workers)
+from cli.context import WHO_ENDS, abandoned_jobs, hint_to_resume, named_groups, notice, tell_of_pause, visible_workers
+from cli.own_job import is_in_on_finish, refuse_in_job
 from cli.terminal import (counted, display_width, fit, get_width, is_terminal, last_line, length, one_line, print_json, showable, span,
                           table, when)
 from core.errors import EXIT_TIMEOUT, QueueError, hint, typed
@@ -201,7 +201,7 @@ def cmd_worker_stop(args, queue):
         way_out = "with --no-wait it only asks: the workers end once their jobs have"
         if not args.now:
             refuse_in_job(queue, "worker stop", way_out)
-        if os.environ.get("QUEUECTL_STATE") and is_same_folder(os.environ.get("QUEUECTL_HOME", ""), queue.home):
+        if is_in_on_finish(queue):
             raise QueueError("worker stop inside of on_finish would wait for the worker that waits for it; %s" % way_out)
     if not args.now:
         _tell_of_what_stands_still(queue)
