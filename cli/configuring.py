@@ -3,12 +3,11 @@ from __future__ import annotations
 
 import sys
 
-from cli.context import notice
 from cli.terminal import get_width, is_terminal, print_json, showable, table
 from core.errors import InvalidSettings, JsonError, UsageError, hint
 from core.home import wake_workers
-from core.settings import (DEFAULTS, SETTINGS, check_part, check_setting, did_you_mean, key_of, part_named, settings_from, split_names,
-                           split_words, unknown_settings)
+from core.settings import (DEFAULTS, SETTINGS, check_part, check_setting, did_you_mean, key_of, part_named, split_names,
+                           split_words)
 from core.strict_json import decode_json, encode_json
 from core.system import quote_words
 from helpers import printable_json, read_config, save_setting, unset_key
@@ -20,10 +19,7 @@ def cmd_config(args, queue):
     """Show all settings, or one."""
     if args.value is not None:
         raise UsageError("to change a setting: %s" % hint("config set %s" % quote_words([args.key, args.value])))
-    record = read_config(queue.config_path)
-    for said in unknown_settings(record):
-        notice("%s: %s" % (queue.config_path, said))
-    settings = settings_from(record, queue.config_path)
+    settings = queue.settings()
     if args.key is not None:
         setting, part = part_named(args.key)
         value = getattr(settings, setting.name)
@@ -31,12 +27,12 @@ def cmd_config(args, queue):
         print(printable_json(encode_json({key_of(setting, part): value} if args.json else value)))
     elif args.json:
         print_json(settings._asdict())
-    elif is_terminal(sys.stdout):
-        print("\n".join(wrapped([(setting.name, encode_json(getattr(settings, setting.name)), setting.meaning) for setting in SETTINGS],
-                                get_width())))
     else:
-        table(("SETTING", "VALUE", "MEANING"),
-              ((setting.name, encode_json(getattr(settings, setting.name)), setting.meaning) for setting in SETTINGS))
+        rows = [(setting.name, encode_json(getattr(settings, setting.name)), setting.meaning) for setting in SETTINGS]
+        if is_terminal(sys.stdout):
+            print("\n".join(wrapped(rows, get_width())))
+        else:
+            table(("SETTING", "VALUE", "MEANING"), rows)
     return 0
 
 

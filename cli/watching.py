@@ -17,9 +17,8 @@ from core.errors import InvalidSettings, QueueError, advice, fault_text
 from core.home import wake_workers
 from core.job import PENDING
 from core.rules import RETRY
-from core.settings import settings_from
 from core.times import parse_time
-from helpers import read_config
+from helpers import load_settings
 from storage.output import last_lines, log_path
 from storage.waits import look_at_pending
 
@@ -66,7 +65,7 @@ class Looker:
     def _follow_settings(self):
         """Take in what config.json says now; a broken one changes nothing."""
         try:
-            self._store.settings = settings_from(read_config(self._queue.config_path), self._queue.config_path)
+            self._store.settings = load_settings(self._queue.config_path)
         except InvalidSettings:
             pass
 
