@@ -40,17 +40,17 @@ class Progress:
         if self._below:
             sys.stderr = self._stream
 
-    def show(self, left, more=""):
-        """Show that so many jobs are left, and `more`."""
-        if not self.is_shown or (left, more) == self._left:
+    def show(self, left):
+        """Show that so many jobs are left."""
+        if not self.is_shown or left == self._left:
             return
-        self._left = left, more
+        self._left = left
         now = time.monotonic()
         if self._first is None:
             self._first = (now, left)
         self._most = max(self._most, left)
         rate = (self._first[1] - left) / (now - self._first[0]) if now > self._first[0] and self._first[1] > left else 0
-        self._put(far(self._most - left, self._most) + more + (", %.1f a second" % rate if rate else ""))
+        self._put(far(self._most - left, self._most) + (", %.1f a second" % rate if rate else ""))
 
     def say(self, text):
         """Show another text."""

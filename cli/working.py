@@ -228,12 +228,16 @@ def _tell_of_what_stands_still(queue):
                % (counted(len(running), "job"), stand, them, hint("resume"), them, hint("worker stop --now"), them))
 
 
-def _what_it_does(running, waiting):
-    """Cells of a worker process: what it runs and, in a pipe in a cell of its own, the jobs whose retry it waits for."""
-    if not is_terminal(sys.stdout):
-        return " ".join(running) or "-", " ".join(job.id for job in waiting) or "-"
-    retries = ["%s (retry in %s)" % (job.id, length(max(0.0, parse_time(job.run_at) - time.time()))) for job in waiting]
-    return " ".join(running + retries) or "-",
+def _row(worker, running, waiting, utc):
+    """The cells of a worker process: on a terminal the jobs whose retry it waits for stand with those that it runs, in a pipe in a cell of
+    their own."""
+    if is_terminal(sys.stdout):
+        retries = ["%s (retry in %s)" % (job.id, length(max(0.0, parse_time(job.run_at) - time.time()))) for job in waiting]
+        does = [" ".join(running + retries) or "-"]
+    else:
+        does = [" ".join(running) or "-", " ".join(job.id for job in waiting) or "-"]
+    groups = quote_words(worker.groups) if worker.groups else "-"
+    return [str(worker.pid), str(worker.count), when(worker.started_at, utc), *does, groups]
 
 
 def as_objects(workers, running, waiting):
@@ -256,15 +260,13 @@ def cmd_worker_list(args, queue):
     if abandoned:
         notice("the worker of %s is dead; %s what is left of it and runs it again"
                % (", ".join(repr(job.id) for job in abandoned[:5]) + " and others" * (len(abandoned) > 5), WHO_ENDS[bool(workers)]))
-    rows: list = []
-    for worker in workers:
-        does = _what_it_does(running.get(worker.process_token, []), waiting.get(worker.process_token, ()))
-        rows.append((str(worker.pid), str(worker.count), when(worker.started_at, args.utc)) + does
-                    + (quote_words(worker.groups) if worker.groups else "-",))
-    headers: tuple = ("PID", "WORKERS", "STARTED", "RUNNING", "GROUPS")
-    if is_terminal(sys.stdout):  # what runs may be long, and both are to be seen
-        is_grouped = any(worker.groups for worker in workers)
-        rows = [row[:3] + ((fit(showable(row[3]), max(16, get_width() // 3)).rstrip(), row[4]) if is_grouped else row[3:4]) for row in rows]
-        headers = headers if is_grouped else headers[:4]
-    table(headers, rows, kept="RUNNING" if len(headers) > 4 else None)
+    rows = [_row(worker, running.get(worker.process_token, []), waiting.get(worker.process_token, ()), args.utc) for worker in workers]
+    headers = ["PID", "WORKERS", "STARTED", "RUNNING", "GROUPS"]
+    is_grouped = any(worker.groups for worker in workers)
+    if is_terminal(sys.stdout) and is_grouped:  # what runs may be long, and both are to be seen
+        for row in rows:
+            row[3] = fit(showable(row[3]), max(16, get_width() // 3)).rstrip()
+    elif is_terminal(sys.stdout):
+        headers, rows = headers[:4], [row[:4] for row in rows]
+    table(headers, rows, kept="RUNNING" if is_grouped else None)
     return 0
