@@ -34,7 +34,7 @@ def cmd_enqueue(args, queue):
         records = _without_ended(records, ended)
     keep = queue.store.settings.keep_env if args.keep_env is None else args.keep_env
     try:
-        added = queue.jobs.enqueue(_completed(records, job_fields(args), keep), _current_folder(), time.time(), args.unique)
+        added = queue.jobs.enqueue(_filled_in(records, job_fields(args), keep), _current_folder(), time.time(), args.unique)
     except (InvalidJob, JsonError) as error:
         if source is None:
             raise
@@ -170,7 +170,7 @@ def _without_ended(records, ended):
             yield record
 
 
-def _completed(records, options, keep):
+def _filled_in(records, options, keep):
     """The records, each with the options that it does not set itself (one that says when it is to run has its own time or delay), and with
     the variables of this shell that it keeps: those that its field `keep_env` names, or else `keep` (see the setting). One that has kept
     some already keeps those."""

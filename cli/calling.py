@@ -26,7 +26,7 @@ def spelled(given, home, program):
 
 
 def _home_words(given, home, program):
-    inside = bool(os.environ.get("QUEUECTL_JOB_ID"))  # of a job: whoever reads its output has no such variables
+    inside = _is_in_job()
     if not given and not inside:
         return []
     try:
@@ -36,6 +36,11 @@ def _home_words(given, home, program):
     except QueueError:  # a user's folder that is not known
         home = home or given
     return ["--home", home if inside else given]
+
+
+def _is_in_job():
+    """Whether a job has called the program: whoever reads its output is in another folder, and has not its variables."""
+    return bool(os.environ.get("QUEUECTL_JOB_ID"))
 
 
 def _program_words(program):
@@ -51,8 +56,7 @@ def _program_words(program):
         return [name]
     if os.path.isabs(called) and os.path.isabs(python) and _is_installed(program):
         return [_NAME]  # such a call comes from a program: from `worker start --detach`, or from cron
-    inside = bool(os.environ.get("QUEUECTL_JOB_ID"))
-    called = os.path.abspath(called) if inside else called
+    called = os.path.abspath(called) if _is_in_job() else called
     if os.path.splitext(called)[1].lower() in _SCRIPTS or not os.access(called, os.X_OK):
         return [_shortest(python), called]
     return [called]

@@ -324,10 +324,6 @@ def add_resume(parser):
     _groups(parser, "only jobs of that group")
 
 
-def add_nothing(parser):
-    """A command without arguments of its own."""
-
-
 def add_retry(parser):
     parser.add_argument("ids", nargs="*", metavar="ID", help="a job that is dead or completed; what died because of it comes back, too")
     parser.add_argument("--all", "-a", action="store_true", help="every dead job that was not cancelled")
