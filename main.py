@@ -66,8 +66,8 @@ def _run(argv, stdout):
     name_program(lambda: _spelled(arguments.home_before(argv)[0]))
     command, args = arguments.parse(argv)
     if command in ("", "--help"):
-        from cli import overview
-        print(overview.overview(args) if command else overview.first_steps())
+        from cli.help_text import all_commands, first_steps
+        print(all_commands(args) if command else first_steps())
         return 0
     if command == "--version":
         print("queuectl %s" % VERSION)

@@ -17,7 +17,7 @@ import time
 import unittest
 
 import main
-from cli import arguments, overview, terminal
+from cli import arguments, help_text, terminal
 from core.job import Outcome
 from core.settings import SETTINGS
 from tests.support.home import MAIN, ROOT, WINDOWS, HomeTest, as_command
@@ -520,7 +520,7 @@ class TestHelp(LookTest):
             with self.subTest(command=name):
                 self.assertRegex(out, r"(?m)^  %s +%s$" % (name, re.escape(row[0])))
         titles = re.findall(r"(?m)^([A-Z][a-z ]+):$", out)
-        self.assertEqual(titles, [title for title, _ in overview.GROUPS])
+        self.assertEqual(titles, [title for title, _ in help_text.GROUPS])
 
     def test_the_first_example_needs_no_quotes_which_cmd_does_not_know(self):
         for words in (("enqueue", "--help"), ("enqueue",)):

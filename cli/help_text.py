@@ -19,7 +19,7 @@ def first_steps():
     return "\n".join(lines + ["", "%s lists all commands." % hint("--help")])
 
 
-def overview(group=""):
+def all_commands(group=""):
     """All commands; or those of one group (`worker`, `dlq`, `config`)."""
     if group:
         return "\n".join(_row(name) for name in COMMANDS if name.split(" ")[0] == group)
