@@ -70,10 +70,11 @@ def group_pieces(of_one, way_out=""):
     pause."""
     pieces = ["%d%s running" % (of_one["running"], "" if of_one["limit"] is None else " of %d" % of_one["limit"])]
     if of_one["waiting"] is not None:
-        pieces[-1:] = [pieces[-1] + ",", "%d waiting" % of_one["waiting"]]
+        pieces = [pieces[0] + ",", "%d waiting" % of_one["waiting"]]
     if of_one["paused"]:
-        pieces[-1:] = [pieces[-1] + ";", "paused" + ":" * bool(way_out)]
-    return pieces + (way_out.split(" ") if way_out and of_one["paused"] else [])
+        pieces[-1] += ";"
+        pieces += ["paused:", *way_out.split(" ")] if way_out else ["paused"]
+    return pieces
 
 
 def group_rows(facts):

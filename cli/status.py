@@ -40,43 +40,50 @@ def _watch(args, queue):
 
 def _status_lines(queue, args):
     """What `status` prints."""
-    seen = look(queue)
-    facts = seen.facts
-    color, window = use_color(args.color), get_width() if is_terminal(sys.stdout) else 0
-    width = len(str(facts["total"]))
+    seen, window = look(queue), get_width() if is_terminal(sys.stdout) else 0
+    return _count_lines(seen.facts, window, use_color(args.color)) + [_cut(showable(line), window) for line in _other_lines(seen, window)]
+
+
+def _count_lines(facts, window, color):
+    """How many jobs there are in each state, with bars, and what the pending ones wait for."""
     lines = []
     for name in STATES + ("total",):
-        start = "%-10s  %*d" % (name, width, facts[name])
+        start = "%-10s  %*d" % (name, len(str(facts["total"])), facts[name])
         room = min(20, window - len(start) - 2)
         bars_shown = "  " + bar(facts[name], facts["total"], room) if room > 0 and name != "total" else ""
         lines.append(paint_state(_cut(start + bars_shown, window), name, color))
         if name == PENDING and kinds_text(facts):
             lines += flow(kinds_text(facts).split(", "), window or _ENDLESS, ", ", _INDENT)
-    told = ["%-10s  %*d%s" % ("workers", width, facts["workers"], "  (pid %s)" % ", ".join(map(str, facts["worker_processes"]))
-                              if facts["workers"] else "")]
-    told += _each("running", [_of_running(job, facts) for job in seen.running])
-    told += _each("waiting", ["%s, retry in %s: %s" % (job.id, format_duration(max(0.0, parse_time(job.run_at) - time.time())), job.command)
-                              for of_one in seen.waiting.values() for job in of_one])
+    return lines
+
+
+def _other_lines(seen, window):
+    """The workers, what runs, the groups, the speed, the home."""
+    facts, now = seen.facts, time.time()
+    pids = "  (pid %s)" % ", ".join(map(str, facts["worker_processes"])) if facts["workers"] else ""
+    lines = ["workers     %*d%s" % (len(str(facts["total"])), facts["workers"], pids)]
+    lines += _first([_of_running(job, facts, now) for job in seen.running])
+    lines += _first(["waiting     %s, retry in %s: %s" % (job.id, format_duration(max(0.0, parse_time(job.run_at) - now)), job.command)
+                     for of_one in seen.waiting.values() for job in of_one])
     for pieces in group_rows(facts):
-        told += _flowed("group", pieces, window)
-    told += ["speed       " + speed_text(facts)] if speed_text(facts) else []
+        lines += _flowed("group", pieces, window)
+    if speed_text(facts):
+        lines.append("speed       " + speed_text(facts))
     if facts["paused"]:
         still = ", and the running jobs stand still" if facts["stands_still"] and seen.running else ""
-        told += _flowed("paused", ("yes%s; %s lets workers take jobs again" % (still, hint("resume"))).split(" "), window)
-    told.append("home        %s" % queue.home)
-    return lines + [_cut(showable(line), window) for line in told]
+        lines += _flowed("paused", ("yes%s; %s lets workers take jobs again" % (still, hint("resume"))).split(" "), window)
+    return lines + ["home        " + facts["home"]]
 
 
-def _of_running(job, facts):
+def _of_running(job, facts, now):
     if job.id in facts["abandoned"]:
         return "abandoned   %s, its worker is dead; the next worker to start runs it again: %s" % (job.id, job.command)
-    return "%s, for %s: %s" % (job.id, length(max(0.0, time.time() - parse_time(job.started_at or job.updated_at))), job.command)
+    return "running     %s, for %s: %s" % (job.id, length(max(0.0, now - parse_time(job.started_at or job.updated_at))), job.command)
 
 
-def _each(title, texts):
-    """A line for each of these texts, up to _SHOWN of them."""
-    lines = [text if text.startswith("abandoned   ") else "%-10s  %s" % (title, text) for text in texts[:_SHOWN]]
-    return lines + ["            and %d more" % (len(texts) - _SHOWN)] * (len(texts) > _SHOWN)
+def _first(lines):
+    """The first _SHOWN of these lines, and how many others there are."""
+    return lines[:_SHOWN] + ["%sand %d more" % (_INDENT, len(lines) - _SHOWN)] * (len(lines) > _SHOWN)
 
 
 def _flowed(title, pieces, window):
