@@ -9,7 +9,7 @@ from itertools import islice
 from cli.choosing import ago, called, found_by
 from cli.context import abandoned_jobs, notice
 from cli.standing import details, ending, standing
-from cli.terminal import (age, fit, get_width, is_terminal, json_line, last_line, print_json, print_json_array, showable, table,
+from cli.terminal import (age, cut, get_width, is_terminal, json_line, last_line, print_json, print_json_array, showable, table,
                           use_color, when)
 from core.rules import states_meant
 from helpers import printable
@@ -91,7 +91,7 @@ def cmd_dlq_list(args, queue):
     elif is_terminal(sys.stdout):
         settings, room = queue.store.settings, max(16, get_width() // 4)  # for a command: the rest is for what was written last
         table(("ID", "DIED", "REASON", "COMMAND", "LAST LINE"),
-              ((job.id, when(_died_at(job), args.utc), ending(job, settings), fit(showable(job.command), room).rstrip(),
+              ((job.id, when(_died_at(job), args.utc), ending(job, settings), cut(showable(job.command), room),
                 last_line(_output(job)).rstrip()) for job in jobs), kept="REASON")
     else:
         table(("ID", "ATTEMPTS", "FAILED", "REASON", "COMMAND"),

@@ -9,7 +9,7 @@ import sys
 import time
 from _thread import allocate_lock
 
-from cli.terminal import display_width, fit, is_screen, showable
+from cli.terminal import cut, is_screen, showable
 from core.console import takes_output
 
 
@@ -90,8 +90,7 @@ class Progress:
     def _cut(self):
         """The line as it fits the window: one that wraps could not be taken back."""
         width = max(1, (os.get_terminal_size(self._stream.fileno()).columns or 80) - 1)  # 0: a terminal that nobody gave a size
-        text = showable(self._text)
-        return fit(text, width) if display_width(text) > width else text
+        return cut(showable(self._text), width)
 
 
 class _Above:

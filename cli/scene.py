@@ -7,7 +7,7 @@ from collections import namedtuple
 from cli.facts import group_pieces, kinds_text
 from cli.speed import speed_text
 from cli.standing import ending, standing
-from cli.terminal import bar, counted, display_width, fit, flow, knows_unicode, one_line, paint, paint_state, showable, span
+from cli.terminal import bar, counted, cut, display_width, fit, flow, knows_unicode, one_line, paint, paint_state, showable, span
 from core.errors import hint, typed
 from core.job import STATES
 from core.rules import RETRY
@@ -24,14 +24,14 @@ Scene = namedtuple("Scene", "facts now running waiting following died settings e
 
 
 def draw(scene, width, height, color=False):
-    """The lines of a window of this size, at most `height` of them, none wider than `width`."""
+    """The lines of a window of this size, at most `height` of them, each cut to `width`."""
     top = _header(scene, width) + (_fault(scene, width) if scene.error else _numbers(scene, width))
-    bottom = [(fit(_keys(scene), width - 1).rstrip(), _DIM)] if height > 6 else []
+    bottom = [(cut(_keys(scene), width - 1), _DIM)] if height > 6 else []
     room = height - len(top) - len(bottom)
     lines = top + ([] if scene.error else _share(_sections(scene, width, max(0, room)), room))
     lines = lines[:height - len(bottom)]
     lines += [("", None)] * (height - len(bottom) - len(lines)) + bottom
-    lines = [(text if display_width(text) <= width else fit(text, width).rstrip(), style) for text, style in lines]
+    lines = [(cut(text, width), style) for text, style in lines]
     return [_painted(text, style) if color else text for text, style in lines]
 
 
@@ -63,7 +63,7 @@ def _numbers(scene, width):
     """How far the queue is: a bar, the number of jobs in each state, what pending ones wait for, the speed."""
     facts = scene.facts
     if not facts["total"]:
-        return [(fit(text, width).rstrip(), None) for text in ("The queue is empty. To add a job:", "  " + typed("enqueue -- echo Hello"))]
+        return [("The queue is empty. To add a job:", None), ("  " + typed("enqueue -- echo Hello"), None)]
     done = facts["completed"] + facts["dead"]
     told = " %d of %d done, %d %%" % (done, facts["total"], 100 * done // facts["total"])
     lines: list = [((bar(done, facts["total"], max(3, width - len(told))) + told)[:width], None)]
@@ -113,7 +113,7 @@ def _running(scene, width, most):
             for job, _ in scene.running[:most]]
     said = ["its worker is dead; the next worker to start runs it again" if job.id in scene.facts["abandoned"] else output
             for job, output in scene.running]
-    return [item + [(fit("      " + showable(text), width).rstrip(), _DIM)] * bool(text) for item, text in zip(_items(rows, width), said)]
+    return [item + [("      " + showable(text), _DIM)] * bool(text) for item, text in zip(_items(rows, width), said)]
 
 
 def _group_rows(groups):
@@ -145,7 +145,7 @@ def _items(rows, width):
     first, second = (max([display_width(row[place]) for row in rows] or [0]) for place in (0, 1))
     first, second = min(first, max(8, width // 4)), min(second, max(6, width // 3))
     starts = ["  " + fit(row[0], first) + ("  " + fit(row[1], second) if second else "") + "  " for row in rows]
-    return [[(fit(start + row[2], width).rstrip(), None)] for start, row in zip(starts, rows)]
+    return [[((start + row[2]).rstrip(), None)] for start, row in zip(starts, rows)]
 
 
 def _share(sections, room):

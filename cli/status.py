@@ -6,7 +6,7 @@ import time
 
 from cli.facts import group_rows, kinds_text, look
 from cli.speed import speed_text
-from cli.terminal import (bar, display_width, fit, flow, get_width, is_screen, is_terminal, length, paint_state, print_json, showable,
+from cli.terminal import (bar, cut, flow, get_width, is_screen, is_terminal, length, paint_state, print_json, showable,
                           use_color)
 from core.errors import hint
 from core.job import PENDING, STATES
@@ -93,4 +93,4 @@ def _flowed(title, pieces, window):
 
 
 def _cut(line, window):
-    return fit(line, window).rstrip() if window and display_width(line) > window else line
+    return cut(line, window) if window else line

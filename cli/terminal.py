@@ -84,13 +84,18 @@ def display_width(text):
     return sum(0 if category(char) in ("Mn", "Me", "Cf") else 2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
+def cut(text, width):
+    """A text in at most `width` columns, with `…` at its end if it was longer."""
+    if display_width(text) <= width:
+        return text
+    while text and display_width(text) > width - 1:
+        text = text[:-max(1, (display_width(text) - width) // 2)]
+    return text + ("…" if knows_unicode() else "~") if width > 0 else ""
+
+
 def fit(text, width):
-    """A text in exactly `width` columns: padded with spaces, or cut, with `…` at its end."""
-    if display_width(text) > width:
-        mark = "…" if knows_unicode() else "~"
-        while text and display_width(text) > width - 1:
-            text = text[:-max(1, (display_width(text) - width) // 2)]
-        text += mark if width > 0 else ""
+    """A text in exactly `width` columns: cut, or padded with spaces."""
+    text = cut(text, width)
     return text + " " * (width - display_width(text))
 
 
@@ -104,7 +109,7 @@ def flow(parts, width, between="  ", indent=""):
         if lines:
             lines[-1] += between.rstrip()
         lines.append(indent + part)
-    return [line if display_width(line) <= width else fit(line, width) for line in lines]
+    return [cut(line, width) for line in lines]
 
 
 def age(moment, now):

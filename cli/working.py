@@ -9,7 +9,7 @@ from math import ceil
 
 from cli.context import WHO_ENDS, abandoned_jobs, hint_to_resume, named_groups, notice, tell_of_pause, visible_workers
 from cli.own_job import is_in_on_finish, refuse_in_job
-from cli.terminal import (counted, display_width, fit, get_width, is_terminal, last_line, length, one_line, print_json, showable, span,
+from cli.terminal import (counted, cut, display_width, get_width, is_terminal, last_line, length, one_line, print_json, showable, span,
                           table, when)
 from core.errors import EXIT_TIMEOUT, QueueError, hint, typed
 from core.rules import RETRY
@@ -104,8 +104,7 @@ class _Screen:
     def name(self, job):
         """How a line of the log names a job: by its id, and the start of its command."""
         room = max(12, get_width() - display_width(job.id) - 50)
-        command = showable(one_line(job.command))
-        return "%s (%s)" % (job.id, fit(command, room).rstrip() if display_width(command) > room else command)
+        return "%s (%s)" % (job.id, cut(showable(one_line(job.command)), room))
 
     def show(self, account, running):
         """Show how far the queue is."""
@@ -265,7 +264,7 @@ def cmd_worker_list(args, queue):
     is_grouped = any(worker.groups for worker in workers)
     if is_terminal(sys.stdout) and is_grouped:  # what runs may be long, and both are to be seen
         for row in rows:
-            row[3] = fit(showable(row[3]), max(16, get_width() // 3)).rstrip()
+            row[3] = cut(showable(row[3]), max(16, get_width() // 3))
     elif is_terminal(sys.stdout):
         headers, rows = headers[:4], [row[:4] for row in rows]
     table(headers, rows, kept="RUNNING" if is_grouped else None)
