@@ -148,13 +148,13 @@ class JobManager:
         wake_workers(self._store.home)
         return changed
 
-    def cancel(self, ids, now, output, chosen=None):
+    def cancel(self, ids, now, chosen=None):
         """Move the pending and the running jobs with these ids to the dead letter queue, with reason "cancelled"; gives them back as
         they were. With None for the ids these are the jobs `chosen` ({key: state}) that are still in that state. A running one is ended by
-        its worker, which sees that it was taken away. `output(job)` gives its last lines. Raises JobNotFound for an id without such a job.
-        """
+        its worker, which sees that it was taken away. Raises JobNotFound for an id without such a job."""
         from core.rules import given_up
         from storage.naming import no_job
+        from storage.output import last_words
         from storage.selection import Choice, Selection, change_selected
         choice, dead_letters = Choice(ids).resolved(self._store), self._dead_letters
 
@@ -166,7 +166,8 @@ class JobManager:
             return choice.in_turn(jobs)
 
         def bury(jobs):
-            dead_letters.bury([(given_up(job, CANCELLED, now), output(job)) for job in jobs], dead_letters.tell_unburied)
+            given = [(given_up(job, CANCELLED, now), last_words(self._store.home, job)) for job in jobs]
+            dead_letters.bury(given, dead_letters.tell_unburied)
             for job in jobs:
                 self._store.put(job.place, given_up(job, CANCELLED, now))
             return jobs, self._jobs_json.keep()

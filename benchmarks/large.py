@@ -220,7 +220,7 @@ def tidy(scale):
 
 def _cancel_and_retry(jobs, ids):
     """How long it takes to cancel these jobs, and to bring them back, in microseconds a job."""
-    to_cancel = seconds(lambda: jobs.cancel(ids, time.time(), lambda job: ""))
+    to_cancel = seconds(lambda: jobs.cancel(ids, time.time()))
     to_retry = seconds(lambda: jobs.retry(Choice(ids, None), time.time()))
     return 1e6 * to_cancel / len(ids), 1e6 * to_retry / len(ids)
 

@@ -163,7 +163,7 @@ class Api:
         return "Job '%s' %s%s." % (printable(job.id), said, ", and %d that died because of it" % more if more else "")
 
     def _cancel(self, queue, job, now):
-        done = queue.jobs.cancel(None, now, lambda each: last_lines(log_path(queue.home, each, each.attempts)), {job.key: job.state})
+        done = queue.jobs.cancel(None, now, {job.key: job.state})
         if job.state not in (PENDING, PROCESSING) or not done:
             raise JobRefused("job %r is not waiting or running any more, and cannot be cancelled" % job.id)
         wake_workers(queue.home)

@@ -21,7 +21,7 @@ def cmd_cancel(args, queue):
     """Take jobs out of the queue, and end those that run."""
     if bool(args.ids) == bool(args.all or args.state or args.search or args.group):
         raise UsageError("say which jobs: ids, or --all, --state, --group or --search")
-    done = queue.jobs.cancel(args.ids or None, time.time(), lambda job: _last_lines(queue, job), None if args.ids else _chosen(args, queue))
+    done = queue.jobs.cancel(args.ids or None, time.time(), None if args.ids else _chosen(args, queue))
     running = [job for job in done if job.state == PROCESSING]
     abandoned = {job.key for job in queue.workers.abandoned(running)} if running else ()
     if running:
@@ -35,11 +35,6 @@ def cmd_cancel(args, queue):
         print("%s cancelled%s." % (counted(len(done), "job"), "; workers end %d of them" % len(running) if running else ""))
     ended = [given_up(job, CANCELLED, time.time()) for job in done]
     return 0 if queue.workers.announce(queue.store.settings.on_finish, ended, os.environ, notice) else EXIT_FAILED
-
-
-def _last_lines(queue, job):
-    from storage.output import last_lines, log_path
-    return last_lines(log_path(queue.home, job, job.attempts)) if job.attempts else ""
 
 
 def _chosen(args, queue):

@@ -19,7 +19,7 @@ from core.job import PENDING
 from core.rules import RETRY
 from core.times import parse_time
 from helpers import load_settings
-from storage.output import last_lines, log_path
+from storage.output import last_words
 from storage.waits import look_at_pending
 
 _REST = 30  # times as long as a look at all pending jobs took, until the next one
@@ -117,7 +117,7 @@ class Looker:
         return [(job, last_line(job.options.get("output") or "").strip()) for job in jobs]
 
     def _output(self, job):
-        return last_line(last_lines(log_path(self._queue.home, job, job.attempts))).strip() if job.attempts else ""
+        return last_line(last_words(self._queue.home, job)).strip()
 
 
 def watch(queue, seconds, color):

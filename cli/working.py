@@ -142,8 +142,8 @@ def progress_text(done, left, running, rate, paused, later, soonest=None, kept=N
 
 def _print_summary(queue, account):
     """Print what a worker process has done. It may have outlived its terminal, or the reader of its pipe, which is no fault."""
-    from storage.output import last_lines, log_path
-    outputs = [last_lines(log_path(queue.home, job, job.attempts)) for job in account.died]
+    from storage.output import last_words
+    outputs = [last_words(queue.home, job) for job in account.died]
     try:
         for line in summary(account, outputs):
             print(printable(line))

@@ -166,8 +166,13 @@ def dropped_at_start(descriptor):
     return (int(match.group(1)), match.end()) if match else (0, 0)
 
 
+def last_words(home, job):
+    """The last few lines that the newest attempt of a job wrote, for the dead letter queue."""
+    return last_lines(log_path(home, job, job.attempts)) if job.attempts else ""
+
+
 def last_lines(path):
-    """The last few lines of a log as text, for the dead letter queue; "" if there is none."""
+    """The last few lines of a log as text; "" if there is none."""
     try:
         descriptor = open_private(path, os.O_RDONLY)
     except OSError:

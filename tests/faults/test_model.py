@@ -194,7 +194,7 @@ class History:
         self.model.add(added)
 
     def cancel(self):
-        self.on_some_id(lambda job_id: self.other.cancel([job_id], self.now, lambda job: ""),
+        self.on_some_id(lambda job_id: self.other.cancel([job_id], self.now),
                         self.model.jobs, lambda job: not job.ended, lambda job: self.model.end(job, DEAD, CANCELLED))
 
     def retry(self):

@@ -284,7 +284,7 @@ class TestCancelRaces(ControlTest):
                 os.write(go[1], b".")
                 spin(number % 13 * 0.00015)
                 try:
-                    cancelled = [job.state for job in self.queue.cancel([name], time.time(), lambda job: "")]
+                    cancelled = [job.state for job in self.queue.cancel([name], time.time())]
                 except JobNotFound:
                     cancelled = []
                 ran = {b"-": "never", b"?": "taken away", b"+": "completed"}[os.read(ready[0], 1)]
@@ -306,7 +306,7 @@ class TestCancelRaces(ControlTest):
         for number, name in enumerate(names):
             self.add(name, self.nap)
             spin(number % 20 * 0.0005)
-            self.queue.cancel([name], time.time(), lambda job: "")
+            self.queue.cancel([name], time.time())
         self.add("last", "true")
         self.wait_for_state("last", COMPLETED)
         self.wait_for_naps(0)

@@ -186,7 +186,7 @@ class TestList(PageTest):
     def setUp(self):
         super().setUp()
         self.queue.enqueue([{"id": "job-%03d" % number, "command": "echo %d" % number} for number in range(250)], self.home, time.time())
-        self.queue.cancel(["job-007"], time.time(), lambda job: "")
+        self.queue.cancel(["job-007"], time.time())
 
     def ids(self):
         """The ids that the list shows."""
@@ -230,7 +230,7 @@ class TestList(PageTest):
         self.wait_for_ids("job-249", "job-150", 100)
         self.add("job-250", "true")
         self.wait_for_ids("job-250", "job-151", 100)
-        self.queue.cancel(["job-250"], time.time(), lambda job: "")
+        self.queue.cancel(["job-250"], time.time())
         self.browser.wait_for("document.querySelector('td.c-state .dead') !== null")
         self.check()
 
@@ -381,7 +381,7 @@ class TestForEverybody(PageTest):
         self.browser.wait_for("document.querySelector('#panel-next a') !== null")
         self.browser.evaluate("document.querySelectorAll('#panel-next a')[1].focus(); 1")
         name = self.browser.evaluate("document.activeElement.textContent")
-        self.queue.cancel(["thumb-0"], time.time(), lambda job: "")
+        self.queue.cancel(["thumb-0"], time.time())
         self.browser.wait_for("!document.querySelector('#panel-next').innerText.includes('thumb-0')")
         self.assertEqual(self.browser.evaluate("document.activeElement.textContent"), name)
         self.queue.retry(Choice(["thumb-0"], None), time.time())

@@ -49,7 +49,7 @@ class TestWaiting(LookingTest):
         self.add("late", delay="1h")
         self.add("behind", after=["again", "good", "late"])
         self.add("unwanted")
-        self.manager().cancel(["unwanted"], time.time(), lambda job: "")
+        self.manager().cancel(["unwanted"], time.time())
         self.add("free")
 
     @NEEDS_PTY

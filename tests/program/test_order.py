@@ -90,7 +90,7 @@ class OrderTest(HomeTest):
         self.assertEqual(self.claim(first).id, "n0")
         self.add(job("urgent", priority=9), manager=other)
         self.assertEqual(self.claim(second).id, "urgent")
-        other.cancel(["n1"], NOW, lambda cancelled: "")
+        other.cancel(["n1"], NOW)
         self.assertEqual(self.claim(first).id, "n2")
         self.assertEqual(other.retry(Choice(["n1"], None), NOW).ids, ["n1"])
         self.add(job("late", after=["n3"]), manager=other)
@@ -160,7 +160,7 @@ class OrderTest(HomeTest):
         manager, other = self.manager(), self.manager()
         self.add(job("long"), job("build"), job("deploy", after=["build"]))
         long = self.claim(manager)
-        other.cancel(["build"], NOW, lambda cancelled: "")
+        other.cancel(["build"], NOW)
         self.assertEqual(manager.taken_away([long]), [])
         other.retry(Choice(["build"], None), NOW)
         following = manager.record(long, DONE, NOW, token="worker-next")[1]
@@ -172,7 +172,7 @@ class OrderTest(HomeTest):
         first, second = self.manager(), self.manager()
         self.add(job("long"), job("build"), job("deploy", after=["build"]))
         self.claim(second)
-        first.cancel(["build"], NOW, lambda cancelled: "")
+        first.cancel(["build"], NOW)
         second.taken_away([])
         self.assertIsNone(self.claim(first))  # it buries deploy
         self.assertEqual(first.retry(Choice(["build", "deploy"], None), NOW).ids, ["build", "deploy"])
@@ -271,7 +271,7 @@ class OrderTest(HomeTest):
     def test_a_cancelled_job_takes_those_that_wait_for_it_along(self):
         manager = self.manager()
         self.add(job("a"), job("b", after=["a"]))
-        self.manager().cancel(["a"], NOW, lambda cancelled: "")
+        self.manager().cancel(["a"], NOW)
         self.assertIsNone(self.claim(manager))
         self.assertEqual({dead.id: dead.reason for dead in manager.dead()}, {"a": "cancelled", "b": "dependency"})
 

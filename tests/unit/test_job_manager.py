@@ -9,9 +9,10 @@ from collections import Counter
 from core.errors import CorruptFile, InvalidJob, JobNotFound, JobRefused, JsonError
 from core.job import COMPLETED, DEAD, PENDING, PROCESSING, STATES, Outcome
 from core.times import format_time
+from storage.output import log_path
 from storage.selection import Choice
 from tests.support.home import WINE
-from tests.support.manager import ALL, NOW, ManagerTest
+from tests.support.manager import ALL, FAILURE, NOW, ManagerTest
 
 
 class EnqueueTest(ManagerTest):
@@ -191,11 +192,15 @@ class CancelTest(ManagerTest):
 
     def cancel(self, *ids):
         """Cancel these and give back their ids and former states."""
-        return [(job.id, job.state) for job in self.jobs.cancel(list(ids), NOW + 1, lambda job: "last words of " + job.id)]
+        return [(job.id, job.state) for job in self.jobs.cancel(list(ids), NOW + 1)]
 
     def test_pending_and_running_jobs_go_to_the_dlq(self):
         self.add("a", "b", "c")
-        self.claim()
+        os.makedirs(self.path("logs"), exist_ok=True)
+        running, failed = self.claim(), self.claim()
+        self.finish(failed, FAILURE)
+        for job in (running, failed):
+            self.write(os.path.relpath(log_path(self.home, job, 1), self.home), "last words of %s\n" % job.id)
         self.assertEqual(self.cancel("a", "b"), [("a", PROCESSING), ("b", PENDING)])
         self.assertEqual([(job.id, job.reason, job.exit_code, job.options["output"], job.options["failed_at"]) for job in self.jobs.dead()],
                          [(name, "cancelled", None, "last words of " + name, format_time(NOW + 1)) for name in "ab"])
@@ -204,7 +209,7 @@ class CancelTest(ManagerTest):
     def test_worker_sees_that_its_job_was_taken_away(self):
         self.add("a", "b")
         first, second = self.claim(), self.claim()
-        self.manager().cancel(["a"], NOW, lambda job: "")
+        self.manager().cancel(["a"], NOW)
         self.assertEqual(self.jobs.taken_away([first, second]), [first])
         self.assertEqual((self.finish(first), self.states()), (None, {"a": DEAD, "b": PROCESSING}))
 
@@ -369,7 +374,7 @@ class RetryTest(ManagerTest):
         self.jobs = self.manager(max_retries=0)
         self.add("dump")
         self.add("no", after=["dump"])
-        self.jobs.cancel(["no"], NOW, lambda job: "")
+        self.jobs.cancel(["no"], NOW)
         self.die("dump")
         self.assertEqual(self.jobs.retry(Choice(["dump"], None), NOW + 1)[:2], (["dump"], []))
 
@@ -442,7 +447,7 @@ class RemoveTest(ManagerTest):
             self.jobs.clean((COMPLETED,), Choice(["b", "a"], None))
         self.assertEqual(len(self.states()), 7)
         self.assertEqual([job.id for job in self.jobs.clean((COMPLETED,), ALL)], ["b"])
-        self.jobs.cancel(["g"], NOW, lambda job: "")
+        self.jobs.cancel(["g"], NOW)
         with self.assertRaisesRegex(JobRefused, "'g', which is dead"):
             self.jobs.clean((COMPLETED,), Choice(["a"], None))
         self.jobs.clean((DEAD,), Choice(["g"], None))
@@ -473,7 +478,7 @@ class RemoveTest(ManagerTest):
     def test_both_states_are_cleaned_at_once_and_a_dead_dependent_that_goes_too_keeps_nothing(self):
         self.mixed()
         self.add("after", after=["b"])
-        self.jobs.cancel(["after"], NOW, lambda job: "")
+        self.jobs.cancel(["after"], NOW)
         self.assertEqual([job.id for job in self.jobs.clean((COMPLETED,), ALL)], ["a"])
         self.assertEqual({job.id for job in self.jobs.clean((COMPLETED, DEAD), ALL)}, {"b", "c", "d", "after"})
         self.assertEqual((list(self.states()), self.records("dlq.json")), (["e", "f"], []))

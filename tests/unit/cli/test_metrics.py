@@ -62,7 +62,7 @@ class TestExposition(QueueTest):
     def test_jobs_are_counted_by_state_and_group_whatever_that_is_called(self):
         self.queue.enqueue([{"id": "a", "command": "x"}, {"id": "b", "command": "x", "group": "gpu"}, {"id": "c", "command": "x", "group": "gpu"},
                             {"id": "d", "command": "x", "group": "q\"u\\o}te,é"}], self.home, time.time())
-        self.queue.cancel(["c"], time.time(), lambda job: "")
+        self.queue.cancel(["c"], time.time())
         samples = {labels: value for (_, labels), value in self.figures()["queuectl_jobs"][1].items() if value}
         self.assertEqual(samples, {'state="pending",group=""': 1, 'state="pending",group="gpu"': 1, 'state="dead",group="gpu"': 1,
                                    'state="pending",group="q\\"u\\\\o}te,é"': 1})
@@ -156,7 +156,7 @@ class TestWaitingSince(QueueTest):
         self.queue.record(self.queue.claim("t-1", self.NOW + 1), Outcome(1, "failed"), self.NOW + 2)
         self.queue.retry(Choice(["a"], None), self.NOW + 50)
         self.assertEqual(self.since(self.NOW + 100), 0)
-        self.queue.cancel(["b"], self.NOW + 60, lambda job: "")
+        self.queue.cancel(["b"], self.NOW + 60)
         self.assertEqual(self.since(self.NOW + 100), 50)
 
     def test_it_is_told_as_an_age(self):

@@ -260,7 +260,7 @@ class ClaimTest(ManagerTest):
         self.add("doomed", after=["x"])
         self.add("b")
         job = self.claim()
-        self.manager().cancel(["x"], NOW, lambda job: "")
+        self.manager().cancel(["x"], NOW)
         self.edit("dlq.json", "[{]")
         given = []
         try:

@@ -177,7 +177,7 @@ class GroupClaimTest(ManagerTest):
         for manager in (self.jobs, other):
             manager.claims.noted = lambda: noted
         noted[job.worker] = group_digest("gpu")
-        self.manager().cancel(["g1"], NOW, lambda job: "")
+        self.manager().cancel(["g1"], NOW)
         for manager in (other, self.jobs, self.others(1, gpu=1)[0]):
             manager.claims.noted = lambda: noted
             self.assertIsNone(self.claim(manager=manager))
@@ -190,7 +190,7 @@ class GroupClaimTest(ManagerTest):
         self.add("g1", "g2", group="gpu")
         job, commands = self.claim(), self.manager()
         self.jobs.claims.noted = lambda: {job.worker: group_digest("gpu")}
-        commands.cancel(["g1"], NOW, lambda job: "")
+        commands.cancel(["g1"], NOW)
         commands.retry(ALL._replace(names=["g1"]), NOW)
         self.assertIsNone(self.claim())
 
@@ -203,7 +203,7 @@ class GroupClaimTest(ManagerTest):
         for batch in range(4):
             self.add(*["g%d" % number for number in range(500)], group="gpu")
             self.assertIsNone(self.claim(manager=other))
-            self.manager().cancel(["g%d" % number for number in range(500)], NOW, lambda job: "")
+            self.manager().cancel(["g%d" % number for number in range(500)], NOW)
         self.claim(manager=other)
         self.assertLess(other.claims._index.groups.size, 1000)
         self.assertEqual(self.records()[-1]["reason"], CANCELLED)

@@ -102,7 +102,7 @@ class MeanwhileTest(ManagerTest):
     def test_job_that_is_claimed_is_cancelled_as_a_running_one(self):
         for _ in self.gaps(lambda: self.add("a", "b"), lambda other: self.claim(manager=other)):
             running = any(record["state"] == PROCESSING for record in self.records())
-            cancelled = [(job.id, job.state) for job in self.jobs.cancel(["a", "b"], NOW, lambda job: "")]
+            cancelled = [(job.id, job.state) for job in self.jobs.cancel(["a", "b"], NOW)]
             running = running or cancelled[0][1] == PROCESSING
             self.assertEqual(cancelled, [("a", PROCESSING if running else PENDING), ("b", PENDING)])
             self.assertEqual(self.states(), {"a": DEAD, "b": DEAD})
@@ -116,7 +116,7 @@ class MeanwhileTest(ManagerTest):
 
         for _ in self.gaps(prepare, lambda other: ended.append(self.finish(running[0], manager=other))):
             try:
-                cancelled = [job.id for job in self.jobs.cancel(["b", "a"], NOW, lambda job: "")]
+                cancelled = [job.id for job in self.jobs.cancel(["b", "a"], NOW)]
             except JobNotFound as error:
                 cancelled = []
                 self.assertIn("'a'", str(error))
@@ -163,7 +163,7 @@ class MeanwhileTest(ManagerTest):
 
         for name, operation in (("clean", lambda: self.jobs.clean((COMPLETED,), ALL)), ("purge", lambda: self.jobs.clean((DEAD,), ALL)),
                                 ("retry", lambda: self.jobs.retry(ALL, NOW).ids),
-                                ("cancel", lambda: self.jobs.cancel(["p%d" % number for number in range(20)], NOW, lambda job: ""))):
+                                ("cancel", lambda: self.jobs.cancel(["p%d" % number for number in range(20)], NOW))):
             with self.subTest(name):
                 self.jobs = self.manager()
                 self.jobs.reset()
@@ -206,9 +206,9 @@ class MeanwhileTest(ManagerTest):
             self.jobs.reset()
             self.add(*ids)
             with patch.object(view, "blocks", side_effect=layout.blocks) as blocks:
-                self.assertEqual([job.id for job in self.jobs.cancel(some, NOW, lambda job: "")], some)
+                self.assertEqual([job.id for job in self.jobs.cancel(some, NOW)], some)
                 self.assertEqual(self.jobs.retry(Choice(some, None), NOW).ids, some)
-                self.jobs.cancel(some, NOW, lambda job: "")
+                self.jobs.cancel(some, NOW)
                 self.assertEqual([job.id for job in self.jobs.clean((DEAD,), Choice(some, None))], some)
             looks.append(blocks.call_count)
         self.assertEqual(looks[0], looks[1])
