@@ -29,7 +29,7 @@ def cmd_edit(args, queue):
         fields["command"] = command_of(args.words)
     unset = [_field_named(name, job, fields) for name in args.unset or ()]
     if job.state == DEAD and not TIMED.isdisjoint([*fields, *unset]):
-        raise QueueError("job %r is dead, and has no time at which it runs; %s runs it again" % (job.id, _retry(job)))
+        raise QueueError("job %r is dead, and has no time at which it runs%s" % (job.id, _what_next(job)))
     if fields or unset:
         changed = _without_fields(_with_fields(job, fields), unset)
         queue.jobs.edit(job, changed, time.time())
@@ -39,12 +39,8 @@ def cmd_edit(args, queue):
     return 0
 
 
-def _retry(job):
-    return printable(hint("retry", job.id))
-
-
 def _what_next(job):
-    return "; %s runs it again" % _retry(job) if job.state == DEAD else ""
+    return "; %s runs it again" % printable(hint("retry", job.id)) if job.state == DEAD else ""
 
 
 def _as_written(job):

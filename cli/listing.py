@@ -8,7 +8,7 @@ from itertools import islice
 
 from cli.choosing import ago, called, found_by
 from cli.context import abandoned_jobs, notice
-from cli.standing import details, ending, standing
+from cli.standing import details, died_at, ending, standing
 from cli.terminal import (age, cut, get_width, is_terminal, json_line, last_line, print_json, print_json_array, showable, table,
                           use_color, when)
 from core.rules import states_meant
@@ -84,24 +84,19 @@ def _masked(variables):
 def cmd_dlq_list(args, queue):
     """Show the dead jobs, and why they died."""
     since = ago(args.since)
-    found = (job for job in queue.jobs.dead() if _died_at(job) >= since and (args.search is None or args.search in _searched(job)))
+    found = (job for job in queue.jobs.dead() if died_at(job) >= since and (args.search is None or args.search in _searched(job)))
     jobs = found if args.limit is None else deque(found, args.limit)
     if args.json:
         print_json_array(job.to_dict() for job in jobs)
     elif is_terminal(sys.stdout):
         settings, room = queue.store.settings, max(16, get_width() // 4)  # for a command: the rest is for what was written last
         table(("ID", "DIED", "REASON", "COMMAND", "LAST LINE"),
-              ((job.id, when(_died_at(job), args.utc), ending(job, settings), cut(showable(job.command), room),
+              ((job.id, when(died_at(job), args.utc), ending(job, settings), cut(showable(job.command), room),
                 last_line(_output(job)).rstrip()) for job in jobs), kept="REASON")
     else:
         table(("ID", "ATTEMPTS", "FAILED", "REASON", "COMMAND"),
-              ((job.id, str(job.attempts), when(_died_at(job), args.utc), job.ending, job.command) for job in jobs))
+              ((job.id, str(job.attempts), when(died_at(job), args.utc), job.ending, job.command) for job in jobs))
     return 0
-
-
-def _died_at(job):
-    """When a dead job died, as a text."""
-    return str(job.options.get("failed_at") or job.updated_at or job.created_at)
 
 
 def _output(job):

@@ -13,7 +13,7 @@ from cli.choosing import ago, called
 from cli.context import notice
 from cli.own_job import refuse_in_job
 from cli.standing import ending, standing
-from cli.terminal import counted, display_width, is_terminal, paint, showable, span, use_color, when
+from cli.terminal import counted, display_width, is_terminal, paint, short_duration, showable, use_color, when
 from cli.waiting import LOOK_AGAIN, tell_of_hindrances
 from core.errors import EXIT_FAILED, QueueError, UsageError, hint
 from core.job import COMPLETED, PENDING, PROCESSING, STATES
@@ -109,7 +109,7 @@ def _ended(queue, job):
         return standing(job._replace(attempts=1), NO_WAIT, settings, time.time())
     how = ending(job, settings) or job.state
     if job.state == COMPLETED:
-        how = "completed" + ("" if job.duration is None else ", took %s" % span(job.duration))
+        how = "completed" + ("" if job.duration is None else ", took %s" % short_duration(job.duration))
     return "%s, %s" % (how, when(job.updated_at))
 
 

@@ -50,7 +50,7 @@ class Progress:
             self._first = (now, left)
         self._most = max(self._most, left)
         rate = (self._first[1] - left) / (now - self._first[0]) if now > self._first[0] and self._first[1] > left else 0
-        self._put(far(self._most - left, self._most) + (", %.1f a second" % rate if rate else ""))
+        self._put(done_text(self._most - left, self._most) + (", %.1f a second" % rate if rate else ""))
 
     def say(self, text):
         """Show another text."""
@@ -110,7 +110,7 @@ class _Above:
         return getattr(self._stream, name)
 
 
-def far(done, total):
+def done_text(done, total):
     """How many of some jobs are done, with a bar."""
     filled = 20 * done // total if total else 0
     return "[%s%s] %d of %d done" % ("#" * filled, "." * (20 - filled), done, total)

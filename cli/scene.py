@@ -6,8 +6,8 @@ from collections import namedtuple
 
 from cli.facts import group_pieces, kinds_text
 from cli.speed import speed_text
-from cli.standing import ending, standing
-from cli.terminal import bar, counted, cut, display_width, fit, flow, knows_unicode, one_line, paint, paint_state, showable, span
+from cli.standing import died_at, ending, running_for, standing
+from cli.terminal import bar, counted, cut, display_width, fit, flow, knows_unicode, one_line, paint, paint_state, showable, short_duration
 from core.errors import hint, typed
 from core.job import STATES
 from core.rules import RETRY
@@ -98,7 +98,8 @@ def _sections(scene, width, most):
     following = [(job.id, "", one_line(job.command)) for job in scene.following]
     following += [(job.id, "", "%s: %s" % (standing(job, wait, settings, now), one_line(job.command)))
                   for job, wait, _ in scene.waiting if wait.waits_for != RETRY]
-    died = [(job.id, span(int(max(0.0, now - _died_at(job)))) + " ago", _why(job, output, settings)) for job, output in scene.died]
+    died = [(job.id, short_duration(int(max(0.0, now - parse_time(died_at(job))))) + " ago", _why(job, output, settings))
+            for job, output in scene.died]
     sections = [("Running: %d" % facts.get("processing", 0), _running(scene, width, most)),
                 ("Groups", _items(_group_rows(facts["groups"]), width)),
                 ("Between attempts: %d" % len(retries), _items(_retry_rows(retries[:most], settings, width), width)),
@@ -109,8 +110,7 @@ def _sections(scene, width, most):
 
 def _running(scene, width, most):
     """What runs: since when, its command, and below that the last line of its output."""
-    rows = [(job.id, span(int(max(0.0, scene.now - parse_time(job.started_at or job.updated_at)))), one_line(job.command))
-            for job, _ in scene.running[:most]]
+    rows = [(job.id, short_duration(int(running_for(job, scene.now))), one_line(job.command)) for job, _ in scene.running[:most]]
     said = ["its worker is dead; the next worker to start runs it again" if job.id in scene.facts["abandoned"] else output
             for job, output in scene.running]
     return [item + [("      " + showable(text), _DIM)] * bool(text) for item, text in zip(_items(rows, width), said)]
@@ -120,10 +120,6 @@ def _group_rows(groups):
     """The groups with a limit or a pause, those first that have something to do."""
     idle = sorted(groups, key=lambda name: not (groups[name]["running"] or groups[name]["waiting"] or groups[name]["paused"]))
     return [(name, "", " ".join(group_pieces(groups[name]))) for name in idle]
-
-
-def _died_at(job):
-    return parse_time(job.options.get("failed_at") or job.updated_at or job.created_at)
 
 
 def _retry_rows(retries, settings, width):

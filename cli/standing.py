@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import ceil
 
-from cli.terminal import span
+from cli.terminal import short_duration
 from core.job import COMPLETED, DEPENDENCY, PENDING, PROCESSING, TIMEOUT
 from core.rules import GROUP, HOLD, OTHER_JOBS, RETRY, own_or_setting, time_limit
 from core.rules import TIME as LATER
@@ -30,12 +30,28 @@ def standing(job, wait, settings, now, abandoned=False, unmanned=False):
     if job.state == PROCESSING:
         if abandoned:
             return "its worker died"
-        since = max(0.0, now - parse_time(job.started_at or job.updated_at)) if job.started_at or job.updated_at else 0.0
-        return "running for %s%s" % (span(since), " (%s)" % _attempt(job, settings, job.attempts) if job.attempts > 1 else "")
+        again = " (%s)" % _attempt(job, settings, job.attempts) if job.attempts > 1 else ""
+        return "running for %s%s" % (short_duration(running_for(job, now)), again)
     tried = " (%d attempts)" % job.attempts if job.attempts > 1 else ""
     if job.state == COMPLETED:
-        return "" if job.duration is None else "took %s%s" % (span(job.duration), tried)
+        return "" if job.duration is None else "took %s%s" % (short_duration(job.duration), tried)
     return ending(job, settings) + tried
+
+
+def running_for(job, now):
+    """For how many seconds a running job has run at `now`; 0 if that is not known."""
+    began = job.started_at or job.updated_at
+    return max(0.0, now - parse_time(began)) if began else 0.0
+
+
+def due_in(job, now):
+    """In how many seconds a job may run that has a time for that."""
+    return max(0.0, parse_time(job.run_at) - now)
+
+
+def died_at(job):
+    """When a dead job died, as a text."""
+    return str(job.options.get("failed_at") or job.updated_at or job.created_at)
 
 
 def _waiting(job, wait, settings, unmanned):
@@ -45,9 +61,9 @@ def _waiting(job, wait, settings, unmanned):
     if wait.waits_for == OTHER_JOBS:
         return "after %s" % _few(wait.after)
     if wait.waits_for == LATER:
-        return "in %s" % span(ceil(wait.due_in))
+        return "in %s" % short_duration(ceil(wait.due_in))
     if wait.waits_for == RETRY:
-        return "retry in %s (%s)" % (span(ceil(wait.due_in)), attempt)
+        return "retry in %s (%s)" % (short_duration(ceil(wait.due_in)), attempt)
     tried = " (%s)" % attempt if job.attempts else ""
     if wait.waits_for == GROUP:
         return "group %s is full%s" % (job.group, tried)
@@ -67,7 +83,7 @@ def ending(job, settings):
     """How the last attempt of a job that has failed ended, in a few words; "" if there is nothing to say."""
     if job.reason == TIMEOUT:
         limit = job.options.get("timed_out_after") or time_limit(job, settings)
-        return "timed out" + (" after %s" % span(limit) if limit and type(limit) in (int, float) else "")
+        return "timed out" + (" after %s" % short_duration(limit) if limit and type(limit) in (int, float) else "")
     if job.reason == DEPENDENCY:
         died_of = str(job.options.get("died_of") or "").replace(_COMES_AFTER, "")
         return died_of or ("died because of %s" % _few(job.after) if job.after else job.ending)

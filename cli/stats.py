@@ -7,7 +7,7 @@ from array import array
 from math import ceil
 
 from cli.choosing import ago
-from cli.terminal import bars, is_terminal, print_json, print_json_array, span, table
+from cli.terminal import chart, is_terminal, print_json, print_json_array, short_duration, table
 from core.errors import UsageError
 from core.job import CANCELLED, COMPLETED, DEAD
 from core.times import parse_time
@@ -44,7 +44,7 @@ def _print_by(args, found):
         print_json_array(found)
         return 0
     rows = [(each["jobs"], each["failed"], each["run_time"]["p50"], each[args.by]) for each in found if each["jobs"]]
-    length = span if is_terminal(sys.stdout) else "{:.2f}".format
+    length = short_duration if is_terminal(sys.stdout) else "{:.2f}".format
     table(("JOBS", "FAILED", "MEDIAN", args.by.upper()),
           ((str(jobs), str(failed), "-" if median is None else length(median), name or "-") for jobs, failed, median, name in rows))
     return 0
@@ -63,7 +63,7 @@ def _print_figures(facts):
     most = max(facts["per_minute"])
     if most:
         print("ended in each of the last %d minutes, %d at the most:" % (len(facts["per_minute"]), most))
-        print("  " + bars(facts["per_minute"]))
+        print("  " + chart(facts["per_minute"]))
 
 
 def figures(jobs, now):

@@ -6,11 +6,12 @@ import time
 
 from cli.facts import group_rows, kinds_text, look
 from cli.speed import speed_text
-from cli.terminal import (bar, cut, flow, get_width, is_screen, is_terminal, length, paint_state, print_json, showable,
+from cli.standing import due_in, running_for
+from cli.terminal import (bar, cut, flow, get_width, is_screen, is_terminal, paint_state, print_json, rough_duration, showable,
                           use_color)
 from core.errors import hint
 from core.job import PENDING, STATES
-from core.times import format_duration, parse_time
+from core.times import format_duration
 
 _SHOWN = 10  # running jobs, and jobs that a worker waits with, that have a line each
 _INDENT = " " * 12  # below the titles
@@ -63,7 +64,7 @@ def _other_lines(seen, window):
     pids = "  (pid %s)" % ", ".join(map(str, facts["worker_processes"])) if facts["workers"] else ""
     lines = ["workers     %*d%s" % (len(str(facts["total"])), facts["workers"], pids)]
     lines += _first([_of_running(job, facts, now) for job in seen.running])
-    lines += _first(["waiting     %s, retry in %s: %s" % (job.id, format_duration(max(0.0, parse_time(job.run_at) - now)), job.command)
+    lines += _first(["waiting     %s, retry in %s: %s" % (job.id, format_duration(due_in(job, now)), job.command)
                      for of_one in seen.waiting.values() for job in of_one])
     for pieces in group_rows(facts):
         lines += _flowed("group", pieces, window)
@@ -78,7 +79,7 @@ def _other_lines(seen, window):
 def _of_running(job, facts, now):
     if job.id in facts["abandoned"]:
         return "abandoned   %s, its worker is dead; the next worker to start runs it again: %s" % (job.id, job.command)
-    return "running     %s, for %s: %s" % (job.id, length(max(0.0, now - parse_time(job.started_at or job.updated_at))), job.command)
+    return "running     %s, for %s: %s" % (job.id, rough_duration(running_for(job, now)), job.command)
 
 
 def _first(lines):

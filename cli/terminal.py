@@ -17,22 +17,38 @@ _LAST = 8  # columns that the last cell of a row has at least, and one that is c
 _MEASURED_ROWS = 200  # rows looked at before the first is shown; the widths are theirs
 
 
-def get_width():
-    """Columns of the window."""
-    from shutil import get_terminal_size
-    return get_terminal_size().columns
+def is_terminal(stream):
+    """Whether a stream is a terminal; a closed stream is not."""
+    try:
+        return stream.isatty()
+    except (AttributeError, ValueError):
+        return False
 
 
-def bars(values):
-    """A bar chart in one line, with a column for each value; in ASCII if stdout takes nothing else."""
-    steps = " ▁▂▃▄▅▆▇█" if knows_unicode() else " .:-=+*#@"
-    most = max(values) or 1
-    return "".join(steps[-(-value * 8 // most)] for value in values)
+def is_screen(stream):
+    """Whether a stream is a terminal that takes escape sequences. TERM=dumb says that it takes none (terminfo(5))."""
+    if not is_terminal(stream) or os.environ.get("TERM") == "dumb":
+        return False
+    from core.console import takes_escapes
+    return takes_escapes(stream.fileno())
 
 
 def knows_unicode():
     """Whether stdout takes all characters."""
     return (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")
+
+
+def use_color(wanted="auto"):
+    """Whether to print colours: always if that is wanted, else on a terminal unless NO_COLOR is set (no-color.org)."""
+    if wanted != "auto":
+        return wanted == "always"
+    return is_screen(sys.stdout) and not os.environ.get("NO_COLOR")
+
+
+def get_width():
+    """Columns of the window."""
+    from shutil import get_terminal_size
+    return get_terminal_size().columns
 
 
 def showable(text):
@@ -53,27 +69,9 @@ def last_line(text):
     return next((line for line in reversed(text.splitlines()) if line.strip()), "")
 
 
-def is_terminal(stream):
-    """Whether a stream is a terminal; a closed stream is not."""
-    try:
-        return stream.isatty()
-    except (AttributeError, ValueError):
-        return False
-
-
-def is_screen(stream):
-    """Whether a stream is a terminal that takes escape sequences. TERM=dumb says that it takes none (terminfo(5))."""
-    if not is_terminal(stream) or os.environ.get("TERM") == "dumb":
-        return False
-    from core.console import takes_escapes
-    return takes_escapes(stream.fileno())
-
-
-def use_color(wanted="auto"):
-    """Whether to print colours: always if that is wanted, else on a terminal unless NO_COLOR is set (no-color.org)."""
-    if wanted != "auto":
-        return wanted == "always"
-    return is_screen(sys.stdout) and not os.environ.get("NO_COLOR")
+def counted(number, noun, plural="s"):
+    """A number and its noun: `1 job`, `2 jobs`."""
+    return "%d %s%s" % (number, noun, "" if number == 1 else plural)
 
 
 def display_width(text):
@@ -117,10 +115,10 @@ def age(moment, now):
     if not moment:
         return "-"
     seconds = now - parse_time(moment)
-    return length(seconds) + " ago" if seconds >= 0 else "in " + length(-seconds)
+    return rough_duration(seconds) + " ago" if seconds >= 0 else "in " + rough_duration(-seconds)
 
 
-def length(seconds):
+def rough_duration(seconds):
     """A length of time in the largest unit: `12s`, `5m`."""
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= size:
@@ -128,7 +126,7 @@ def length(seconds):
     return "%ds" % seconds
 
 
-def span(seconds):
+def short_duration(seconds):
     """A length of time for a column: `0.5s`, `14s`, `2m10s`, `11h58m`, `3d4h`."""
     return "%gs" % round(seconds, 1 if seconds >= 0.1 else 2) if seconds < 10 else format_duration(seconds).replace(" ", "")
 
@@ -143,6 +141,23 @@ def bar(part, whole, width=20):
     full, empty = ("█", "░") if knows_unicode() else ("#", ".")
     filled = min(width, -(-width * part // whole)) if whole else 0
     return full * filled + empty * (width - filled)
+
+
+def chart(values):
+    """A bar chart in one line, with a column for each value; in ASCII if stdout takes nothing else."""
+    steps = " ▁▂▃▄▅▆▇█" if knows_unicode() else " .:-=+*#@"
+    most = max(values) or 1
+    return "".join(steps[-(-value * 8 // most)] for value in values)
+
+
+def paint(text, color):
+    """A text in a colour (an SGR number); None leaves it as it is."""
+    return "\033[%sm%s\033[0m" % (color, text) if color else text
+
+
+def paint_state(text, state, color):
+    """A text in the colour of a state, if colour is wanted."""
+    return paint(text, _COLORS.get(state)) if color else text
 
 
 def table(headers, rows, color=False, kept=None):
@@ -193,16 +208,6 @@ def _print_plain(rows, state, color):
         print("\t".join(cells))
 
 
-def paint(text, color):
-    """A text in a colour (an SGR number); None leaves it as it is."""
-    return "\033[%sm%s\033[0m" % (color, text) if color else text
-
-
-def paint_state(text, state, color):
-    """A text in the colour of a state, if colour is wanted."""
-    return paint(text, _COLORS.get(state)) if color else text
-
-
 def json_text(value):
     """Indented JSON, safe to print."""
     import json
@@ -226,8 +231,3 @@ def print_json_array(records):
         sys.stdout.write(("[\n" if first else ",\n") + json_line(record))
         first = False
     print("[]" if first else "\n]")
-
-
-def counted(number, noun, plural="s"):
-    """A number and its noun: `1 job`, `2 jobs`."""
-    return "%d %s%s" % (number, noun, "" if number == 1 else plural)

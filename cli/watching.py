@@ -12,12 +12,12 @@ from threading import Thread
 from cli.facts import look, waiting_in_groups
 from cli.scene import SHOWN, Scene, draw
 from cli.screen import QUIT, Screen
+from cli.standing import due_in
 from cli.terminal import last_line
 from core.errors import InvalidSettings, QueueError, advice, fault_text
 from core.home import wake_workers
 from core.job import PENDING
 from core.rules import RETRY
-from core.times import parse_time
 from helpers import load_settings
 from storage.output import last_words
 from storage.waits import look_at_pending
@@ -95,7 +95,7 @@ class Looker:
         """What the last look at all pending jobs found to wait, as far as it still does, the next one first, as triples for a Scene."""
         found = sorted(self._pending.found, key=lambda pair: (pair[1].due_in is None, pair[1].due_in or 0.0))[:SHOWN]
         still = {job.place: job.progress() for job in self._store.at({job.place for job, _ in found if job.place})}
-        return [(job, wait._replace(due_in=None if wait.due_in is None else max(0.0, parse_time(job.run_at) - now)),
+        return [(job, wait._replace(due_in=None if wait.due_in is None else due_in(job, now)),
                  self._output(job) if wait.waits_for == RETRY else "")
                 for job, wait in found if not job.place or still.get(job.place) == job.progress()]
 

@@ -9,13 +9,13 @@ from math import ceil
 
 from cli.context import WHO_ENDS, abandoned_jobs, hint_to_resume, named_groups, notice, tell_of_pause, visible_workers
 from cli.own_job import is_in_on_finish, refuse_in_job
-from cli.terminal import (counted, cut, display_width, get_width, is_terminal, last_line, length, one_line, print_json, showable, span,
-                          table, when)
+from cli.standing import due_in
+from cli.terminal import (counted, cut, display_width, get_width, is_terminal, last_line, one_line, print_json, rough_duration,
+                          short_duration, showable, table, when)
 from core.errors import EXIT_TIMEOUT, QueueError, hint, typed
 from core.rules import RETRY
 from core.strict_json import encode_json
 from core.system import quote_words
-from core.times import parse_time
 from helpers import printable
 
 _LOOKED_AT = 5000  # pending jobs that are looked at each second for those that are not due; where there are more, all count as due
@@ -128,15 +128,16 @@ def progress_text(done, left, running, rate, paused, later, soonest=None, kept=N
     """The line that a worker process shows: how many jobs it has `done`, how many are `left` that could run, and run; the `rate` (jobs a
     second); how many are to run `later`, and the `soonest` of them in how many seconds; the job that keeps it waiting, if one does, as (the
     seconds until its retry, its id)."""
-    from cli.progress import far
+    from cli.progress import done_text
     if kept is not None and not running and not paused:
-        return "waiting with %s, retry in %s%s" % (kept[1], span(ceil(kept[0])), "; %s after that" % counted(left, "job") if left else "")
+        others = "; %s after that" % counted(left, "job") if left else ""
+        return "waiting with %s, retry in %s%s" % (kept[1], short_duration(ceil(kept[0])), others)
     if running or (left and not paused):
         speed = ", %.1f a second" % rate if rate else ""
-        return far(done, done + left) + (", %d running" % running if running else "") + speed
+        return done_text(done, done + left) + (", %d running" % running if running else "") + speed
     if paused:
         return "paused: %s lets workers take jobs again" % hint("resume")
-    when = ", the next in %s" % span(ceil(soonest)) if soonest is not None else ""
+    when = ", the next in %s" % short_duration(ceil(soonest)) if soonest is not None else ""
     return "no job to run now%s; waiting for more" % (", %d later%s" % (later, when) if later else "")
 
 
@@ -231,7 +232,7 @@ def _row(worker, running, waiting, utc):
     """The cells of a worker process: on a terminal the jobs whose retry it waits for stand with those that it runs, in a pipe in a cell of
     their own."""
     if is_terminal(sys.stdout):
-        retries = ["%s (retry in %s)" % (job.id, length(max(0.0, parse_time(job.run_at) - time.time()))) for job in waiting]
+        retries = ["%s (retry in %s)" % (job.id, rough_duration(due_in(job, time.time()))) for job in waiting]
         does = [" ".join(running + retries) or "-"]
     else:
         does = [" ".join(running) or "-", " ".join(job.id for job in waiting) or "-"]

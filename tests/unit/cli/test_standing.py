@@ -4,7 +4,7 @@ from __future__ import annotations
 import unittest
 
 from cli.standing import details, ending, standing
-from cli.terminal import span
+from cli.terminal import short_duration
 from core.rules import NO_WAIT, Wait
 from core.settings import DEFAULTS
 from core.times import format_time
@@ -62,7 +62,7 @@ class StandingTest(unittest.TestCase):
         for seconds, text in ((0, "0s"), (0.004, "0s"), (0.06, "0.06s"), (0.5, "0.5s"), (2.04, "2s"), (9.96, "10s"), (14.9, "14s"), (60, "1m"), (130, "2m10s"),
                               (3420, "57m"), (3599, "59m59s"), (3600, "1h"), (43080, "11h58m"), (86400, "1d"), (273600, "3d4h"), (1e7, "115d17h")):
             with self.subTest(seconds):
-                self.assertEqual(span(seconds), text)
+                self.assertEqual(short_duration(seconds), text)
 
     def test_object_keeps_its_order_and_has_the_new_keys_behind(self):
         job = a_job(priority=3, own=1)

@@ -50,7 +50,7 @@ class TestText(unittest.TestCase):
         for seconds, wanted in ((0, "0s"), (0.9, "0s"), (59.9, "59s"), (60, "1m"), (3599, "59m"), (3600, "1h"), (86399, "23h"),
                                 (86400, "1d"), (1e7, "115d")):
             with self.subTest(seconds=seconds):
-                self.assertEqual(terminal.length(seconds), wanted)
+                self.assertEqual(terminal.rough_duration(seconds), wanted)
 
     def test_an_age_looks_back_or_ahead(self):
         now = 1_800_000_000.0
@@ -116,11 +116,11 @@ class TestPlain(unittest.TestCase):
     def test_bars_are_a_column_a_value_and_anything_above_nothing_is_seen(self):
         for values, wanted in (([0, 8, 4], " █▄"), ([0, 1, 1000], " ▁█"), ([1], "█"), ([0, 1, 2, 3, 4, 5, 6, 7, 8], " ▁▂▃▄▅▆▇█")):
             with self.subTest(values=values):
-                self.assertEqual(self.written(lambda: terminal.bars(values))[0], wanted)
-        self.assertEqual(self.written(lambda: terminal.bars([0, 8, 4]), "ascii")[0], " @=")
+                self.assertEqual(self.written(lambda: terminal.chart(values))[0], wanted)
+        self.assertEqual(self.written(lambda: terminal.chart([0, 8, 4]), "ascii")[0], " @=")
 
     def test_bars_of_nothing_are_blank(self):
-        self.assertEqual(self.written(lambda: terminal.bars([0, 0, 0]))[0], "   ")
+        self.assertEqual(self.written(lambda: terminal.chart([0, 0, 0]))[0], "   ")
 
     def test_table_in_a_pipe_is_tabs_without_headers_whole_and_escaped(self):
         rows = [("a", "pending", "x" * 5000), ("\t\033[1m", "日本", "two\nlines \x9b \u202e")]
