@@ -132,8 +132,9 @@ class JobManager:
             place, line2 = self._store.locate(job)
             if line2 is None or line2 != encode_line2(job.progress()):
                 raise JobChanged("job %r was started, moved or changed meanwhile" % job.id)
-            named = set(changed.predecessors)
-            dead = check_dependencies(self._jobs_json, {job.id: named}, set(changed.after), {job.id})[0] if named else ()
+            # What it named before may be gone since, or in a circle that the edit mends.
+            named = set(changed.after).difference(job.after).union(set(changed.after_any).difference(job.after_any))
+            dead = check_dependencies(self._jobs_json, {job.id: named}, set(changed.after), {job.id}, job.key)[0] if named else ()
             row = (_encode_line1(changed.fields()), encode_line2(changed.progress()))
             with self._jobs_json.view(locked=True) as view:
                 self._jobs_json.rewrite(row if at == place else old for at, old in view.rows())

@@ -80,7 +80,7 @@ def _print_logs(args, queue, out, job, kept, several):
     if not logs and several:
         out.say("%s, %s%s" % (job.id, _told(queue, job, wanted), "; it has written nothing" if job.attempts else ""))
     elif not logs:
-        _tell_of_nothing(job, kept)
+        _tell_of_nothing(job, kept, wanted)
     for log in logs:
         if telling:
             out.say("%s, %s" % (job.id, _told(queue, job, log.attempt, log.life)))
@@ -113,8 +113,12 @@ def _ended(queue, job):
     return "%s, %s" % (how, when(job.updated_at))
 
 
-def _tell_of_nothing(job, kept):
-    """Say that a job has no output, if these are the only Logs of it."""
+def _tell_of_nothing(job, kept, wanted):
+    """Say that the wanted attempt of a job has no output, if these are the only Logs of it."""
+    if wanted < job.attempts:
+        notice("there is no output of attempt %d of %r: it wrote nothing, or that is not kept any more (see the setting keep_attempts)"
+               % (wanted, job.id))
+        return
     since = " since it was brought back" if any(log.life is not None for log in kept) else ""
     unrun = "" if job.attempts else "; it has not run yet" if not since else "; it has not run since"
     others = "; %s prints what other attempts wrote" % hint("logs --all", job.id) if kept else ""

@@ -28,13 +28,14 @@ def check_ids(jobs_json, ids, unique_ids, now):
                 raise JobRefused("there is a job with the id %s already" % encode_json(job_id))
 
 
-def check_dependencies(jobs_json, dependent, needed, new):
+def check_dependencies(jobs_json, dependent, needed, new, replaced=None):
     """Raise JobRefused if a new job names an id that is not there, or if jobs would wait for each other in a circle. `dependent` has
     the ids that each of the new ones names, and `needed` those named in `after`. Gives back (the ids of `needed` with a dead job, when
     the last job with a named id ended, in seconds since the epoch; 0 if none has).
 
     By that time, and not by the clock alone, a new job is younger than what ended before it was added. Ids that are added along with it
-    are not looked up: those jobs have not ended, and so they are meant."""
+    are not looked up: those jobs have not ended, and so they are meant. What the job with the key `replaced` comes after in the file does
+    not count."""
     there: dict = {job_id: [] for job_id in set().union(*dependent.values()) - new}
     with jobs_json.view(locked=True) as view:
         for job_id, job in view.find_ids(there) if there else ():
@@ -45,7 +46,9 @@ def check_dependencies(jobs_json, dependent, needed, new):
                              % ("after" if min(missing) in needed else "after_any", encode_json(min(missing))))
         edges = {job_id: set(after) for job_id, after in dependent.items()}
         for _, record in view.records((PENDING, PROCESSING, DEAD), containing=b', "after'):
-            edges.setdefault(record["id"], set()).update(job_from_checked(record).predecessors)
+            job = job_from_checked(record)
+            if job.key != replaced:
+                edges.setdefault(job.id, set()).update(job.predecessors)
     circle = find_cycle(edges, list(dependent))  # one that someone has typed into the file keeps no others out
     if circle:
         raise JobRefused("\"after\" makes jobs wait for each other in a circle: %s" % " after ".join(circle))

@@ -121,6 +121,18 @@ class TestEdit(ChangingTest):
         self.assertIn(typed("retry --edit a"), self.refuse("edit", "a", "--priority", "1", code=1))
 
 
+    def test_a_job_that_comes_after_one_that_is_gone_can_be_edited(self):
+        self.add("gone", "exit 1")
+        self.add("a", "true", after_any=["gone"])
+        self.succeed("hold", "a")
+        self.drain(code=1)
+        self.succeed("dlq", "purge", "gone")
+        self.succeed("edit", "a", "--priority", "5")
+        self.assertEqual((self.job("a").priority, self.job("a").after_any), (5, ["gone"]))
+        for words in (["--after", "gone"], ["--after-any", "nobody"]):  # which it did not name so before
+            with self.subTest(words):
+                self.assertIn("there is no such job", self.refuse("edit", "a", *words, code=1))
+
     def test_a_field_is_taken_away_so_that_the_default_holds(self):
         self.add("a", "true", timeout=5, group="g", max_retries=2, note="mine", env={"A": "1", "B": "2", "C": "3"})
         self.assertEqual(self.succeed("edit", "a", "--unset", "timeout", "--unset", "max-retries", "--unset", "note", "--unset", "env.A",

@@ -470,6 +470,15 @@ class TestLogs(CliTest):
         self.refuse_each(((["logs", "twice", "--attempt", "1", "--all"], "--all"), (["logs", "twice", "-n", "0"], "0"),
                           (["logs", "twice", "--attempt", "x"], "x")), code=2)
 
+    def test_an_attempt_whose_output_is_not_kept_is_not_said_to_have_written_nothing(self):
+        self.succeed("config", "set", "keep_attempts", "1")
+        self.add({"id": "again", "command": "echo $QUEUECTL_ATTEMPT; exit 1", "max_retries": 1, "backoff_base": 0.01})
+        self.drain(code=1)
+        self.assertEqual(self.raw("logs", "again"), b"2\n")
+        done = self.run_program("logs", "again", "--attempt", "1")
+        self.assertEqual((done.returncode, done.stdout), (0, ""))
+        self.assertIn("no output of attempt 1 of 'again': it wrote nothing, or that is not kept any more", done.stderr)
+
     def test_what_was_written_before_a_retry_is_shown_as_such_and_never_as_the_present_lifes(self):
         first, last = (b"attempt %d\nsecond line\nthird\n" % attempt for attempt in (1, 2))
         former = b""

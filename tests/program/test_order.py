@@ -402,6 +402,16 @@ class CircleTest(QueueTest):
         self.succeed("cancel", "a")
         self.assertIn("jobs.json is sound", self.succeed("doctor"))
 
+    def test_an_edit_mends_it_also_by_another_job_and_makes_none(self):
+        self.type_circle()
+        self.succeed("edit", "a", "--priority", "3")
+        self.assertIn("circle", self.refuse("edit", "c", "--after", "b", code=1))
+        self.succeed("edit", "a", "--after", "c")
+        self.assertIn("jobs.json is sound", self.succeed("doctor"))
+        for job_id, other in (("c", "c"), ("c", "b"), ("a", "b")):
+            with self.subTest(job_id, other=other):
+                self.assertIn("circle", self.refuse("edit", job_id, "--after", other, code=1))
+
     def test_a_drain_does_the_rest_names_it_and_fails(self):
         for more in ({}, {"attempts": 1}, {"attempts": 1, "run_at": "2001-01-01T00:00:00Z"}):
             with self.subTest(more):
