@@ -66,9 +66,8 @@ class Home:
 
     def _open(self, settings):
         self._refuse_links()
-        store = Store(self.home, settings, notice)
+        store = Store(self.home, settings, notice, self._show_progress)
         store.lock.makes_home = self._may_be_new
-        store.show_progress(self._show_progress)
         return store
 
     def _show_progress(self, text):

@@ -5,14 +5,12 @@ As strict as `strict_json`, with the place of each fault in the whole text.
 from __future__ import annotations
 
 import codecs
-import re
 
 from core.errors import JsonError
-from core.strict_json import decode_json_at, decode_utf8, is_cut_short
+from core.strict_json import decode_json_at, decode_utf8, is_cut_short, skip_whitespace
 
 _PIECE = 1 << 20  # bytes
 _CONTEXT = 1000  # characters before `at` that are kept: a fault may lie a little before the place where it is found
-_SPACE = re.compile(r"[ \t\n\r]*")
 
 
 class JsonPieces:
@@ -32,7 +30,7 @@ class JsonPieces:
     def peek(self):
         """The next character that is no white space; "" at the end. Raises JsonError for what is not UTF-8."""
         while True:
-            self.at = _SPACE.match(self.text, self.at).end()
+            self.at = skip_whitespace(self.text, self.at)
             if self.at < len(self.text):
                 return self.text[self.at]
             if not self._read_on():
@@ -68,25 +66,20 @@ class JsonPieces:
         if self._has_ended:
             return False
         content = self._read(max(_PIECE, len(self.text) - self.at))
-        while self._is_first and 0 < len(content) < 3:  # a byte order mark, or part of one
-            more = self._read(_PIECE)
-            if not more:
-                break
-            content += more
         try:
-            if self._is_first:
-                decode_utf8(content[:3] if content[:2] in (b"\xff\xfe", b"\xfe\xff") else b"")  # tells of UTF-16
-                self._is_first, content, ended = False, content[3:] if content.startswith(codecs.BOM_UTF8) else content, not content
-            else:
-                ended = not content
-            piece = self._decoder.decode(content, ended)
+            piece = self._decoder.decode(content, not content)
         except UnicodeDecodeError as error:
+            if self._is_first:
+                decode_utf8(error.object + self._read(1))  # which tells of it, and of UTF-16 by the first two
             text = self.text + error.object[:error.start].decode("utf-8", "replace")
             raise JsonError("byte 0x%02x is not UTF-8" % error.object[error.start], text, len(text)) from None
-        self._has_ended = ended
+        if self._is_first and piece:
+            self._is_first = False
+            piece = piece[1:] if piece[0] == "\ufeff" else piece  # a byte order mark
+        self._has_ended = not content
         self._forget(max(0, self.at - _CONTEXT))
         self.text += piece
-        return bool(piece) or not ended
+        return bool(content)
 
     def _forget(self, end):
         """Drop the text up to a position."""

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from core.errors import JsonError
 
@@ -18,7 +19,6 @@ class _Refused(ValueError):
 def _place_of(text, position, literal):
     """Where a refused literal stands; for None, where a key stands for the second time in its object, or else a lone surrogate. `position`
     if nothing of the kind is found."""
-    import re
     keys = []
     for token in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[\]{}]|[^\s\[\]{},:"]+', text[position:]):
         word = token.group()
@@ -45,7 +45,7 @@ def _trailing_comma(text, position):
     """Where the comma is behind which a decoder that stopped at `position` expected a value or a key, and found the closing bracket; None
     if that is not what was wrong. (Python 3.13 stops at the comma, the others at the bracket.)"""
     bracket = skip_whitespace(text, position + 1) if text[position:position + 1] == "," else position
-    before = text[:bracket].rstrip(_WHITESPACE) if text[bracket:bracket + 1] in ("]", "}") else ""
+    before = text[:bracket].rstrip(" \t\n\r") if text[bracket:bracket + 1] in ("]", "}") else ""
     return len(before) - 1 if before.endswith(",") else None
 
 
@@ -90,14 +90,12 @@ def _strict_constant(literal):
 _decoder = json.JSONDecoder(object_pairs_hook=_strict_object, parse_int=_strict_int, parse_float=_strict_float,
                             parse_constant=_strict_constant)
 encode_json = json.JSONEncoder(ensure_ascii=False).encode
-_WHITESPACE = " \t\n\r"
+_SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def skip_whitespace(text, position):
     """The first position from `position` on that holds no JSON whitespace (the length of the text if none does)."""
-    while text[position:position + 1] in _WHITESPACE and position < len(text):
-        position += 1
-    return position
+    return _SPACE.match(text, position).end()
 
 
 def _is_deeper(value, levels):

@@ -31,7 +31,7 @@ class Inspector:
         self._path = path
         self._warn = warn
         self._allow_duplicate_keys = allow_duplicate_keys
-        self._progress = progress  # `progress(text)` shows how far a long file is read, "" at the end; whether it could be shown; or None
+        self._progress = progress  # as for `Store`
         self._checked = None  # (key, Layout, seconds it had held still) of the last check
         self._patient = False  # whether the next inspection is to wait longer, since the file is to be changed
 
@@ -118,8 +118,7 @@ class Inspector:
             copy = self.copy_of(parse_any(self._path, JsonPieces(reading.read), partial(job_from_record, faults=faults)), key)
         finally:
             reading.done()
-        return Layout(1, tuple(copy.counts), copy=copy, faults=faults, last_created=copy.last_created,
-                      blank=copy.end == 1 and not reading.has_bracket)
+        return Layout(1, tuple(copy.counts), copy=copy, faults=faults, blank=copy.end == 1 and not reading.has_bracket)
 
     def copy_of(self, jobs, key):
         """A ForeignCopy of these jobs, which were read from a file with that key."""

@@ -32,14 +32,15 @@ _GAP = 4096
 class JobFile(ReplaceableFile):
     """One job file. All methods but `inspect` are called with the lock held and the file opened by `OpenFiles`.
 
-    `warn(message)` is called when a torn tail was cut off. `allow_duplicate_keys` says that several records may have one key.
+    `warn(message)` is called when a torn tail was cut off, `progress` is as for `Store`. `allow_duplicate_keys` says that several records
+    may have one key.
     """
 
-    def __init__(self, path, lock, slot, warn, allow_duplicate_keys=False):
+    def __init__(self, path, lock, slot, warn, progress=None, allow_duplicate_keys=False):
         super().__init__(path, lock, slot)
         self._allow_duplicate_keys = allow_duplicate_keys
         self._warn = warn
-        self._progress = None
+        self._progress = progress
         self._looker = None  # an Inspector, once one is needed
 
     @property
@@ -85,10 +86,6 @@ class JobFile(ReplaceableFile):
                 return False
             self._rewrite_foreign()
         return True
-
-    def show_progress(self, progress):
-        """Let `progress(text)` show how far a long file is read that someone else wrote, and "" at the end; whether it could be shown."""
-        self._progress = progress
 
     def inspect(self):
         """Wait until a file that someone else wrote holds still, and check it whole. Raises CorruptFile, OSError. Call without the lock."""

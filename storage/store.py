@@ -83,22 +83,18 @@ class Store:
     """The lock and both job files of one home. Threads may share it; each process has its own.
 
     `settings` is replaced by whoever follows config.json. `notice(message)` is called for what the user should know while an operation
-    goes on.
+    goes on. `progress(text)`, if given, shows how far a long file is read that someone else wrote, and "" at the end; it gives back whether
+    that could be shown.
     """
 
-    def __init__(self, home, settings, notice):
+    def __init__(self, home, settings, notice, progress=None):
         self.home = home
         self.settings = settings
         self.notice = notice
         self.lock = FileLock(lock_path(home), self._tell_of_waiting)
-        self.jobs_json = JobFile(jobs_path(home), self.lock, 0, notice)
-        self.dlq_json = JobFile(dead_letters_path(home), self.lock, 1, notice, allow_duplicate_keys=True)
+        self.jobs_json = JobFile(jobs_path(home), self.lock, 0, notice, progress)
+        self.dlq_json = JobFile(dead_letters_path(home), self.lock, 1, notice, progress, allow_duplicate_keys=True)
         self._pauses = None
-
-    def show_progress(self, progress):
-        """As `JobFile.show_progress`, for both files."""
-        for file in (self.jobs_json, self.dlq_json):
-            file.show_progress(progress)
 
     def _tell_of_waiting(self):
         self.notice("waiting for %s: another queuectl process has held it for some seconds" % self.lock.path)
