@@ -301,7 +301,7 @@ def add_cancel(parser):
     parser.add_argument("ids", nargs="*", metavar="ID", help="a job that waits or runs")
     parser.add_argument("--all", "-a", action="store_true", help="every job that waits or runs")
     parser.add_argument("--state", "-s", type=_states, metavar="S[,S]",
-                        help="those in these states: pending, processing; or ready, retrying, scheduled, blocked, queued, running")
+                        help="those in these states: pending, processing; or ready, held, retrying, scheduled, blocked, queued, running")
     _groups(parser, "those of that group")
     parser.add_argument("--search", metavar="TEXT", help="those with TEXT in their id or command")
 
