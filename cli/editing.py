@@ -85,16 +85,29 @@ def _without_fields(record, names):
     return record
 
 
+def _run_editor(command):
+    """Run an editor to its end: its exit code. Ctrl+C is for the editor alone, which may know what to do with it (ed(1), emacs(1)): who
+    ended with it would take the text away from an editor that goes on."""
+    import signal
+    import subprocess
+    former = signal.getsignal(signal.SIGINT)
+    if former == signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda number, frame: None)  # the editor does not inherit that, as it would SIG_IGN
+    try:
+        return subprocess.run(command, shell=True, check=False).returncode
+    finally:
+        signal.signal(signal.SIGINT, former)
+
+
 def edit_in_editor(queue, job):
     """Open a job in an editor, and write it back. Raises QueueError; the text is kept then."""
-    import subprocess
     import tempfile
     editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or EDITOR
     text = json_text(_as_written(job)) + "\n"
     descriptor, path = tempfile.mkstemp(prefix="queuectl-", suffix=".json")
     with os.fdopen(descriptor, "wb") as file:
         file.write(text.encode("utf-8"))
-    if subprocess.run("%s %s" % (editor, quote_words([path])), shell=True, check=False).returncode:
+    if _run_editor("%s %s" % (editor, quote_words([path]))):
         raise QueueError("the editor (%s) failed; nothing was changed, the text is in %s" % (editor, path))
     with open(path, "rb") as file:
         content = file.read()

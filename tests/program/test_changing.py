@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 import unittest
 
 from core.job import COMPLETED, DEAD, PENDING, PROCESSING
-from tests.support.home import QueueTest, typed
+from tests.support.home import DEADLINE, QueueTest, typed
 
 POSIX = os.name != "nt"
 
@@ -165,6 +166,21 @@ class TestEdit(ChangingTest):
         self.add("dies", "exit 1", priority=9)
         self.drain(code=1)
         self.assertIn("has no time", self.refuse("edit", "dies", "--unset", "run_at", code=1))
+
+    @unittest.skipUnless(POSIX, "the editor is a script of sh")
+    def test_an_interrupt_is_for_the_editor_alone(self):
+        self.add("a", "true")
+        self.write("editor", "cd \"${0%/*}\"; trap 'echo > interrupted' INT; echo > part; mv part open; while [ ! -e interrupted ]; do sleep 0.05; done; "
+                             "sed -i.old s/true/false/ \"$1\"\n")
+        self.write("killed", "kill -INT $$; sleep 60\n")
+        editing = self.start("edit", "a", env=self.environ(EDITOR="exec sh '%s'" % self.path("editor"), VISUAL=""), start_new_session=True)
+        self.wait_for(lambda: os.path.exists(self.path("open")))
+        os.killpg(editing.pid, signal.SIGINT)
+        self.assertEqual((editing.communicate(timeout=DEADLINE), editing.returncode), (("Job 'a' changed.\n", ""), 0))
+        self.assertEqual(self.job("a").command, "false")
+        said = self.refuse("edit", "a", env=self.environ(EDITOR="exec sh '%s'" % self.path("killed"), VISUAL=""), code=1)
+        self.assertIn("nothing was changed, the text is in ", said)
+        os.unlink(said.rpartition(" ")[2])
 
     @unittest.skipUnless(POSIX, "the editor is a script of sh")
     def test_a_field_that_is_misspelt_in_the_editor_is_told_of_once(self):
