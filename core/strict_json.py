@@ -90,12 +90,12 @@ def _strict_constant(literal):
 _decoder = json.JSONDecoder(object_pairs_hook=_strict_object, parse_int=_strict_int, parse_float=_strict_float,
                             parse_constant=_strict_constant)
 encode_json = json.JSONEncoder(ensure_ascii=False).encode
-_SPACE = re.compile(r"[ \t\n\r]*")
+_SPACE = r"[ \t\n\r]*"
 
 
 def skip_whitespace(text, position):
     """The first position from `position` on that holds no JSON whitespace (the length of the text if none does)."""
-    return _SPACE.match(text, position).end()
+    return re.compile(_SPACE).match(text, position).end()
 
 
 def _is_deeper(value, levels):

@@ -170,10 +170,10 @@ def blocks_back(descriptor, end):
 
 STATE_AT = COLUMN_AT["state"] + len('"pe')  # where the third letter of the state is in a line 2, which tells it from all others
 _LETTERS = bytes(ord(state[2]) for state in STATES)
-_STATE = re.compile(rb'\n "state": (.{%d})' % COLUMNS[0][1])  # all of its column
+_STATE = rb'\n "state": (.{%d})' % COLUMNS[0][1]  # all of its column
 _STATES = [('"%s"' % state).ljust(COLUMNS[0][1]).encode("ascii") for state in STATES]
 # The line 2 of a pending record, with the line feed before it, up to where its time begins: with null, or with a quote.
-_PENDING = re.compile(rb'\n "state": "pending"[^\n]{%d}([n"])' % (COLUMN_AT["run_at"] - len(' "state": "pending"')))
+_PENDING = rb'\n "state": "pending"[^\n]{%d}([n"])' % (COLUMN_AT["run_at"] - len(' "state": "pending"'))
 _SPECIAL = (b', "priority": ', b', "after": ', b', "after_any": ')  # a quote inside a text is escaped, so these are keys
 GROUP = b', "group": '
 
@@ -195,7 +195,7 @@ def pending_blocks(descriptor, end, start=2, again=None, groups=()):
     has_key = re.compile(b"|".join(map(re.escape, (*_SPECIAL, *map(of_group, groups))))).search
     for offset, block in blocks(descriptor, end, start):
         plain, special, may_have_key = [], [], has_key(block)
-        for match in _PENDING.finditer(block):
+        for match in re.finditer(_PENDING, block):
             middle = match.start()
             if match[1] == b'"' or (may_have_key and has_key(block, block.rfind(b"\n", 0, middle) + 1, middle)):
                 special.append(_pending_at(offset, block, middle, again))
@@ -263,7 +263,7 @@ def recounted(counts, before, after):
 def count_block(block):
     """How many records in a block are in each state, in the order of STATES, and how many records there are, without parsing them. A
     record that was caught in the middle of a change may be in none."""
-    found = Counter(_STATE.findall(block))
+    found = Counter(re.findall(_STATE, block))
     return [found[state] for state in _STATES], sum(found.values())
 
 

@@ -15,7 +15,7 @@ from storage.layout import (AFTER_ID, GROUP, ID_AT, WIDTH, bare, blocks, blocks_
                             pending_blocks, pending_records, read_lines)
 
 _OBJECT = b'{"'  # begins each object but an empty one; in a text the quote is escaped, unless it ends there
-_GROUP_AND_STATE = re.compile(GROUP + rb'("[^"\\]*(?:\\.[^"\\]*)*")[^\n]*\n "state": "(%s)"' % "|".join(STATES).encode("ascii"))
+_GROUP_AND_STATE = GROUP + rb'("[^"\\]*(?:\\.[^"\\]*)*")[^\n]*\n "state": "(%s)"' % "|".join(STATES).encode("ascii")
 
 
 @lru_cache(maxsize=256)
@@ -65,7 +65,7 @@ class View:
         counts = {"": dict.fromkeys(STATES, 0)}
         for offset, block, of_block in self._sound_blocks():
             has_objects = block.count(_OBJECT) != sum(of_block)  # without one in another each such field is a group
-            found = Counter(self._grouped(offset, block) if has_objects else _GROUP_AND_STATE.findall(block))
+            found = Counter(self._grouped(offset, block) if has_objects else re.findall(_GROUP_AND_STATE, block))
             rest = dict(zip(STATES, of_block))
             for (text, state_bytes), number in found.items():
                 state = state_bytes.decode("ascii")
@@ -80,7 +80,7 @@ class View:
         field, might hold what looks like a group."""
         for start, middle in _matches(block, STATES, (GROUP,)):
             at = block.find(GROUP, start, middle)
-            found = _GROUP_AND_STATE.match(block, at) if block.count(_OBJECT, start, at) == 1 else None
+            found = re.compile(_GROUP_AND_STATE).match(block, at) if block.count(_OBJECT, start, at) == 1 else None
             if found:
                 yield found.groups()
                 continue
