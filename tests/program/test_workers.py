@@ -539,7 +539,7 @@ class TestKilled(WorkerTest):
     def lose(self, worker, pids):
         """Kill that worker; the tree of its job goes on."""
         self.kill(worker)
-        self.assertTrue(all(is_alive(pid) for pid in pids) or self.job("lost").attempts > 1)
+        self.wait_for(lambda: all(is_alive(pid) for pid in pids) or self.job("lost").attempts > 1)
 
     def assert_ran_again(self):
         """The job ran again, once and well, after the first tree was gone; and nothing is left of the worker that died."""
