@@ -109,7 +109,7 @@ class TestFullDisk(WorkerTest):
                 self.succeed("reset", "--yes")
                 self.add("runs", GATE)
                 worker = self.worker()
-                self.wait_for_state("runs", PROCESSING)
+                self.wait_for_file("here-runs")  # else the worker has nothing to say of it
                 if not words:
                     self.on_full_disk("worker", "stop", "--timeout", "0", code=124)
                     self.wait_for(lambda worker=worker: "stopping" in self.text(worker.words))
@@ -118,6 +118,7 @@ class TestFullDisk(WorkerTest):
                 else:
                     self.assertEqual(self.on_full_disk("worker", "stop", *words), "Stopped 1 worker process.\n")
                 self.assertEqual(self.job("runs").state, state)
+                os.unlink(self.path("here-runs"))
 
     def test_now_is_not_taken_for_a_plain_stop(self):
         self.add("runs", GATE)
