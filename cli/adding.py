@@ -109,7 +109,7 @@ def _requested(args):
     if args.words is not None:
         if not args.words:
             raise UsageError("there is no command after --; write for example: %s" % typed("enqueue --id job1 -- echo Hello"))
-        return [_from_words(args)], None
+        return [{"id": os.urandom(4).hex() if args.id is None else args.id, "command": command_of(args.words)}], None
     if args.id is not None:
         raise UsageError("--id goes with a command after --, as in: %s" % typed("enqueue --id job1 -- echo Hello"))
     if args.job is not None and args.job != "-":
@@ -129,10 +129,6 @@ def _settle_short_f(args):
             return args.short_f
         args.job, args.follow = args.short_f, True
     return args.file
-
-
-def _from_words(args):
-    return {"id": os.urandom(4).hex() if args.id is None else args.id, "command": command_of(args.words)}
 
 
 def command_of(words):

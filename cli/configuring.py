@@ -19,7 +19,7 @@ def cmd_config(args, queue):
     """Show all settings, or one."""
     if args.value is not None:
         raise UsageError("to change a setting: %s" % hint("config set %s" % quote_words([args.key, args.value])))
-    settings = queue.settings()
+    settings = queue.read_settings()
     if args.key is not None:
         setting, part = part_named(args.key)
         value = getattr(settings, setting.name)

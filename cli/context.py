@@ -32,14 +32,14 @@ class Home:
     def establish(self):
         """Let this command, which adds jobs or runs them, make the home if there is none. Raises InvalidSettings: it uses all settings."""
         self._may_be_new = True
-        self._store = self._open(self.settings())
+        self._store = self._open(self.read_settings())
 
     def settle_for_defaults(self):
         """Let this command make the home if there is none, whatever config.json says: it is about to be changed."""
         self._may_be_new = True
         self._store = self._open(DEFAULTS)
 
-    def settings(self):
+    def read_settings(self):
         """The settings as config.json has them now. Keys that are none are kept, with a warning. Raises InvalidSettings."""
         record = read_config(self.config_path)
         for said in unknown_settings(record):
@@ -52,7 +52,7 @@ class Home:
         if self._store is None:
             self.refuse_absence()
             try:
-                settings = self.settings()
+                settings = self.read_settings()
             except InvalidSettings as error:
                 notice("%s; the defaults are used here" % error)
                 settings = DEFAULTS

@@ -28,8 +28,9 @@ def cmd_cancel(args, queue):
         wake_workers(queue.home)
     if args.ids:
         for job in done:
-            how = "; its worker is dead: %s what is left of it" % WHO_ENDS[bool(queue.workers.running())] if job.key in abandoned \
-                else "; its worker ends it" if job.state == PROCESSING else ""
+            how = "; its worker ends it" if job.state == PROCESSING else ""
+            if job.key in abandoned:
+                how = "; its worker is dead: %s what is left of it" % WHO_ENDS[bool(queue.workers.running())]
             print("Job '%s' cancelled%s." % (printable(job.id), how))
     else:
         print("%s cancelled%s." % (counted(len(done), "job"), "; workers end %d of them" % len(running) if running else ""))

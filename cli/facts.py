@@ -45,7 +45,7 @@ def look(queue, former=None, following=0):
     facts = dict(counts, total=total, workers=sum(worker.count for worker in workers), worker_processes=[worker.pid for worker in workers],
                  paused=store.paused(), jobs_per_minute=_rounded(60.0 * rate),
                  seconds_left=ceil(left / rate) if rate and left > 0 else None, home=queue.home,
-                 abandoned=[job.id for job in abandoned], **kinds(counts["pending"], pending),
+                 abandoned=[job.id for job in abandoned], **_kinds(counts["pending"], pending),
                  waiting=[job.id for of_one in waiting.values() for job in of_one], stands_still=store.pauses.stops_running(),
                  groups=_groups(store, running, in_groups))
     return Look(facts, running, abandoned, workers, waiting, pending)
@@ -90,7 +90,7 @@ def _rounded(number):
     return round(number, 1) if number >= 1 else float("%.3g" % number)
 
 
-def kinds(number, pending):
+def _kinds(number, pending):
     """How many of so many pending jobs there are of each kind, by a Pending, which may be older; None for each if there is none."""
     if pending is None:
         return {key: None for _, key, _ in KINDS}

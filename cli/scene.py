@@ -41,7 +41,7 @@ def _painted(text, style):
     for state in STATES:  # each stands in the text but once
         before, found, after = text.partition(state + " ")
         number, blank, rest = after.partition("  ")
-        text = before + (paint_state(found + number, state, True) + blank + rest if found else "")
+        text = before + (paint_state(found + number, state) + blank + rest if found else "")
     return text
 
 

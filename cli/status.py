@@ -52,7 +52,8 @@ def _count_lines(facts, window, color):
         start = "%-10s  %*d" % (name, len(str(facts["total"])), facts[name])
         room = min(20, window - len(start) - 2)
         bars_shown = "  " + bar(facts[name], facts["total"], room) if room > 0 and name != "total" else ""
-        lines.append(paint_state(_cut(start + bars_shown, window), name, color))
+        line = _cut(start + bars_shown, window)
+        lines.append(paint_state(line, name) if color else line)
         if name == PENDING and kinds_text(facts):
             lines += flow(kinds_text(facts).split(", "), window or _ENDLESS, ", ", _INDENT)
     return lines

@@ -155,25 +155,35 @@ def paint(text, color):
     return "\033[%sm%s\033[0m" % (color, text) if color else text
 
 
-def paint_state(text, state, color):
-    """A text in the colour of a state, if colour is wanted."""
-    return paint(text, _COLORS.get(state)) if color else text
+def paint_state(text, state):
+    """A text in the colour of a state."""
+    return paint(text, _COLORS.get(state))
 
 
 def table(headers, rows, color=False, kept=None):
     """Print rows of texts under headers, in the width of the window; a column STATE is coloured. Where there is no room for all, columns
     are left out from the right, but the first, the last and the one named `kept` are cut. In a pipe, print tabs between the columns, no
     headers, and shorten nothing."""
-    state = headers.index("STATE") if color and "STATE" in headers else -1
+    state = headers.index("STATE") if color and "STATE" in headers else None
     if not is_terminal(sys.stdout):
-        _print_plain(rows, state, color)
+        _print_plain(rows, state)
         return
     from itertools import chain, islice
     rows = iter(rows)
     measured = [[showable(cell) for cell in row] for row in islice(rows, _MEASURED_ROWS)]
     if not measured:
         return
-    window = get_width()
+    shown, widths = _columns(headers, measured, get_width(), kept)
+    painted = headers.index(kept) if kept is not None and state not in shown else state
+    for row in chain([headers], measured, ([showable(cell) for cell in row] for row in rows)):
+        cells = {place: fit(row[place], widths[place]) for place in shown}
+        if state is not None and painted in cells:
+            cells[painted] = paint_state(cells[painted], row[state])
+        print("  ".join(cells.values()).rstrip())
+
+
+def _columns(headers, measured, window, kept):
+    """(the places of the columns that are shown in a window, the widths of all), by some rows that were measured."""
     widths = [max(display_width(row[place]) for row in [headers] + measured) for place in range(len(headers))]
     widths[0] = min(widths[0], max(8, window // 3))
     shown = list(range(len(headers)))
@@ -192,19 +202,14 @@ def table(headers, rows, color=False, kept=None):
     if len(shown) == 2:
         widths[0] = min(widths[0], max(1, window - 6))
     widths[-1] = max(1, window - sum(widths[place] + 2 for place in shown[:-1]))
-    painted = state if state in shown or kept is None else headers.index(kept)  # -1: none
-    for row in chain([headers], measured, ([showable(cell) for cell in row] for row in rows)):
-        cells = [fit(row[place], widths[place]) for place in shown]
-        if state >= 0 and painted in shown:
-            cells[shown.index(painted)] = paint_state(cells[shown.index(painted)], row[state], color)
-        print("  ".join(cells).rstrip())
+    return shown, widths
 
 
-def _print_plain(rows, state, color):
+def _print_plain(rows, state):
     for row in rows:
         cells = [printable(cell) for cell in row]
-        if state >= 0:
-            cells[state] = paint_state(cells[state], row[state], color)
+        if state is not None:
+            cells[state] = paint_state(cells[state], row[state])
         print("\t".join(cells))
 
 
