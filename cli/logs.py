@@ -20,6 +20,7 @@ from core.job import COMPLETED, PENDING, PROCESSING, STATES
 from core.rules import NO_WAIT, states_meant
 from core.system import open_private
 from storage.naming import find_all_named
+from storage.output import dropped_at_start, log_path, logs_by_stem, stem_of
 
 _COLORS = ("36", "33", "32", "35", "34", "31")  # of the names of jobs that are followed at once
 _LONGEST = 1 << 16  # bytes of a line that is kept back until it ends
@@ -35,8 +36,9 @@ def cmd_logs(args, queue):
         return follow(queue, jobs, args.lines)
     several = len(jobs) != 1 or args.state is not None
     out = _Output()
-    for job, logs in _with_logs(queue.home, jobs):
-        _print_logs(args, queue, out, job, logs, several)
+    logs = logs_by_stem(queue.home, jobs)
+    for job in jobs:
+        _print_logs(args, queue, out, job, logs.get(stem_of(job), []), several)
     return 0
 
 
@@ -60,14 +62,6 @@ def _latest(store):
     if latest is None:
         raise QueueError("no job has run yet; %s runs those in the queue" % hint("worker start"))
     return latest
-
-
-def _with_logs(home, jobs):
-    """These jobs with the Logs that are there of each, in the order in which its attempts ran, by one look at the folder."""
-    from storage.output import logs_by_stem, stem_of
-    by_stem = logs_by_stem(home, jobs)
-    for job in jobs:
-        yield job, sorted(by_stem.get(stem_of(job), ()), key=lambda log: (log.life is None, log.life or 0, log.attempt))
 
 
 def _print_logs(args, queue, out, job, kept, several):
@@ -216,7 +210,6 @@ class _GrowingLog:
     def _look_at_start(self):
         """(How many bytes were dropped from the start of the log, the length of the line that says so.) The file stays where it is read:
         on Windows a look elsewhere moves that place."""
-        from storage.output import dropped_at_start
         at = self._file.tell()
         found = dropped_at_start(self._file.fileno())
         self._file.seek(at)
@@ -260,7 +253,6 @@ class _Followed:
 
     def look(self, now):
         """Copy what is new; `now` is the job as it is now, None if it is gone. Whether it goes on."""
-        from storage.output import log_path
         newest = (now or self.job).attempts
         for number in range(self._attempt or self.job.attempts, newest + 1):  # also those that began and ended meanwhile
             if number and number != self._attempt:

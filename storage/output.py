@@ -46,7 +46,8 @@ def stem_of(job):
 
 
 def logs_by_stem(home, jobs):
-    """stem: the Logs that are there, for each of these jobs that has any, by one look at the folder. Raises OSError."""
+    """stem: the Logs that are there, in the order in which attempts ran, for each of these jobs that has any, by one look at the folder.
+    Raises OSError."""
     folder = logs_folder(home)
     found: dict = {}
     try:
@@ -60,13 +61,14 @@ def logs_by_stem(home, jobs):
             stem, life, attempt = match.groups()
             log = Log(int(life) if life else None, int(attempt), os.path.join(folder, name))
             found.setdefault(stem, []).append(log)
+    for logs in found.values():
+        logs.sort(key=lambda log: (log.life is None, log.life or 0, log.attempt))
     return found
 
 
 def logs_of(home, job):
     """The Logs of a job that are there, in the order in which its attempts ran. Raises OSError."""
-    logs = [log for of_one in logs_by_stem(home, [job]).values() for log in of_one]
-    return sorted(logs, key=_in_turn)
+    return logs_by_stem(home, [job]).get(stem_of(job), [])
 
 
 def set_aside_logs(home, by_stem, keep):
@@ -75,7 +77,7 @@ def set_aside_logs(home, by_stem, keep):
     for stem, logs in by_stem.items():
         life = max([log.life or 0 for log in logs]) + 1
         former = []
-        for log in sorted(logs, key=_in_turn):
+        for log in logs:
             path = os.path.join(logs_folder(home), "%s.%d-%d.log" % (stem, life, log.attempt)) if log.life is None else log.path
             try:
                 if log.life is not None:
@@ -112,10 +114,6 @@ def _remove_if_possible(path):
     except OSError:
         return False
     return True
-
-
-def _in_turn(log):
-    return log.life is None, log.life or 0, log.attempt
 
 
 def remove_logs(home, jobs):
