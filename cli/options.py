@@ -24,8 +24,10 @@ from core.times import LENGTHS, format_time, parse_duration
 NO_LIMIT = "none"  # a time limit that lifts the one of the settings
 
 
+# The types of values: each makes the value of a text, or raises an ArgumentTypeError (a setting its UsageError) that says what is wrong.
+
 def _states(text):
-    """`pending,dead` as a tuple of words of STATE_WORDS. Raises ArgumentTypeError."""
+    """`pending,dead` as a tuple of words of STATE_WORDS."""
     from core.rules import STATE_WORDS
     chosen = tuple(word.strip() for word in text.split(","))
     for word in chosen:
@@ -36,16 +38,15 @@ def _states(text):
 
 
 def _ended_states(text):
-    """`completed,dead` as a tuple of states. Raises ArgumentTypeError."""
+    """`completed,dead` as a tuple of states."""
     chosen = _states(text)
-    for word in chosen:
-        if word not in (COMPLETED, DEAD):
-            raise ArgumentTypeError("%r must be completed, dead or both, with a comma between them" % text)
+    if not {COMPLETED, DEAD}.issuperset(chosen):
+        raise ArgumentTypeError("%r must be completed, dead or both, with a comma between them" % text)
     return chosen
 
 
 def _duration(text):
-    """`7d` in seconds. Raises ArgumentTypeError."""
+    """`7d` in seconds."""
     try:
         return parse_duration(text)
     except ValueError:
@@ -53,14 +54,14 @@ def _duration(text):
 
 
 def _delay(text):
-    """How long a job waits, in seconds. Raises ArgumentTypeError."""
+    """How long a job waits, in seconds."""
     if ":" in text:
         raise ArgumentTypeError("%r is a time, not a length of time; --at takes it" % text)
     return _duration(text)
 
 
 def _moment(text):
-    """A time as people write it, as a job has it. Raises ArgumentTypeError."""
+    """A time as people write it, as a job has it."""
     from time import time
     from core.local_times import parse_local_time
     try:
@@ -71,12 +72,11 @@ def _moment(text):
 
 
 def _time_limit(text):
-    """A length of time in seconds, or `none`. Raises ArgumentTypeError."""
+    """A length of time in seconds, or `none`."""
     return text if text == NO_LIMIT else _duration(text)
 
 
 def _whole(text):
-    """A whole number, perhaps negative. Raises ArgumentTypeError."""
     try:
         return int(text)
     except ValueError:
@@ -84,7 +84,6 @@ def _whole(text):
 
 
 def _number(text):
-    """A number. Raises ArgumentTypeError."""
     try:
         return float(text) if "." in text or "e" in text else int(text)
     except ValueError:
@@ -92,7 +91,7 @@ def _number(text):
 
 
 def _seconds(text):
-    """A number of seconds above 0. Raises ArgumentTypeError."""
+    """A number of seconds above 0."""
     value = _number(text)
     if not 0.05 <= value <= 86400:
         raise ArgumentTypeError("%r must be between 0.05 and 86400 seconds" % text)
@@ -100,7 +99,7 @@ def _seconds(text):
 
 
 def _names(text):
-    """What --keep-env takes: names of variables, `true` or `false`. Raises ArgumentTypeError."""
+    """What --keep-env takes: names of variables, `true` or `false`."""
     names = split_names(text)
     if type(names) is list and not all(name.replace("_", "a").isalnum() for name in names):
         raise ArgumentTypeError("%r is no list of names; write --keep-env=PATH,VIRTUAL_ENV, or put --keep-env behind the job" % text)
@@ -108,33 +107,37 @@ def _names(text):
 
 
 def _runner(text):
-    """`nice -n5` as a list of words. Raises UsageError."""
+    """`nice -n5` as a list of words."""
     return check_setting(setting_named("runner"), split_words(text))
 
 
 def _shell(text):
-    """`bash -c` as a list of words. Raises UsageError."""
+    """`bash -c` as a list of words."""
     return check_setting(setting_named("shell"), split_words(text))
 
 
 def _group(text):
-    """The name of a group. Raises ArgumentTypeError."""
     fault = OPTION_CHECKS["group"](text)
     if fault:
         raise ArgumentTypeError("%r %s" % (text, fault))
     return text
 
 
-def _groups(parser, meaning):
-    """The option that names groups of jobs."""
-    parser.add_argument("--group", "-g", action="append", type=_group, metavar="GROUP", help=meaning + "; may be repeated")
+def _port(text):
+    if text.isascii() and text.isdigit() and int(text) < 65536:
+        return int(text)
+    raise ArgumentTypeError("%r must be a port, from 0 to 65535 (0: one that is free)" % text)
 
 
 def _positive(text):
-    """A whole number from 1 on. Raises ArgumentTypeError."""
     if text.isascii() and text.isdigit() and 0 < int(text) < 1000000:
         return int(text)
     raise ArgumentTypeError("%r must be a whole number from 1 to 999999" % text)
+
+
+def _groups(parser, meaning):
+    """The option that names groups of jobs."""
+    parser.add_argument("--group", "-g", action="append", type=_group, metavar="GROUP", help=meaning + "; may be repeated")
 
 
 def add_enqueue(parser):
@@ -232,13 +235,6 @@ def add_completion(parser):
 
 def add_json(parser):
     parser.add_argument("--json", action="store_true", help="print JSON")
-
-
-def _port(text):
-    """A number of a port. Raises ArgumentTypeError."""
-    if text.isascii() and text.isdigit() and int(text) < 65536:
-        return int(text)
-    raise ArgumentTypeError("%r must be a port, from 0 to 65535 (0: one that is free)" % text)
 
 
 def add_dashboard(parser):

@@ -40,7 +40,6 @@ def _watch(args, queue):
 
 
 def _status_lines(queue, args):
-    """What `status` prints."""
     seen, window = look(queue), get_width() if is_terminal(sys.stdout) else 0
     return _count_lines(seen.facts, window, use_color(args.color)) + [_cut(showable(line), window) for line in _other_lines(seen, window)]
 

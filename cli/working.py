@@ -65,7 +65,6 @@ def _crew(args):
 
 
 def _detach(args, queue):
-    """Start a worker process in the background."""
     from core.home import worker_log_path
     command = [sys.executable, _program(), "--home", queue.home, "worker", "start", "--count", str(args.count)]
     command += [] if args.runner is None else ["--runner", encode_json(args.runner)]
