@@ -77,7 +77,7 @@ def cmd_set(args, queue):
 def _save(queue, setting, part, value):
     """Change a setting, or a part of it, and let workers look."""
     value = check_setting(setting, value) if part is None else check_part(setting, part, value)
-    queue.settle_for_defaults()
+    queue.establish(DEFAULTS)  # whatever config.json says, which is about to be changed
     with queue.store.lock:
         save_setting(queue.config_path, setting, value, part)
     wake_workers(queue.home)  # they look at config.json once a second, and when they are woken
@@ -95,7 +95,7 @@ def cmd_unset(args, queue):
     if name not in record and name not in DEFAULTS._fields:
         raise InvalidSettings("config.json has no key %s%s" % (encode_json(args.key), did_you_mean(name, list(record))))
     if name in record:
-        queue.settle_for_defaults()
+        queue.establish(DEFAULTS)
         with queue.store.lock:
             unset_key(queue.config_path, name)
     if name in DEFAULTS._fields:

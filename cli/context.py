@@ -29,15 +29,10 @@ class Home:
         self._may_be_new = False
         self._progress = None  # a Progress, once a long file was read
 
-    def establish(self):
-        """Let this command, which adds jobs or runs them, make the home if there is none. Raises InvalidSettings: it uses all settings."""
+    def establish(self, settings=None):
+        """Let this command make the home if there is none. It uses these settings, or else those of config.json. Raises InvalidSettings."""
         self._may_be_new = True
-        self._store = self._open(self.read_settings())
-
-    def settle_for_defaults(self):
-        """Let this command make the home if there is none, whatever config.json says: it is about to be changed."""
-        self._may_be_new = True
-        self._store = self._open(DEFAULTS)
+        self._store = self._open(self.read_settings() if settings is None else settings)
 
     def read_settings(self):
         """The settings as config.json has them now. Keys that are none are kept, with a warning. Raises InvalidSettings."""
