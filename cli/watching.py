@@ -82,14 +82,14 @@ class Looker:
         self._thread.join(_FIRST_LOOK if first else 0.05)
 
     def _look(self):
-        begun = time.thread_time() if hasattr(time, "thread_time") else time.monotonic()
+        clock = getattr(time, "thread_time", time.monotonic)
+        begun = clock()
         try:
             self._in_groups = waiting_in_groups(self._store)
             self._found = look_at_pending(self._store, time.time(), _MOST_SPECIAL, _FOLLOWING)
         except (QueueError, OSError):
             self._seen = None  # the next look of the main thread tells
-        took = (time.thread_time() if hasattr(time, "thread_time") else time.monotonic()) - begun
-        self._next = time.monotonic() + _REST * took
+        self._next = time.monotonic() + _REST * (clock() - begun)
 
     def _waiting(self, now):
         """What the last look at all pending jobs found to wait, as far as it still does, the next one first, as triples for a Scene."""
