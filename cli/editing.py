@@ -7,7 +7,7 @@ import time
 from cli.adding import command_of, job_fields
 from cli.terminal import json_text
 from core.errors import NotConfirmed, QueueError, StorageFault, UsageError, hint
-from core.job import ASKED_FOR, DEAD, PENDING
+from core.job import ASKED_FOR, DEAD, HELD, PENDING
 from core.new_job import TIMED
 from core.settings import did_you_mean
 from core.strict_json import decode_json, decode_utf8
@@ -76,6 +76,8 @@ def _field_named(name, job, fields):
 def _without_fields(record, names):
     """A job as a user describes it, without some fields or, by `env.NAME`, some of its variables."""
     for name in names:
+        if name == "hold" and record.get("run_at") != HELD:
+            continue  # a time that it has stays
         variable = name[len("env."):] if name.startswith("env.") and name not in record else None
         if variable is None:
             record = {field: value for field, value in record.items() if field != ("run_at" if name in TIMED else name)}

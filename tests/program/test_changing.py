@@ -151,6 +151,9 @@ class TestEdit(ChangingTest):
                 self.assertTrue(self.job(name).run_at and self.job(name).kept_env)
                 self.succeed("edit", name, "--unset", field)
                 self.assertTrue(self.job(name).run_at is None and self.job(name).kept_env)
+                self.succeed("edit", name, "--at", "2099-01-01T00:00:00Z")
+                self.succeed("edit", name, "--unset", "hold")  # which it is not
+                self.assertEqual(self.job(name).run_at, "2099-01-01T00:00:00.000000Z")
                 self.succeed("edit", name, "--unset", "keep_env")
                 self.assertEqual(self.job(name).kept_env, {})
 
