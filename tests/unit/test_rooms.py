@@ -15,6 +15,21 @@ MAY = {"core": {"core"}, "storage": {"storage", "core"}, "execution": {"executio
        "cli": {"cli", "job_manager", "worker_manager", "storage", "helpers", "core"}, "main": {"cli", "helpers", "core"}}
 
 
+# What changes files, and what starts or ends processes; docs/architecture.md says who never does.
+FILES = {"core.system.write_file", "core.system.write_beside", "core.system.remove_file", "core.system.replace", "core.system.pwrite",
+         "shutil.rmtree"} | {"os.%s" % name for name in ("unlink", "remove", "rename", "replace", "truncate", "ftruncate", "pwrite")}
+PROCESSES = {"subprocess", "multiprocessing"} | {"os.%s" % name for name in ("fork", "kill", "killpg", "system", "popen", "posix_spawn")}
+NEVER = {"cli": FILES, "storage": PROCESSES, "core": PROCESSES}
+
+
+def used_by(path):
+    """What a module imports, and what it calls of os."""
+    with open(path, encoding="utf-8") as file:
+        tree = ast.parse(file.read())
+    return set(imports_of(path)).union("os.%s" % node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)
+                                       and isinstance(node.value, ast.Name) and node.value.id == "os")
+
+
 def imports_of(path):
     """The names of all modules that a module imports, at its top or in a function."""
     with open(path, encoding="utf-8") as file:
@@ -41,6 +56,10 @@ class RoomsTest(unittest.TestCase):
             room = room_of(path)
             ours = {name.split(".")[0] for name in imports_of(path)} & set(ROOMS + CARD)
             self.assertEqual(ours - MAY[room], set(), path)
+
+    def test_cli_changes_no_file_of_a_queue_and_storage_and_core_know_no_process(self):
+        for path in product_modules():
+            self.assertEqual(used_by(path) & NEVER.get(room_of(path), set()), set(), path)
 
     def test_no_module_imports_itself_through_others(self):
         modules = {os.path.relpath(path, ROOT)[:-3].replace(os.sep, "."): path for path in product_modules()}
