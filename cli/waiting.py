@@ -13,6 +13,7 @@ from core.dependencies import jobs_meant
 from storage.naming import find_all_named
 
 _NAMED = 5  # held jobs
+_LOOKED_AT = 20000  # jobs that wait for something
 LOOK_AGAIN = 0.1  # seconds between two looks at a job that is waited for
 
 
@@ -30,9 +31,9 @@ def cmd_wait(args, queue):
 
 def tell_of_hindrances(queue, jobs):
     """Say on stderr what must be done by someone before these jobs end, which are waited for: those that are held, groups that are paused,
-    and what keeps the whole queue."""
+    also of jobs that they come after, and what keeps the whole queue."""
     tell_of_standstill(queue)
-    pending = [job for job in jobs if job.state == PENDING]
+    pending = _with_those_before(queue, [job for job in jobs if job.state == PENDING])
     held = [job.id for job in pending if job.is_held]
     if held:
         who, them = ("%r is" % held[0], "it") if len(held) == 1 else ("%d jobs are" % len(held), "them")
@@ -41,6 +42,23 @@ def tell_of_hindrances(queue, jobs):
     if groups:
         notice("%s %s paused; %s lets workers take those jobs"
                % (named_groups(groups), "is" if len(groups) == 1 else "are", hint_to_resume(groups)))
+
+
+def _with_those_before(queue, pending):
+    """These pending jobs, and those of the jobs that they come after which wait for something, too; not where very many jobs do."""
+    if not any(job.predecessors for job in pending):
+        return pending
+    from storage.waits import look_at_pending
+    looked, by_id = look_at_pending(queue.store, time.time(), _LOOKED_AT), {}
+    for job, _ in looked.found if looked is not None else ():
+        by_id.setdefault(job.id, []).append(job)
+    found, left = {}, list(pending)
+    while left:
+        job = left.pop()
+        found[job.key] = job
+        for job_id in job.predecessors:
+            left += by_id.pop(job_id, ())
+    return list(found.values())
 
 
 def wait_for(queue, jobs):

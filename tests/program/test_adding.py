@@ -312,8 +312,11 @@ class TestWaiting(AddingTest):
         self.succeed("pause", "--group", "g")
         self.succeed("enqueue", "--id", "held", "--hold", "--", "true")
         self.succeed("enqueue", "--id", "grouped", "--group", "g", "--", "true")
+        self.queue.enqueue([{"id": "next", "command": "true", "after": ["held"]}, {"id": "last", "command": "true", "after_any": ["next"]}],
+                           self.home, time.time())
         for words in (["wait"], ["logs", "-f"]):
             for job_id, said in (("held", "'held' is held; '%s' lets it start" % typed("release held")),
+                                 ("last", "'held' is held; '%s' lets it start" % typed("release held")),
                                  ("grouped", "the group g is paused; '%s' lets workers take those jobs" % typed("resume --group g"))):
                 with self.subTest(words=words, job_id=job_id):
                     waiting = self.start(*words, job_id)
