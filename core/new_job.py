@@ -76,8 +76,6 @@ def _is_too_long(text):
     return len(text.encode("utf-8", "surrogatepass")) > MAX_TEXT
 
 
-
-
 def own_fields(names):
     """Those of these names of a new job's fields that are the user's own."""
     return [name for name in names if name not in ASKED_FOR and name not in _NOT_KEPT]

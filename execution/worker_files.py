@@ -109,11 +109,9 @@ class WorkerFile:
         slots = [b"null".ljust(_SLOT_SIZE - 2) + (b",\n" if number < count - 1 else b"\n ") for number in range(count)]
         header = json.dumps({"pid": os.getpid(), "count": count, "started_at": format_time(time.time()), "boot": boot_id(),
                              "file": _identity(descriptor)})[:-1] + ', "running": ['
-        return header.encode("ascii").ljust(_SLOT_SIZE - 1) + b"\n" + b"".join(slots) + self._last_content()
-
-    def _last_content(self):
-        """What stands behind the slots, since there may be many groups with long names."""
-        return b"]}\n" if self._groups is None else b'], "groups": %s}\n' % json.dumps(list(self._groups)).encode("ascii")
+        # Behind the slots, since there may be many groups with long names.
+        end = b"]}\n" if self._groups is None else b'], "groups": %s}\n' % json.dumps(list(self._groups)).encode("ascii")
+        return header.encode("ascii").ljust(_SLOT_SIZE - 1) + b"\n" + b"".join(slots) + end
 
     def completed(self, number, token):
         """Let the next note of thread `number` say that the attempt with this token completed in it."""

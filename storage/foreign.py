@@ -214,8 +214,8 @@ class ForeignFile:
             warn("%s ended in the middle of a record, %s; its last %d bytes are in %s now"
                  % (self._path, self._cause, len(tail), keep_beside(self._path, "torn", [tail])))
 
-    def keep_dropped(self, read, warn):
-        """Tell what is wrong with single jobs of the file, which is about to be rewritten, and keep it as it was, as `read()` gives it, if
+    def keep_dropped(self, pieces, warn):
+        """Tell what is wrong with single jobs of the file, which is about to be rewritten, and keep it as it was, in these pieces, if
         something is left out."""
         if self.layout.blank and self._held:
             warn("%s is empty, and %s in it before the machine was started anew" % (self._path, _jobs_were(self._held)))
@@ -224,7 +224,7 @@ class ForeignFile:
         beside = ""
         try:
             if any(fault.dropped for fault in self.layout.faults):
-                beside = "; the file as it was is " + keep_beside(self._path, "broken", read())
+                beside = "; the file as it was is " + keep_beside(self._path, "broken", pieces)
         except OSError as error:
             raise storage_error("copy", self._path, error) from None
         warn("%s: %s%s" % (self._path, _fault_sentences(self.layout.faults), beside))

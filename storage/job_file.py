@@ -151,12 +151,9 @@ class JobFile(ReplaceableFile):
         elif foreign.layout.torn:
             self._cut_tail(foreign)
         else:
-            foreign.keep_dropped(self._all_bytes, self._warn)
+            as_it_is = (pread(self._descriptor, CHUNK, offset) for offset in range(0, self._seen[1], CHUNK))
+            foreign.keep_dropped(as_it_is, self._warn)
             self._replace_by(foreign.copy.contents(), foreign.copy.counts, foreign.copy.last_created)
-
-    def _all_bytes(self):
-        """The file as it is, in pieces."""
-        return (pread(self._descriptor, CHUNK, offset) for offset in range(0, self._seen[1], CHUNK))
 
     def _behind_last(self, layout):
         """What stands behind the last whole record of a torn file."""
