@@ -130,7 +130,8 @@ def parse(argv):
     is wanted for, or "".
     """
     if argv[:1] == ["completion"] and "--words" in argv[1:3]:  # what was typed so far is no argument of this command: not even its --
-        return COMMANDS["completion"][3], _words_so_far(argv)
+        words = argv[argv.index("--words") + 1:] + [""] * (argv[1] == "--new-word")
+        return COMMANDS["completion"][3], Namespace(words_so_far=words, home=None)
     home, name, rest, words = _split(argv)
     if not name or name.startswith("-"):
         return name, "".join(rest)
@@ -157,11 +158,6 @@ def _with_id(parser, rest, words):
     except UsageError:
         id_alone, end = words[:1], words[1:2]
         return (rest + ["--"] + id_alone, words[2:]) if end == ["--"] else (rest + ["--"] + words, None)
-
-
-def _words_so_far(argv):
-    words = argv[argv.index("--words") + 1:] + ([""] if argv[1] == "--new-word" else [])
-    return Namespace(words_so_far=words, home=None)
 
 
 def build_parser(name):

@@ -26,26 +26,27 @@ def exposition(queue):
     counters = store.counters()
     running, workers = store.running(), visible_workers(queue)
     abandoned, oldest = abandoned_jobs(queue, running), waiting_since(store, now)
-    text = _Text(queue.home)
-    text.add("queuectl_jobs", "gauge", "Jobs in the queue, by state and group.",
-             [({"state": state, "group": group}, count) for group, counts in sorted(store.count_by_group().items())
-              for state, count in counts.items()])
-    text.add("queuectl_running_jobs", "gauge", "Jobs that a live worker runs.", [({}, len(running) - len(abandoned))])
-    text.add("queuectl_abandoned_jobs", "gauge", "Jobs whose worker is dead, and which another one takes over.", [({}, len(abandoned))])
-    text.add("queuectl_workers", "gauge", "Workers (threads) that are alive.", [({}, sum(worker.count for worker in workers))])
-    text.add("queuectl_worker_processes", "gauge", "Worker processes that are alive.", [({}, len(workers))])
-    text.add("queuectl_paused", "gauge", "1 while the queue is paused, else 0.", [({}, int(store.paused()))])
-    text.add("queuectl_oldest_waiting_age_seconds", "gauge",
-             "For how long the job has waited that could have started first; 0 if none could.",
-             [({}, max(0.0, now - oldest) if oldest else 0)])
-    text.add("queuectl_attempts_ended_total", "counter", "Attempts that ended, however.", [({}, sum(counters.attempts))])
-    text.add("queuectl_attempts_failed_total", "counter", "Attempts that failed, by reason.",
-             [({"reason": reason}, count) for reason, count in zip(REASONS, counters.attempts) if reason is not None])
     steps = list(accumulate(counters.run_times))
-    text.add("queuectl_attempt_run_time_seconds", "histogram", "How long attempts ran.",
-             [({"le": "%g" % limit}, count, "_bucket") for limit, count in zip(LIMITS, steps)]
-             + [({"le": "+Inf"}, steps[-1], "_bucket"), ({}, counters.micros[0] / 1e6, "_sum"), ({}, steps[-1], "_count")])
-    return str(text)
+    metrics = (
+        ("queuectl_jobs", "gauge", "Jobs in the queue, by state and group.",
+         [({"state": state, "group": group}, count) for group, counts in sorted(store.count_by_group().items())
+          for state, count in counts.items()]),
+        ("queuectl_running_jobs", "gauge", "Jobs that a live worker runs.", [({}, len(running) - len(abandoned))]),
+        ("queuectl_abandoned_jobs", "gauge", "Jobs whose worker is dead, and which another one takes over.", [({}, len(abandoned))]),
+        ("queuectl_workers", "gauge", "Workers (threads) that are alive.", [({}, sum(worker.count for worker in workers))]),
+        ("queuectl_worker_processes", "gauge", "Worker processes that are alive.", [({}, len(workers))]),
+        ("queuectl_paused", "gauge", "1 while the queue is paused, else 0.", [({}, int(store.paused()))]),
+        ("queuectl_oldest_waiting_age_seconds", "gauge",
+         "For how long the job has waited that could have started first; 0 if none could.",
+         [({}, max(0.0, now - oldest) if oldest else 0)]),
+        ("queuectl_attempts_ended_total", "counter", "Attempts that ended, however.", [({}, sum(counters.attempts))]),
+        ("queuectl_attempts_failed_total", "counter", "Attempts that failed, by reason.",
+         [({"reason": reason}, count) for reason, count in zip(REASONS, counters.attempts) if reason is not None]),
+        ("queuectl_attempt_run_time_seconds", "histogram", "How long attempts ran.",
+         [({"le": "%g" % limit}, count, "_bucket") for limit, count in zip(LIMITS, steps)]
+         + [({"le": "+Inf"}, steps[-1], "_bucket"), ({}, counters.micros[0] / 1e6, "_sum"), ({}, steps[-1], "_count")]),
+    )
+    return "".join(line + "\n" for metric in metrics for line in _lines(queue.home, *metric))
 
 
 def print_exposition(queue):
@@ -70,22 +71,13 @@ def waiting_since(store, now):
     return oldest
 
 
-class _Text:
-    """The text as it grows."""
-
-    def __init__(self, home):
-        self._home = home
-        self._lines = []
-
-    def add(self, name, kind, meaning, samples):
-        """Add a metric; a sample is (labels, value), and perhaps the end of its name."""
-        self._lines += ["# HELP %s %s" % (name, meaning), "# TYPE %s %s" % (name, kind)]
-        for labels, value, *ending in samples:
-            pairs = ",".join('%s="%s"' % (label, _escaped(text)) for label, text in dict({"home": self._home}, **labels).items())
-            self._lines.append("%s%s{%s} %s" % (name, "".join(ending), pairs, repr(value)))
-
-    def __str__(self):
-        return "\n".join(self._lines) + "\n"
+def _lines(home, name, kind, meaning, samples):
+    """The lines of a metric; a sample is (labels, value), and perhaps the end of its name."""
+    yield "# HELP %s %s" % (name, meaning)
+    yield "# TYPE %s %s" % (name, kind)
+    for labels, value, *ending in samples:
+        pairs = ",".join('%s="%s"' % (label, _escaped(text)) for label, text in dict({"home": home}, **labels).items())
+        yield "%s%s{%s} %s" % (name, "".join(ending), pairs, repr(value))
 
 
 def _escaped(text):
