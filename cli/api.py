@@ -111,8 +111,8 @@ class Api:
         be). Places count from the first byte that was ever written; what was dropped since is left out. A `from` below 0 counts from the
         end."""
         job = self._find(queue, key)
-        attempt, life = _number(query, "attempt", job.attempts, 0, None), _number(query, "life", 0, 0, None)
-        start = _number(query, "from", 0, None, None)
+        attempt, life = _number(query, "attempt", job.attempts, 0), _number(query, "life", 0, 0)
+        start = _number(query, "from", 0)
         path = next((log.path for log in logs_of(queue.home, job) if (log.life or 0, log.attempt) == (life, attempt)), None) \
             if life else path_of_log(queue.home, job.id, job.digest, attempt)
         ended = bool(life) or attempt != job.attempts or job.state != PROCESSING
@@ -171,7 +171,7 @@ class Api:
         return "Job '%s' is cancelled." % printable(job.id)
 
 
-def _number(query, name, default, low, high):
+def _number(query, name, default, low=None, high=None):
     """A whole number of a query. Raises UsageError."""
     text = query.get(name, "")
     if not text:

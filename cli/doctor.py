@@ -17,7 +17,7 @@ from storage.output import stray_logs
 from storage.store import Store
 
 # A finding about one file: its name, whether it is sound, a sentence, and whether `repair` can help.
-Finding = namedtuple("Finding", "name sound text repairable")
+Finding = namedtuple("Finding", "name sound text repairable", defaults=(False,))
 
 _NAMED = 5  # files of one kind
 
@@ -90,7 +90,7 @@ def _examine_owner(home, name):
         if stat.st_uid not in users and not (name == CONFIG and stat.st_mode & 0o004):  # an administrator's, for all to read
             from shlex import quote
             return Finding(name, False, "%s belongs to another user (uid %d) than the home; as root: chown -hR %d:%d %s"
-                           % (strange, stat.st_uid, belongs.st_uid, belongs.st_gid, quote(path)), False)
+                           % (strange, stat.st_uid, belongs.st_uid, belongs.st_gid, quote(path)))
     return None
 
 
@@ -101,26 +101,26 @@ def _examine_modes(home):
     except QueueError:
         return []  # what cannot be looked at is told of by its name
     text = fault or warning
-    return [Finding("home", fault is None, text if fault else "is not safe: " + str(text), False)] if text else []
+    return [Finding("home", fault is None, text if fault else "is not safe: " + str(text))] if text else []
 
 
 def _examine_config(home):
     path = config_path(home)
     if not os.path.lexists(path):
-        return Finding(CONFIG, True, "is not there; the defaults hold", False)
+        return Finding(CONFIG, True, "is not there; the defaults hold")
     try:
         record = read_config(path)
         settings_from(record, path)
     except QueueError as error:
-        return Finding(CONFIG, False, str(error), False)
+        return Finding(CONFIG, False, str(error))
     unknown = unknown_settings(record)
-    return Finding(CONFIG, True, "is sound, but %s" % "; ".join(unknown) if unknown else "is sound", False)
+    return Finding(CONFIG, True, "is sound, but %s" % "; ".join(unknown) if unknown else "is sound")
 
 
 def _examine_jobs(home, name, store):
     path = os.path.join(home, name)
     if not os.path.lexists(path):
-        return Finding(name, True, "is not there; it is made when it is needed", False)
+        return Finding(name, True, "is not there; it is made when it is needed")
     try:
         number, damage = store.examine(name)
     except (QueueError, OSError) as error:
@@ -132,25 +132,25 @@ def _examine_jobs(home, name, store):
         edges.setdefault(job.id, set()).update(job.predecessors)
     circle = find_cycle(edges)
     if circle:
-        return Finding(name, False, told_circle(circle), False)
-    return Finding(name, True, "is sound: %s" % counted(number, "job"), False)
+        return Finding(name, False, told_circle(circle))
+    return Finding(name, True, "is sound: %s" % counted(number, "job"))
 
 
 def _examine_folder(home, name, ending, text):
     path = os.path.join(home, name)
     if not os.path.lexists(path):
-        return Finding(name, True, "is not there; it is made when it is needed", False)
+        return Finding(name, True, "is not there; it is made when it is needed")
     if os.path.islink(path) or not os.path.isdir(path):
-        return Finding(name, False, "%s must be a folder of its own: move away what is there" % path, False)
+        return Finding(name, False, "%s must be a folder of its own: move away what is there" % path)
     try:
         names = [entry for entry in os.listdir(path) if entry.endswith(ending)]
     except OSError as error:
-        return Finding(name, False, "%s cannot be read: %s" % (path, error.strerror), False)
+        return Finding(name, False, "%s cannot be read: %s" % (path, error.strerror))
     for entry in names:
         inside = os.path.join(path, entry)
         if os.path.islink(inside) or (os.path.exists(inside) and not os.path.isfile(inside)):
-            return Finding(name, False, "%s is no file of ours: move it away" % inside, False)
-    return Finding(name, True, "is sound: " + text % len(names), False)
+            return Finding(name, False, "%s is no file of ours: move it away" % inside)
+    return Finding(name, True, "is sound: " + text % len(names))
 
 
 def _examine_logs(home, store):
@@ -175,7 +175,7 @@ def _examine_run(home, workers):
     try:
         return _with_leftovers(_examine_workers(home, workers), workers.leftovers(), "of killed worker processes")
     except OSError as error:
-        return Finding(RUN, False, "%s cannot be looked at: %s" % (error.filename or RUN, error.strerror), False)
+        return Finding(RUN, False, "%s cannot be looked at: %s" % (error.filename or RUN, error.strerror))
 
 
 def _examine_workers(home, workers):
@@ -183,9 +183,9 @@ def _examine_workers(home, workers):
     remote = remote_file_system(home)
     if finding.sound and remote:
         return Finding(RUN, True, "is on a file system of another machine (%s), where locks may not hold; use the queue from one machine "
-                       "alone" % remote, False)
+                       "alone" % remote)
     dead = len(workers.left_behind()) if finding.sound else 0
     if dead:
         return Finding(RUN, True, "holds %s of worker processes that died; the next %s returns their jobs"
-                       % (counted(dead, "file"), hint("worker start")), False)
+                       % (counted(dead, "file"), hint("worker start")))
     return finding
