@@ -91,8 +91,8 @@ class Store:
         self.home = home
         self.settings = settings
         self.notice = notice
-        self.lock = FileLock(lock_path(home), lambda: notice("waiting for %s: another queuectl process has held it for some seconds"
-                                                             % self.lock.path))
+        path = lock_path(home)
+        self.lock = FileLock(path, lambda: notice("waiting for %s: another queuectl process has held it for some seconds" % path))
         self.jobs_json = JobFile(jobs_path(home), self.lock, 0, notice, progress)
         self.dlq_json = JobFile(dead_letters_path(home), self.lock, 1, notice, progress, allow_duplicate_keys=True)
         self._pauses = None
