@@ -65,8 +65,9 @@ class TestLostHome(ControlTest):
         self.assertEqual(self.states(), {"new": "pending"})
 
     def test_an_idle_worker_ends_too(self):
+        self.add("a", "true")
         worker = self.start_worker()
-        self.wait_for(lambda: [name for name in os.listdir(self.path("run")) if name.endswith(".wake")])  # what it makes last before it works
+        self.wait_for(lambda: self.job("a").state == COMPLETED)  # no file says that it has begun: it opens what it has made
         os.rename(self.home, self.home + "2")
         self.end_of_worker(worker)
         self.assertFalse(os.path.exists(self.home))
