@@ -47,11 +47,12 @@ def new_job_fields(record, cwd):
 
 def without_inherited(record):
     """A record without what `show` told of the settings, as its `inherited` says, or it would be the job's own from now on. A value that
-    someone has changed since is."""
+    someone has changed since is. `inherited` goes with it, so that what is added to the record later counts as the job's own."""
     inherited = record.get("inherited")
     if type(inherited) is not dict:
         return record
-    return {name: value for name, value in record.items() if name not in OPTION_CHECKS or inherited.get(name, _NONE) != value}
+    return {name: value for name, value in record.items()
+            if name != "inherited" and (name not in OPTION_CHECKS or inherited.get(name, _NONE) != value)}
 
 
 def _check_for_cmd(command):

@@ -145,7 +145,8 @@ class TestJson(AddingTest):
         self.succeed("enqueue", '[{"id": "theirs", "command": "true"}, {"id": "own", "command": "true", "max_retries": 3}]')
         theirs, own = (self.succeed("show", job_id) for job_id in ("theirs", "own"))
         self.assertEqual([json.loads(text)["max_retries"] for text in (theirs, own)], [3, 3])
-        for words, text, wanted in (((), theirs, None), ((), own, 3), (("--max-retries", "9"), theirs, 9), (("--max-retries", "9"), own, 3),
+        for words, text, wanted in (((), theirs, None), ((), own, 3), (("--max-retries", "9"), theirs, 9), (("--max-retries", "3"), theirs, 3),
+                                    (("--max-retries", "9"), own, 3),
                                     ((), theirs.replace('"max_retries": 3,', '"max_retries": 7,'), 7),
                                     ((), self.succeed("list", "--json", "--search", "theirs"), None)):
             with self.subTest(words=words, text=text):
