@@ -267,12 +267,12 @@ def count_block(block):
     return [found[state] for state in _STATES], sum(found.values())
 
 
-def read_lines(descriptor, place):
-    """Line 1 and line 2 of the record whose line 2 is at `place`; line 1 with its padding and comma."""
+def read_lines(read, place):
+    """Line 1 and line 2 of the record whose line 2 is at `place`, by `read(start, size)`; line 1 with its padding and comma."""
     reach = 2048
     while True:
         start = max(0, place - reach)
-        content = pread(descriptor, place - start + WIDTH, start)
+        content = read(start, place - start + WIDTH)
         middle = max(place - start - 1, 0)
         first = content.rfind(b"\n", 0, middle) + 1
         if start == 0 or first:

@@ -151,7 +151,7 @@ class NotedFile:
         begin, piece = self._piece
         if not begin <= start <= begin + len(piece) - size:
             begin = max(0, start - _BEFORE)
-            piece = pread(self._descriptor, _PIECE, begin)
+            piece = pread(self._descriptor, max(_PIECE, start - begin + size), begin)
             self._piece = (begin, piece)
         return piece[start - begin:start - begin + size]
 
@@ -167,11 +167,7 @@ class NotedFile:
     def lines(self, place):
         """Line 1 and line 2 at a place, or None if no record has its line 2 there."""
         line2 = self.line2(place)
-        if line2 is None:
-            return None
-        begin, piece = self._piece
-        start, end = piece.rfind(b"\n", 0, place - 1 - begin) + 1, place - 1 - begin
-        return (piece[start:end] if start else read_lines(self._descriptor, place)[0]), line2
+        return None if line2 is None else (read_lines(self._read, place)[0], line2)
 
     def view(self, locked=False, since=None):
         """A View of the file as it is now, or of what was added `since` a version; the caller closes it. `locked` says that it is done with

@@ -147,7 +147,7 @@ class View:
         before it (0: before the end), the last one first. `containing` has several byte strings, each of which line 1 has."""
         first, end = place + WIDTH + len(",\n") if place else None, 0
         if place and back:
-            end = max(1, place - len(read_lines(self._descriptor, place)[0]) - len("\n,\n"))
+            end = max(1, place - len(read_lines(self._read, place)[0]) - len("\n,\n"))
         for block, offset, start, middle in self._found(states, containing, first, end if back else None):
             yield self._record_at(block, offset, start, middle)
 
@@ -170,13 +170,16 @@ class View:
             record = self._read_again(place)
         return 0 if self._is_copy else place, record
 
+    def _read(self, start, size):
+        return pread(self._descriptor, size, start)
+
     def _read_again(self, place):
         """A record that was caught in the middle of a change, read while no one changes it."""
         try:
             if self._lock is None:
-                return parse_record(*read_lines(self._descriptor, place))
+                return parse_record(*read_lines(self._read, place))
             with self._lock:
-                return parse_record(*read_lines(self._descriptor, place))
+                return parse_record(*read_lines(self._read, place))
         except ValueError as error:
             raise rotten_record_error(place, error, self._path) from None
 

@@ -7,6 +7,7 @@ import unittest
 
 from core.job import STATES
 from core.job_record import job_from_record
+from core.system import pread
 from storage import layout as storage_layout
 from storage.layout import (COLUMNS, COLUMN_AT, EMPTY, END, PAGE, WIDTH, bare, blocks, column, encode_line1, encode_line2, lay_out,
                             parse_record, pending_records, read_lines)
@@ -259,7 +260,7 @@ class ReadingTest(FormatTest):
         descriptor = self.open(content)
         for length, place in zip(lengths, places_of(content)):
             with self.subTest(length):
-                first, second = read_lines(descriptor, place)
+                first, second = read_lines(lambda start, size: pread(descriptor, size, start), place)
                 self.assertEqual((bare(first), first[-1:], second), (line1("job%d" % length, "x" * length), b",", encode_line2(PENDING)))
 
 
