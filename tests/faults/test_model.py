@@ -425,6 +425,7 @@ class ModelTest(HomeTest):
                 history.run()
             except Exception as error:
                 raise AssertionError("SEED=%d: %s\n%s" % (seed, error, "\n".join(history.told))) from error
+            self.assertTrue(history.told, "SEED=%d did nothing" % seed)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class PrintableTest(unittest.TestCase):
     def test_log_outlives_a_full_disk(self):
         with open("/dev/full", "w") as stream:
             with contextlib.redirect_stderr(stream):
-                helpers.log("still here")
+                self.assertIsNone(helpers.log("still here"))
             with contextlib.suppress(OSError):
                 stream.close()
 

@@ -5,7 +5,7 @@ import unittest
 
 from core.settings import MAX_LIMIT
 from core.slots import free_slot, group_digest, slot_of, with_slot, without_slot
-from storage.layout import encode_line2
+from storage.layout import WIDTH, encode_line2
 
 
 class SlotTest(unittest.TestCase):
@@ -31,7 +31,7 @@ class SlotTest(unittest.TestCase):
 
     def test_the_greatest_slot_fits_into_the_column_beside_an_attempt_number_of_nine_digits(self):
         token = with_slot("0123456789ab-999999999", MAX_LIMIT - 1)
-        encode_line2(("processing", 1, None, None, None, None, None, token))
+        self.assertEqual(len(encode_line2(("processing", 1, None, None, None, None, None, token))), WIDTH)
 
     def test_a_group_of_any_text_has_a_digest_of_eight_digits(self):
         self.assertEqual(sorted(map(len, {group_digest(group) for group in ("gpu", "Gpu", "\u00e4 \ud800", "x" * 100)})), [8] * 4)
