@@ -6,11 +6,11 @@ from collections import namedtuple
 
 from cli.context import notice
 from cli.terminal import counted
+from core.dependencies import find_cycle, told_circle
 from core.errors import EXIT_FAILED, CorruptFile, QueueError, hint
 from core.file_systems import remote_file_system
 from core.home import CONFIG, DEAD_LETTERS, JOBS, LOGS, RUN, config_path, look_at_modes
 from core.job import PENDING
-from core.dependencies import find_cycle, told_circle
 from core.settings import DEFAULTS, settings_from, unknown_settings
 from helpers import load_settings, printable, read_config
 from storage.output import stray_logs

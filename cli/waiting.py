@@ -7,9 +7,9 @@ from cli.context import hint_to_resume, named_groups, notice, tell_of_standstill
 from cli.own_job import refuse_in_job
 from cli.progress import Progress
 from cli.terminal import counted
+from core.dependencies import jobs_meant
 from core.errors import EXIT_FAILED, EXIT_TIMEOUT, EXIT_UNKNOWN, UsageError, hint
 from core.job import COMPLETED, DEAD, PENDING, PROCESSING
-from core.dependencies import jobs_meant
 from storage.naming import find_all_named
 
 _NAMED = 5  # held jobs

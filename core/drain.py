@@ -3,8 +3,8 @@ from __future__ import annotations
 
 from collections import namedtuple
 
-from core.job import PROCESSING
 from core.dependencies import find_cycle, in_circles
+from core.job import PROCESSING
 from core.rules import is_retry, ready_at
 
 # What keeps a drain from its end, a Job or None; and if nothing does, what it leaves: the ids of jobs that are scheduled or come after one

@@ -13,8 +13,8 @@ def free_slot(limit, held):
     """The slot that the next job of a group gets, the smallest number from 0 to `limit` - 1 that is free; None if the group is full.
 
     `held` are the slots of its jobs that run, or the numbers by which those go that were claimed when the group had no limit; None for one
-    whose number is not known. Where a limit was lowered there
-    may be more of them, and greater ones: nothing is ended, and nothing starts before there are fewer than `limit`."""
+    whose number is not known. Where a limit was lowered there may be more of them, and greater ones: nothing is ended, and nothing starts
+    before there are fewer than `limit`."""
     taken = set(held)
     return None if len(held) >= limit else next(number for number in range(limit) if number not in taken)
 

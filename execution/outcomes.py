@@ -153,10 +153,13 @@ class Outcomes:
     def _is_paused(self):
         """Whether the queue is paused, or the group of a job that was claimed ahead: no job that was claimed ahead is to start."""
         store, groups = self._claims.store, self._batch.groups
-        if not self._batch or store.paused():
-            return bool(self._batch)
-        return bool(groups) and not groups.isdisjoint(self._faults.guarded("look which groups are paused", store.paused_groups,
-                                                                           otherwise=groups))
+        if not self._batch:
+            return False
+        if store.paused():
+            return True
+        if not groups:
+            return False
+        return not groups.isdisjoint(self._faults.guarded("look which groups are paused", store.paused_groups, otherwise=groups))
 
     def _holds_back(self):
         """Whether no job that was claimed ahead is to start any more: this process stops, or the queue is paused."""

@@ -9,11 +9,11 @@ import signal
 import threading
 import time
 
-from core.errors import QueueError, fault_text, hint
+from core.dependencies import those_of_groups, told_circle
 from core.drain import what_is_left
+from core.errors import QueueError, fault_text, hint
 from core.home import wake_workers, worker_log_path
 from core.job import CANCELLED, PENDING, PROCESSING
-from core.dependencies import those_of_groups, told_circle
 from core.system import folder_identity, is_there
 from execution.attempt import PATIENCE, STOPPED, job_environ
 from execution.launcher import Launcher

@@ -4,10 +4,10 @@ Most jobs name no others and need not be the only ones of their id: adding them 
 """
 from __future__ import annotations
 
+from core.dependencies import find_cycle, jobs_meant
 from core.errors import JobRefused
 from core.job import COMPLETED, DEAD, PENDING, PROCESSING, job_from_checked
 from core.local_times import tell_time
-from core.dependencies import find_cycle, jobs_meant
 from core.strict_json import encode_json
 from core.times import parse_time
 

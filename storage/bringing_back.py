@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import namedtuple
 
+from core.dependencies import revived
 from core.errors import JobRefused
 from core.job import COMPLETED, DEAD
-from core.dependencies import revived
 from core.rules import retried
 from storage.dead_letters import buried, places_of, row_without_burial
 from storage.layout import encode_line2

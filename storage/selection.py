@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import namedtuple
 
+from core.dependencies import jobs_meant
 from core.errors import JobNotFound
 from core.job import STATES, job_from_checked
-from core.dependencies import jobs_meant
 from storage.layout import job_from_lines
 from storage.naming import keys_named
 from storage.store import OpenFiles

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import Counter, namedtuple
 from itertools import islice
 
-from core.job import PENDING, PROCESSING, job_from_checked
 from core.dependencies import lacking
+from core.job import PENDING, PROCESSING, job_from_checked
 from core.rules import HOLD, NO_WAIT, wait_of
 
 _FIRST = 200  # jobs that are looked at before the first is told
