@@ -72,9 +72,10 @@ def _print_logs(args, queue, out, job, kept, several):
     logs = kept if args.all else [log for log in kept if log.life is None and log.attempt == wanted]
     telling = several or is_terminal(sys.stdout)
     if not logs and several:
-        out.say("%s, %s%s" % (job.id, _told(queue, job, wanted), "; it has written nothing" if job.attempts else ""))
+        nothing = "; it has written nothing" if _keeps_output(queue) else "; no output is kept (save_output)"
+        out.say("%s, %s%s" % (job.id, _told(queue, job, wanted), nothing if job.attempts else ""))
     elif not logs:
-        _tell_of_nothing(job, kept, wanted)
+        _tell_of_nothing(job, kept, wanted, _keeps_output(queue))
     for log in logs:
         if telling:
             out.say("%s, %s" % (job.id, _told(queue, job, log.attempt, log.life)))
@@ -107,15 +108,24 @@ def _ended(queue, job):
     return "%s, %s" % (how, when(job.updated_at))
 
 
-def _tell_of_nothing(job, kept, wanted):
+def _keeps_output(queue):
+    """Whether what a job writes is kept now. Of an attempt that has ended nothing says whether its output was: a log that stayed empty is
+    removed."""
+    return queue.store.settings.save_output
+
+
+def _tell_of_nothing(job, kept, wanted, keeps_output):
     """Say that the wanted attempt of a job has no output, if these are the only Logs of it."""
+    others = "; %s prints what other attempts wrote" % hint("logs --all", job.id) if kept else ""
+    if job.attempts and not keeps_output:
+        notice("there is no output of %r: the setting save_output is false, so that none is kept%s" % (job.id, others))
+        return
     if wanted < job.attempts:
         notice("there is no output of attempt %d of %r: it wrote nothing, or that is not kept any more (see the setting keep_attempts)"
                % (wanted, job.id))
         return
     since = " since it was brought back" if any(log.life is not None for log in kept) else ""
     unrun = "" if job.attempts else "; it has not run yet" if not since else "; it has not run since"
-    others = "; %s prints what other attempts wrote" % hint("logs --all", job.id) if kept else ""
     notice("%r has written nothing%s%s%s" % (job.id, since, unrun, others))
 
 
@@ -290,6 +300,8 @@ def follow(queue, jobs, lines=None):
     """Print what jobs write until all have ended: 0 if all completed, 1 if one died or is gone. `lines` says with how many of the last
     lines to begin (None: all)."""
     telling = len(jobs) != 1 or is_terminal(sys.stdout)
+    if not _keeps_output(queue):
+        notice("the setting save_output is false, so that what jobs write now is not kept")
     followed = [_Followed(queue, job, lines, out, telling) for job, out in zip(jobs, _outputs(jobs))]
     going_on, completed, told = followed, True, False
     while going_on:

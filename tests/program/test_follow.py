@@ -81,6 +81,26 @@ class TestOutput(ControlTest):
         self.assertEqual((self.job("good").state, self.job("bad").exit_code, self.dlq("bad")["output"]), (COMPLETED, 1, ""))
         self.assertFalse(os.path.exists(self.path("logs")) and os.listdir(self.path("logs")))
 
+    def test_without_the_setting_nobody_is_told_that_nothing_was_written(self):
+        self.add("kept", "echo former; exit 1")
+        self.settings(max_retries=0)
+        self.drain(code=1)
+        self.settings(max_retries=0, save_output=False)
+        self.succeed("retry", "kept")
+        self.add("good", "echo words")
+        self.add("new", "true", run_at="2999-01-01")
+        self.drain(code=1)
+        unkept = "queuectl: there is no output of '%s': the setting save_output is false, so that none is kept"
+        for words, said in ((["good"], unkept % "good"), (["good", "--attempt", "1"], unkept % "good"), (["good", "--all"], unkept % "good"),
+                            (["kept"], unkept % "kept" + "; '%s' prints what other attempts wrote" % typed("logs --all kept")),
+                            (["new"], "queuectl: 'new' has written nothing; it has not run yet"),
+                            (["-f", "good"], "queuectl: the setting save_output is false, so that what jobs write now is not kept")):
+            with self.subTest(words):
+                done = self.run_program("logs", *words)
+                self.assertEqual((done.stdout, done.stderr), ("", said + "\n"))
+        self.assertRegex(self.succeed("logs", "good", "new"),
+                         r"^==> good, attempt 1: completed, took .*; no output is kept \(save_output\) <==\n==> new, no attempt yet <==\n\Z")
+
     def test_if_it_is_turned_off_meanwhile_no_job_gets_the_words_of_another(self):
         self.settings(max_retries=0)
         worker = self.worker()
@@ -208,11 +228,11 @@ class TestFollow(ControlTest):
         with open(self.path("followed"), "wb") as file:
             return self.start("logs", "-f", *arguments, stdout=file)
 
-    def assert_followed(self, process, code, content):
-        """It ends with this exit code, after it has written this, and without a word on stderr but once that no worker runs."""
+    def assert_followed(self, process, code, content, words=""):
+        """It ends with this exit code, after it has written this, and without other words on stderr but once that no worker runs."""
         self.wait_for(lambda: process.poll() is not None)
         said = re.sub(NO_WORKER, "", process.stderr.read(), count=1)
-        self.assertEqual((process.returncode, said, self.read("followed")), (code, "", content))
+        self.assertEqual((process.returncode, said, self.read("followed")), (code, words, content))
 
     def test_it_attaches_before_the_job_starts_and_ends_with_it(self):
         self.add("before", GATE)
@@ -273,14 +293,16 @@ class TestFollow(ControlTest):
         self.stop(worker)
 
     def test_it_ends_with_1_when_the_job_is_cancelled_or_removed(self):
-        for job_id, end in (("cancelled", lambda: self.succeed("cancel", "cancelled")), ("removed", lambda: self.write("jobs.json", "[]"))):
+        for job_id, end, said in (("cancelled", lambda: self.succeed("cancel", "cancelled"), ""),
+                                  ("removed", lambda: self.write("jobs.json", "[]"),
+                                   "")):
             with self.subTest(job_id):
                 self.add(job_id, "echo here; " + self.nap)
                 worker = self.worker()
                 follower = self.follow(job_id)
                 self.wait_for(lambda: self.read("followed"))
                 end()
-                self.assert_followed(follower, 1, b"here\n")
+                self.assert_followed(follower, 1, b"here\n", said)
                 self.wait_for_naps(0)
                 self.stop(worker)
 
