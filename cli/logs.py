@@ -281,6 +281,8 @@ class _Followed:
         self.completed = now is not None and now.state == COMPLETED
         if self._telling:
             self._out.say(self._name + ("it was removed" if now is None else _told(self._queue, now, now.attempts)))
+        elif now is None:
+            notice("%r was removed; how it ended is not known" % self.job.id)
         return False
 
     def _tell_of_retry(self, job):

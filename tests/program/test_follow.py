@@ -295,7 +295,7 @@ class TestFollow(ControlTest):
     def test_it_ends_with_1_when_the_job_is_cancelled_or_removed(self):
         for job_id, end, said in (("cancelled", lambda: self.succeed("cancel", "cancelled"), ""),
                                   ("removed", lambda: self.write("jobs.json", "[]"),
-                                   "")):
+                                   "queuectl: 'removed' was removed; how it ended is not known\n")):
             with self.subTest(job_id):
                 self.add(job_id, "echo here; " + self.nap)
                 worker = self.worker()
