@@ -42,9 +42,10 @@ try:
     from core.home import find_home
     from helpers import guard_stdout, printable
 except (EOFError, ValueError, TypeError) as _fault:
-    if not _cut_cache(_fault):
+    _said = _cut_cache(_fault)
+    if not _said:
         raise
-    sys.exit("queuectl: error: %s" % _cut_cache(_fault))
+    sys.exit("queuectl: error: %s" % _said)
 
 if hasattr(gc, "freeze"):  # PyPy has none
     gc.freeze()  # nor will it be garbage

@@ -25,6 +25,7 @@ from execution.worker import Shared, Worker
 from execution.worker_files import path_beside
 from execution.worker_log import shorten_worker_log
 from helpers import log
+from storage import foreign  # noqa: F401  by the threads, that is: a .pyc of it that a full disk has cut would end them as a bug
 
 _REMIND = 60.0  # seconds between two times that the same fault is logged
 _AGAIN = 1.0  # seconds after the first signal from which another one is a second wish

@@ -12,10 +12,14 @@ from functools import partial
 from core.errors import CorruptFile, hint, storage_error
 from core.home import run_folder
 from core.job import PENDING, job_from_checked
+from core.job_record import job_from_record
+from core.json_pieces import JsonPieces
 from core.system import open_private, sync, sync_folder
 from core.times import format_time
+from storage.foreign_copy import ForeignCopy
 from storage.noted_file import refuse_link
 from storage.notes import MISSING, file_key
+from storage.recognition import Layout, check_canonical, parse_any
 from storage.view import View
 
 _SETTLED = 0.2  # seconds that a strange file must have held still; an editor that truncates first shows an empty one for a moment
@@ -85,8 +89,6 @@ class Inspector:
 
     def _check(self, key):
         """The Layout of the file with that key, or None if it changed meanwhile."""
-        from core.job_record import job_from_record
-        from storage.recognition import Layout, check_canonical  # seldom needed, and each start would pay for it
         if key == MISSING:
             return Layout(1, copy=self.copy_of((), key))
         try:
@@ -109,9 +111,6 @@ class Inspector:
             return layout if file_key(os.fstat(descriptor)) == key else None
 
     def _parse(self, file, key):
-        from core.json_pieces import JsonPieces
-        from core.job_record import job_from_record
-        from storage.recognition import Layout, parse_any
         faults: list = []
         reading = _Reading(self._path, file, key[1], self._warn, self._progress)
         try:
@@ -122,7 +121,6 @@ class Inspector:
 
     def copy_of(self, jobs, key):
         """A ForeignCopy of these jobs, which were read from a file with that key."""
-        from storage.foreign_copy import ForeignCopy
         return ForeignCopy(jobs, run_folder(os.path.dirname(self._path)), key[2] // 1000, self._allow_duplicate_keys)
 
 

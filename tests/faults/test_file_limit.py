@@ -1,6 +1,7 @@
 """A limit on file sizes (`ulimit -f`): what cannot be written is left as it was, and the limit is what one is told to raise."""
 from __future__ import annotations
 
+import glob
 import importlib.util
 import os
 import shutil
@@ -60,14 +61,39 @@ class TestFileLimit(QueueTest):
                           % self.path("dlq.json") in said), (0, True), said)
         self.assertEqual(self.states()["c"], "dead")
 
+    def start_compiled(self, *words):
+        """Start a command of a copy of the program whose compiled modules are kept beside it: a Popen."""
+        environ = {name: value for name, value in self.environ().items() if name not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")}
+        process = subprocess.Popen([sys.executable, self.path("program", "main.py"), *words], env=environ, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, universal_newlines=True)
+        self._processes.append(process)
+        return process
+
+    def test_a_worker_that_runs_needs_no_compiled_module_that_is_cut_then(self):
+        copy_program(self.path("program"))
+        foreign = '[\n{"id": "%s", "command": "true"}]'
+        self.write("jobs.json", foreign % "a")
+        done = self.start_compiled("worker", "start", "--drain")
+        self.assertEqual((done.communicate(timeout=DEADLINE)[1].count("completed"), done.returncode), (1, 0))  # all is compiled
+        worker = self.start_compiled("worker", "start", "--quiet")
+        self.wait_for(lambda: '"pid": %d,' % worker.pid in self.worker_files())
+        self.add("b", "true")
+        self.wait_for(lambda: self.states()["b"] == "completed")
+        for path in glob.glob(self.path("program", "**", "*.pyc"), recursive=True):
+            os.truncate(path, os.path.getsize(path) // 2)
+        self.write("jobs.json", foreign % "c")
+        self.wait_for(lambda: worker.poll() is not None or b"completed" in self.read("jobs.json"))
+        worker.terminate()
+        self.assertEqual((*worker.communicate(timeout=DEADLINE), worker.returncode), ("", "", 0))
+
     def test_a_compiled_module_that_was_cut_is_named_with_what_helps(self):
-        program = os.path.join(self.home, "program")
+        program = self.path("program")
         copy_program(program)
 
         def list_jobs():
-            environ = {name: value for name, value in self.environ().items() if name not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX")}
-            return subprocess.run([sys.executable, os.path.join(program, "main.py"), "list"], env=environ, stdout=subprocess.PIPE,
-                                  stderr=subprocess.PIPE, universal_newlines=True, timeout=DEADLINE)
+            process = self.start_compiled("list")
+            said = process.communicate(timeout=DEADLINE)
+            return subprocess.CompletedProcess(process.args, process.returncode, *said)
 
         self.add("a", "true")
         for module in ("core/errors", "cli/listing"):  # one that each start needs, and one that this command needs
