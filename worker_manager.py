@@ -10,7 +10,7 @@ from core.job import PENDING
 from core.locks import is_held
 from core.system import allow_open_files, make_folder, open_private, remove_file
 from execution.launcher import start_detached
-from execution.worker_files import (WorkerFile, ask_to_stop, given_process_token, leftovers, live_workers, new_process_token,
+from execution.worker_files import (WorkerFile, ask_to_stop, given_process_token, leftovers, live_workers, new_process_token, noted_slots,
                                     split_attempt_token, worker_paths)
 
 _SAFE_AGE = 3600.0  # seconds that what is left over must be old while workers run
@@ -89,6 +89,13 @@ class WorkerManager:
         """Those of these running jobs whose worker process is dead."""
         alive = {worker.process_token for worker in self.running()}
         return [job for job in running if split_attempt_token(job.worker)[0] not in alive]
+
+    def noted_slots(self):
+        """The attempts with a slot that run, as {attempt token: digest of its group}; none where that cannot be seen."""
+        try:
+            return noted_slots(self._folder)
+        except PermissionError:
+            return {}
 
     def waiting(self, workers, store):
         """The jobs that these worker processes wait with until their retry, in lists by the token of the process."""

@@ -28,7 +28,7 @@ from storage.output import dropped_at_start, last_lines, log_path, logs_of, path
 from storage.paging import find_by_key, is_key, jobs_beyond, key_of
 from storage.selection import Choice
 from storage.tally import ended_by_minute
-from storage.waits import Waits
+from storage.waits import Waits, running_by_group
 
 MOST = 1000  # jobs in one answer
 PIECE = 1 << 18  # bytes of a log in one answer
@@ -203,9 +203,9 @@ def _groups(store, running, total):
     limits, paused = store.settings.limits, store.paused_groups()
     by_group = store.count_by_group() if total <= _FEW_GROUPED else {}
     waiting = {group: counts[PENDING] for group, counts in by_group.items()}
-    runs = [job.group for job in running]
+    runs = running_by_group(store, running)
     names = {*limits, *paused, *[name for name in runs if name], *[name for name, count in waiting.items() if name and count]}
-    return {name: {"limit": limits.get(name), "running": runs.count(name), "paused": name in paused,
+    return {name: {"limit": limits.get(name), "running": runs[name], "paused": name in paused,
                    "waiting": waiting.get(name, 0) if total <= _FEW_GROUPED else None} for name in sorted(names)}
 
 

@@ -61,7 +61,7 @@ class Home:
 
     def _open(self, settings):
         self._refuse_links()
-        store = Store(self.home, settings, notice, self._show_progress)
+        store = Store(self.home, settings, notice, self._show_progress, lambda: self.workers.noted_slots())
         store.lock.makes_home = self._may_be_new
         return store
 

@@ -10,7 +10,7 @@ from cli.speed import jobs_per_second
 from cli.terminal import display_width, showable
 from core.job import PENDING
 from core.rules import GROUP, HOLD, OTHER_JOBS, PAUSED, RETRY, TIME
-from storage.waits import look_at_pending
+from storage.waits import look_at_pending, running_by_group
 
 _FEW = 500000  # jobs in a queue whose pending ones are looked at for what they wait for: half a second
 _FEW_SPECIAL = 20000  # and how many of these may have something to wait for, or a priority
@@ -60,8 +60,8 @@ def waiting_in_groups(store):
 
 def _groups(store, running, waiting):
     """How the groups stand that have a limit or are paused, as {name: object}, by these running jobs and what was found to wait."""
-    paused = store.paused_groups()
-    return {name: {"limit": store.settings.limits.get(name), "running": sum(job.group == name for job in running),
+    paused, runs = store.paused_groups(), running_by_group(store, running)
+    return {name: {"limit": store.settings.limits.get(name), "running": runs[name],
                    "waiting": waiting.get(name), "paused": name in paused} for name in store.limits()}
 
 

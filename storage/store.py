@@ -84,13 +84,15 @@ class Store:
 
     `settings` is replaced by whoever follows config.json. `notice(message)` is called for what the user should know while an operation
     goes on. `progress(text)`, if given, shows how far a long file is read that someone else wrote, and "" at the end; it gives back whether
-    that could be shown.
+    that could be shown. `noted_slots()` gives the attempts with a slot that run by the worker files, as {attempt token: digest of its
+    group}.
     """
 
-    def __init__(self, home, settings, notice, progress=None):
+    def __init__(self, home, settings, notice, progress=None, noted_slots=dict):
         self.home = home
         self.settings = settings
         self.notice = notice
+        self.noted_slots = noted_slots
         path = lock_path(home)
         self.lock = FileLock(path, lambda: notice("waiting for %s: another queuectl process has held it for some seconds" % path))
         self.jobs_json = JobFile(jobs_path(home), self.lock, 0, notice, progress)

@@ -11,6 +11,7 @@ from itertools import islice
 from core.dependencies import lacking
 from core.job import PENDING, PROCESSING, job_from_checked
 from core.rules import HOLD, NO_WAIT, wait_of
+from core.slots import group_digest
 
 _FIRST = 200  # jobs that are looked at before the first is told
 
@@ -41,6 +42,16 @@ def look_at_pending(store, now, most, following=0):
     counts[None] = total - len(found)
     first = sorted(plain + ready, key=lambda each: each[:2])[:following]
     return Pending(counts, sum(wait.due_in is not None or wait.waits_for == HOLD for _, wait in found), found, [each[1:] for each in first])
+
+
+def running_by_group(store, running):
+    """How many jobs of each group run, as a Counter: these, by the file, and those that were taken away and are still being ended, which
+    keep their slot until then (see `core.groups`)."""
+    counts, limits, known = Counter(job.group for job in running), store.settings.limits, {job.worker for job in running}
+    ending = [digest for token, digest in store.noted_slots().items() if token not in known] if limits else ()
+    for name in limits if ending else ():
+        counts[name] += ending.count(group_digest(name))
+    return counts
 
 
 class Waits:
@@ -86,8 +97,8 @@ class Waits:
         if group not in limits:
             return False
         if self._full is None:
-            running = [job.group for job in self._store.running()]
-            self._full = {name for name, limit in limits.items() if running.count(name) >= limit}
+            running = running_by_group(self._store, self._store.running())
+            self._full = {name for name, limit in limits.items() if running[name] >= limit}
         return group in self._full
 
     def _all_named(self):

@@ -8,6 +8,7 @@ import sys
 import time
 
 from tests.support.home import DEADLINE, WINDOWS, QueueTest, typed
+from tests.support.workers import GATE, WorkerTest
 
 SAY = "echo %QUEUECTL_SLOT% %QUEUECTL_GROUP%" if WINDOWS else "echo $QUEUECTL_SLOT ${QUEUECTL_GROUP-none}"
 
@@ -166,6 +167,26 @@ class GroupTest(QueueTest):
         self.assertEqual(json.loads(self.succeed("status", "--json"))["groups"]["gpu"]["waiting"], 1)
         self.drain()
         self.assertEqual(self.states(), {"a": "completed", "b": "pending"})
+
+
+class EndingTest(WorkerTest):
+
+    def test_a_group_is_full_as_long_as_a_cancelled_job_of_it_is_being_ended(self):
+        self.settings(limits={"gpu": 1}, kill_grace=60)
+        self.add("first", "trap '' TERM; " + GATE, group="gpu")
+        worker = self.worker()
+        self.wait_for_file("here-first")
+        self.add("next", "true", group="gpu")
+        self.succeed("cancel", "first")
+        told = json.loads(self.succeed("status", "--json"))
+        self.assertEqual((told["ready"], told["in_full_groups"], told["processing"]), (0, 1, 0))
+        self.assertEqual(told["groups"]["gpu"], {"limit": 1, "running": 1, "waiting": 1, "paused": False})
+        self.assertEqual(json.loads(self.succeed("show", "next"))["waits_for"], "group")
+        self.assertEqual([job["waits_for"] for job in json.loads(self.succeed("list", "--json", "--state", "pending"))], ["group"])
+        self.write("go", "")
+        self.wait_for_state("next", "completed")
+        self.stop(worker)
+        self.assertEqual(json.loads(self.succeed("status", "--json"))["groups"]["gpu"]["running"], 0)
 
 
 class AfterAnyTest(QueueTest):
