@@ -6,7 +6,7 @@ here, in the way of nobody. What people are told of that is in storage/waits.py.
 """
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 
 from core.slots import free_slot, group_digest, slot_of
 
@@ -28,7 +28,6 @@ class Groups:
         self._running = {name: {} for name in names}  # of each group {place: attempt token}
         self._leaving = {name: [] for name in names}  # the tokens of attempts that are being ended
         self._group_of = {}  # {place of a running job: its group}
-        self._heads = []  # a heap of ((-priority, place), group), with the first job of each group that has room; others are stale
 
     def __contains__(self, group):
         return group in self._waiting
@@ -36,7 +35,6 @@ class Groups:
     def limit(self, limits):
         """Let other limits hold, from {group: limit} of all groups; a group without one has room for any number."""
         self._limits = {name: limits.get(name) for name in self._limits}
-        self._show_all()
 
     # -- what runs
 
@@ -71,11 +69,8 @@ class Groups:
         group = self._group_of.pop(place, None)
         if group is None:
             return
-        was_full = not self.has_room(group)
         del self._running[group][place]
         self.is_unsure = self.is_unsure or not ended
-        if was_full:
-            self._show(group)
 
     def learn_noted(self, noted):
         """Take in which attempts worker files note, as {attempt token: digest of its group}: those that the file does not say to run in
@@ -87,44 +82,19 @@ class Groups:
                 leaving[group].append(token)
         self._leaving = leaving
         self.is_unsure = any(leaving.values())
-        self._show_all()
 
     # -- what waits
 
     def add(self, group, place, priority=0):
         """Add a job that may run as soon as its group has room."""
-        waiting, item = self._waiting[group], (-priority, place)
-        heappush(waiting, item)
+        heappush(self._waiting[group], (-priority, place))
         self.size += 1
-        if waiting[0] == item:
-            heappush(self._heads, (item, group))
 
     def first(self):
-        """(-priority, place) of the job that comes first among those whose group has room, or None."""
-        heads = self._heads
-        while heads:
-            item, group = heads[0]
-            waiting = self._waiting[group]
-            if waiting and waiting[0] == item and self.has_room(group):
-                return item
-            heappop(heads)
-        return None
+        """(-priority, place, group) of the job that comes first among those whose group has room, or None."""
+        return min([waiting[0] + (group,) for group, waiting in self._waiting.items() if waiting and self.has_room(group)], default=None)
 
-    def pop(self):
-        """Take out the place of the job that `first` has just given."""
-        _, group = heappop(self._heads)
-        waiting = self._waiting[group]
-        _, place = heappop(waiting)
+    def pop(self, group):
+        """Take out the place of the first job of a group that waits."""
         self.size -= 1
-        self._show(group)
-        return place
-
-    def _show(self, group):
-        """Let `first` know of a group that has got room, or another first job."""
-        waiting = self._waiting[group]
-        if waiting and self.has_room(group):
-            heappush(self._heads, (waiting[0], group))
-
-    def _show_all(self):
-        self._heads = [(waiting[0], group) for group, waiting in self._waiting.items() if waiting]
-        heapify(self._heads)
+        return heappop(self._waiting[group])[1]

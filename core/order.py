@@ -70,8 +70,7 @@ class JobIndex:
         self.named = {}
         self._places = array("Q")  # of jobs with priority 0 that may run, ascending; taken from _next on
         self._next = 0
-        self._late = []  # a heap of places that came back behind the others
-        self._ranked = []  # a heap of (-priority, place), for any other priority
+        self._ranked = []  # a heap of (-priority, place): other priorities, and places that came behind a greater one
         self._delayed = []  # a heap of (due, priority, place, group)
         self._dependents = {}  # place: Dependent
         self._ids = {}  # id: NamedId
@@ -91,12 +90,10 @@ class JobIndex:
         """Add a job that may run at once, if its group has room."""
         if group is not None:
             self.groups.add(group, place, priority)
-        elif priority:
+        elif priority or (self._places and place <= self._places[-1]):
             heappush(self._ranked, (-priority, place))
-        elif not self._places or place > self._places[-1]:
-            self._places.append(place)
         else:
-            heappush(self._late, place)
+            self._places.append(place)
 
     def add_delayed(self, due, place, priority=0, group=None):
         """Add a job that may run from `due` on (seconds since the epoch)."""
@@ -219,13 +216,19 @@ class JobIndex:
         """Take out the next place, or None. The caller reads the job there, and puts it back by `add_delayed` if it is not due. Without
         `grouped`, None also if the next job has a group with a limit: it is left here, and so are those behind it."""
         self._look_at_delayed(now)
-        of_group = self.groups.first() if self.groups.names else None
-        if of_group is None:
-            return self._pop_plain()
-        plain = self._first_plain()
-        if plain is not None and plain < of_group:
-            return self._pop_plain()
-        return self.groups.pop() if grouped else None
+        plain, of_group = self._first_plain(), self.groups.first()
+        if of_group is not None and (plain is None or of_group < plain):
+            return self.groups.pop(of_group[-1]) if grouped else None
+        if plain is None:
+            return None
+        if self._ranked and self._ranked[0] == plain:
+            heappop(self._ranked)
+        else:
+            self._next += 1
+            if self._next >= _TRIM:
+                del self._places[:self._next]
+                self._next = 0
+        return plain[1]
 
     def _look_at_delayed(self, now):
         """Put the jobs that are due where those are that may run."""
@@ -235,34 +238,15 @@ class JobIndex:
         self.now = now
         while self._delayed and self._delayed[0][0] <= now:
             _, priority, place, group = heappop(self._delayed)
-            if priority or group is not None:
-                self.add(place, priority, group)
-            else:
-                heappush(self._late, place)
+            self.add(place, priority, group)
 
     def _first_plain(self):
         """(-priority, place) of the first job without such a group, or None."""
-        if self._ranked and self._ranked[0][0] < 0:
-            return self._ranked[0]
-        if self._next < len(self._places):
-            first = self._places[self._next]
-            return (0, min(first, self._late[0]) if self._late else first)
-        return (0, self._late[0]) if self._late else self._ranked[0] if self._ranked else None
-
-    def _pop_plain(self):
-        """Take out the place that `_first_plain` has given; None if there is none."""
-        if self._ranked and self._ranked[0][0] < 0:
-            return heappop(self._ranked)[1]
-        first = self._places[self._next] if self._next < len(self._places) else None
-        if self._late and (first is None or self._late[0] < first):
-            return heappop(self._late)
-        if first is None:
-            return heappop(self._ranked)[1] if self._ranked else None
-        self._next += 1
-        if self._next >= _TRIM:
-            del self._places[:self._next]
-            self._next = 0
-        return first
+        ranked = self._ranked[0] if self._ranked else None
+        if self._next == len(self._places):
+            return ranked
+        first = (0, self._places[self._next])
+        return first if ranked is None or first < ranked else ranked
 
     def next_due(self):
         """When the first delayed job is due, in seconds since the epoch, or None."""

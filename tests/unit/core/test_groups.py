@@ -22,9 +22,11 @@ class GroupsTest(unittest.TestCase):
 
     def take(self):
         """The place of the job that comes first, which runs from now on with its slot; None if none may."""
-        if self.groups.first() is None:
+        first = self.groups.first()
+        if first is None:
             return None
-        place = self.groups.pop()
+        place = self.groups.pop(first[-1])
+        self.assertEqual(first[1], place)
         group = "gpu" if place < 1000 else "net"
         self.groups.runs(place, group, token(place, self.groups.slot(group)))
         return place
