@@ -8,13 +8,10 @@ if sys.version_info < (3, 8):  # older ones must be able to read this file alone
     sys.exit(1)
 
 import _signal  # type: ignore[import-not-found]
-import gc
 
 _heeds_interrupts = _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
 if _heeds_interrupts:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # Ctrl+C among the imports ends the program without a traceback
-
-gc.disable()  # what is imported is no garbage, and to look for some takes a short command 3 % of its time
 
 import os
 
@@ -47,9 +44,6 @@ except (EOFError, ValueError, TypeError) as _fault:
         raise
     sys.exit("queuectl: error: %s" % _said)
 
-if hasattr(gc, "freeze"):  # PyPy has none
-    gc.freeze()  # nor will it be garbage
-gc.enable()
 if _heeds_interrupts:
     _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 

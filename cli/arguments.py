@@ -73,10 +73,6 @@ class _Parser(ArgumentParser):
 
     command = ""  # its name in COMMANDS
     given: list | tuple = ()  # what it is to parse, as far as a --
-    _checker: _Help | None = None  # while arguments are added: argparse makes a formatter for each of them, only to look at its metavar
-
-    def _get_formatter(self):
-        return self._checker or super()._get_formatter()
 
     def error(self, message):
         if any(action.metavar == "ID" for action in self._actions) and any(
@@ -165,10 +161,8 @@ def build_parser(name):
     meaning, _, add_arguments, _ = COMMANDS[name]
     parser = _Parser(prog=name, description=meaning[:1].upper() + meaning[1:] + ".", formatter_class=_Help)
     parser.command = name
-    parser._checker = _Help(name)
     parser.add_argument("--home", metavar="DIR", help="the folder of the queue")
     add_arguments(parser)
-    parser._checker = None
     return parser
 
 

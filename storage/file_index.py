@@ -43,7 +43,7 @@ class FileIndex(JobIndex):
     def follow_limits(self):
         """Let the limits of now hold. False if a group has one that is not told apart here, and the whole file must be looked at."""
         now = self._store.settings, self._store.paused_groups()
-        if now[0] is not self._limits[0] or now[1] is not self._limits[1]:
+        if now != self._limits:
             limits = self._store.limits()
             self.groups.limit(limits)
             self._limits = now

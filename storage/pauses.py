@@ -11,7 +11,6 @@ import os
 from core.errors import not_confirmed, storage_error
 from core.home import paused_groups_path, paused_path
 from core.system import open_private, remove_file, sync_folder, write_file
-from storage.notes import file_key
 
 _NOW = b"now\n"  # what the file holds while the jobs that run are to stand still, too
 
@@ -23,7 +22,6 @@ class Pauses:
         self._all = paused_path(home)
         self._groups = paused_groups_path(home)
         self._lock = lock
-        self._known: tuple = (None, ())  # the key of the file that names groups, when it was read, and the names
 
     # -- looking
 
@@ -44,21 +42,16 @@ class Pauses:
             raise storage_error("read", self._all, error) from None
 
     def groups(self):
-        """The names of the groups of which workers are to take no new jobs; the same tuple as long as no one changes them. Raises
-        StorageFault."""
+        """The names of the groups of which workers are to take no new jobs. Raises StorageFault."""
         if not os.access(self._groups, os.F_OK):
             return ()
         try:
             with os.fdopen(open_private(self._groups, os.O_RDONLY), "rb") as file:
-                key = file_key(os.fstat(file.fileno()))
-                if self._known[0] != key:
-                    names = file.read().decode("utf-8", "replace").split("\n")
-                    self._known = key, tuple(dict.fromkeys(filter(None, names)))
+                return tuple(dict.fromkeys(filter(None, file.read().decode("utf-8", "replace").split("\n"))))
         except FileNotFoundError:
             return ()
         except OSError as error:
             raise storage_error("read", self._groups, error) from None
-        return self._known[1]
 
     # -- changing
 
