@@ -85,7 +85,13 @@ def unset_key(path, key):
 
 
 def _write_config(path, record):
-    write_file(_config_file(path), (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    try:
+        content = text.encode("utf-8")
+    except UnicodeEncodeError as error:  # a byte of the command line that is not UTF-8 is a lone surrogate (PEP 383)
+        line = text.split("\n")[text.count("\n", 0, error.start)].strip()
+        raise InvalidSettings("%s holds UTF-8 alone, and cannot hold %s" % (path, line)) from None
+    write_file(_config_file(path), content)
 
 
 def printable(text):

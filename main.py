@@ -84,7 +84,11 @@ def _speak_utf8():
         return
     printed = sys.stdout or sys.stderr
     words = getattr(sys, "orig_argv", [sys.executable] + ["-I"] * sys.flags.isolated + sys.argv)[1:]  # Python 3.10 knows them all
-    os.execv(sys.executable, [sys.executable, "-X", "utf8", "-X", "queuectl=%s" % (printed.encoding if printed else "")] + words)
+    try:
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", "-X", "queuectl=%s" % (printed.encoding if printed else "")] + words)
+    except UnicodeError:  # the C library took bytes for characters that Python does not know in that encoding: C1 in EUC-JP
+        sys.exit("queuectl: error: an argument is no text in the encoding of the locale, %s; LC_ALL=C.UTF-8 takes it"
+                 % sys.getfilesystemencoding())
 
 
 def _prepare_process():

@@ -3,14 +3,14 @@ from __future__ import annotations
 
 import sys
 
-from cli.terminal import get_width, is_terminal, print_json, showable, table
+from cli.terminal import get_width, is_terminal, json_line, print_json, showable, table
 from core.errors import InvalidSettings, JsonError, UsageError, hint
 from core.home import wake_workers
 from core.settings import (DEFAULTS, SETTINGS, check_part, check_setting, did_you_mean, key_of, part_named, split_names,
                            split_words)
 from core.strict_json import decode_json, encode_json
 from core.system import quote_words
-from helpers import printable_json, read_config, save_setting, unset_key
+from helpers import printable, read_config, save_setting, unset_key
 
 _NARROW = 30  # columns; where less are left for the meanings of the settings, each stands below its setting
 
@@ -24,11 +24,11 @@ def cmd_config(args, queue):
         setting, part = part_named(args.key)
         value = getattr(settings, setting.name)
         value = value if part is None else value.get(part)
-        print(printable_json(encode_json({key_of(setting, part): value} if args.json else value)))
+        print(json_line({key_of(setting, part): value} if args.json else value))
     elif args.json:
         print_json(settings._asdict())
     else:
-        rows = [(setting.name, encode_json(getattr(settings, setting.name)), setting.meaning) for setting in SETTINGS]
+        rows = [(setting.name, json_line(getattr(settings, setting.name)), setting.meaning) for setting in SETTINGS]
         if is_terminal(sys.stdout):
             print("\n".join(wrapped(rows, get_width())))
         else:
@@ -81,7 +81,7 @@ def _save(queue, setting, part, value):
     with queue.store.lock:
         save_setting(queue.config_path, setting, value, part)
     wake_workers(queue.home)  # they look at config.json once a second, and when they are woken
-    print(printable_json("%s = %s" % (key_of(setting, part), encode_json(value))))
+    print("%s = %s" % (printable(key_of(setting, part)), json_line(value)))
     return 0
 
 
@@ -99,7 +99,7 @@ def cmd_unset(args, queue):
         with queue.store.lock:
             unset_key(queue.config_path, name)
     if name in DEFAULTS._fields:
-        print("%s = %s, the default" % (name, encode_json(getattr(DEFAULTS, name))))
+        print("%s = %s, the default" % (name, json_line(getattr(DEFAULTS, name))))
     else:
-        print("%s is removed." % printable_json(encode_json(name)))
+        print("%s is removed." % json_line(name))
     return 0

@@ -742,6 +742,29 @@ class TestConfig(CliTest):
                 self.assertEqual(self.succeed("config", "get", *words), wanted)
         self.assertEqual(json.loads(self.succeed("config", "get", "--json"))["max_retries"], 7)
 
+    def test_a_value_is_json_whatever_stdout_can_encode(self):
+        limits = {"g\u00fc": 2}
+        for encoding in ("ascii", "cp1252", "utf-8"):
+            with self.subTest(encoding):
+                environ = self.environ(PYTHONIOENCODING=encoding)
+                said = self.succeed("config", "set", "limits", json.dumps(limits), env=environ, encoding=encoding)
+                self.assertEqual(json.loads(said.partition(" = ")[2]), limits)
+                for words, wanted in ((["limits"], limits), (["limits", "--json"], {"limits": limits})):
+                    self.assertEqual(json.loads(self.succeed("config", "get", *words, env=environ, encoding=encoding)), wanted)
+                rows = dict(line.split("\t")[:2] for line in self.succeed("config", env=environ, encoding=encoding).splitlines())
+                self.assertEqual(json.loads(rows["limits"]), limits)
+
+    @unittest.skipUnless(POSIX, "arguments are Unicode there")
+    def test_what_is_not_utf8_is_refused_with_its_place(self):
+        self.succeed("config", "set", "max_retries", "1")
+        before = self.read("config.json")
+        for words, named in ((["on_finish", b"caf\xe9"], r'"on_finish": "caf\udce9"'), ([b"limits.\xe9", "3"], r'"\udce9": 3'),
+                             (["runner", b"nice \xe9"], r'"\udce9"'), (["keep_env", b"\xe9"], r'"\udce9"')):
+            with self.subTest(words):
+                said = self.refuse("config", "set", *words, code=2)
+                self.assertEqual(said, "queuectl: error: %s holds UTF-8 alone, and cannot hold %s" % (self.path("config.json"), named))
+                self.assertEqual(self.read("config.json"), before)
+
     def test_set_writes_the_setting_and_keeps_all_else_in_the_file(self):
         self.assertEqual(self.succeed("config", "set", "max-retries", "5"), "max_retries = 5\n")
         self.assertEqual(json.loads(self.read("config.json").decode()), {"max_retries": 5})

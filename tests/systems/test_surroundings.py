@@ -188,10 +188,24 @@ class TestHomes(QueueTest):
     def locales_without_utf8(self):
         """(a name, the variables that choose it) of locales in another encoding: C with Python's own remedies off, and one that is made."""
         yield "ascii", {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-        made = subprocess.run(["localedef", "-i", "de_DE", "-f", "ISO-8859-1", self.path("de_DE.ISO-8859-1")], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False) if shutil.which("localedef") else None
-        if made is not None and os.path.isdir(self.path("de_DE.ISO-8859-1")):
-            yield "latin", {"LC_ALL": "de_DE.ISO-8859-1", "LOCPATH": self.home, "SHOWN": "iso8859-1"}
+        made = self.made_locale("de_DE", "ISO-8859-1")
+        if made is not None:
+            yield "latin", dict(made, SHOWN="iso8859-1")
+
+    def made_locale(self, language, encoding):
+        """The variables that choose a locale which is made in the home; None where that cannot be."""
+        name = "%s.%s" % (language, encoding)
+        if shutil.which("localedef"):
+            subprocess.run(["localedef", "-i", language, "-f", encoding, self.path(name)], stdin=subprocess.DEVNULL,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        return {"LC_ALL": name, "LOCPATH": self.home} if os.path.isdir(self.path(name)) else None
+
+    def test_an_argument_that_cannot_be_taken_over_from_the_encoding_of_the_locale_is_refused(self):
+        made = self.made_locale("ja_JP", "EUC-JP")
+        if made is None:
+            self.skipTest("no such locale can be made here")
+        said = self.refuse("show", b"\xf0\x9f\x98\x80", code=1, env=self.environ(**made))
+        self.assertEqual(said, "queuectl: error: an argument is no text in the encoding of the locale, euc_jp; LC_ALL=C.UTF-8 takes it")
 
     def test_another_user_with_a_home_of_their_own(self):
         python = next((path for path in ("/usr/bin/python3", "/usr/local/bin/python3") if os.path.exists(path)), None)
