@@ -226,19 +226,9 @@ class JobManager:
         """Bring jobs back to pending, their attempts 0; a BroughtBack says which. Without names that is every dead one that was not
         cancelled. A cancelled or a completed one comes back by its name, and with it what died because of it. Their output becomes that of
         a former life. Raises JobNotFound, and JobRefused for a job that has not ended."""
-        from storage.bringing_back import BringingBack, BroughtBack
-        bringing_back, cancelled = BringingBack(self._store, self._dead_letters, now), set()
-
-        def wanted(job):
-            if job.reason == CANCELLED:
-                cancelled.add(job.key)
-            return job.reason != CANCELLED
-
-        if choice.names is not None:
-            back = bringing_back.bring_back_named(choice)
-        else:
-            ids = self._dead_letters.change_chosen(choice, bringing_back.plan, bringing_back.act, bringing_back.prepare, wanted)
-            back = BroughtBack(ids, (), len(cancelled))
+        from storage.bringing_back import BringingBack
+        bringing_back = BringingBack(self._store, self._dead_letters, now)
+        back = bringing_back.bring_back_all(choice) if choice.names is None else bringing_back.bring_back_named(choice)
         wake_workers(self._store.home)
         return back
 

@@ -10,9 +10,9 @@ from collections import namedtuple
 
 from core.dependencies import revived
 from core.errors import JobRefused
-from core.job import COMPLETED, DEAD
+from core.job import CANCELLED, COMPLETED, DEAD
 from core.rules import retried
-from storage.dead_letters import buried, places_of, row_without_burial
+from storage.dead_letters import no_dead_job, places_of, row_without_burial, with_buried
 from storage.layout import encode_line2
 from storage.naming import no_job
 from storage.notes import Replaced
@@ -30,7 +30,7 @@ BroughtBack = namedtuple("BroughtBack", "ids followers cancelled", defaults=((),
 
 
 class BringingBack:
-    """The parts of one `retry` of a Store, for `DeadLetters.change_chosen`; `now` is in seconds since the epoch."""
+    """One `retry` of a Store; `now` is in seconds since the epoch."""
 
     def __init__(self, store, dead_letters, now):
         self._store = store
@@ -86,6 +86,23 @@ class BringingBack:
             pass  # someone has just saved dlq.json: what it says of jobs that are back does not count
         return [job.id for job in plan.jobs]
 
+    def bring_back_all(self, choice):
+        """Bring back the dead jobs that a Choice without names means, but for cancelled ones. Gives back a BroughtBack."""
+        selections, cancelled = (Selection(self._store.jobs_json, (DEAD,)), Selection(self._store.dlq_json)), set()
+
+        def choose(dead, entries):
+            jobs = choice.of(with_buried(dead.jobs, entries.jobs), no_dead_job)
+            cancelled.update(job.key for job in jobs if job.reason == CANCELLED)
+            jobs = [job for job in jobs if job.reason != CANCELLED]
+            return self.plan(jobs, entries.jobs) if jobs else None
+
+        def act(plan):
+            still = self._dead_letters.still_dead(plan.jobs, choice)
+            return self.act(plan if still is plan.jobs else self.plan(still, selections[1].jobs))
+
+        ids = change_selected(self._store, selections, choose, act, self.prepare)
+        return BroughtBack(ids, (), len(cancelled))
+
     def bring_back_named(self, choice):
         """Bring back the jobs that a Choice names: dead ones; of an id without a dead job the newest that is completed. Jobs that died
         because of them come back with them (`core.dependencies.revived`). Gives back a BroughtBack. Raises JobNotFound, JobRefused."""
@@ -121,9 +138,7 @@ class BringingBack:
 
 def _named(choice, jobs, entries):
     """The jobs that come back by the names of a Choice, of these jobs of jobs.json and entries of dlq.json."""
-    living = {job.key for job in jobs if job.state != DEAD}  # an entry of such a job was left by a crash
-    dead = [job for job in buried([job for job in jobs if job.state == DEAD], entries) if job.key not in living]
-    jobs, chosen = dead + [job for job in jobs if job.state != DEAD], []
+    jobs, chosen = with_buried(jobs, entries), []
     for name in dict.fromkeys(choice.names):
         there = choice._replace(names=(name,)).of(jobs, no_job)
         ended = [job for job in there if job.state == DEAD] or [job for job in there if job.state == COMPLETED][-1:]

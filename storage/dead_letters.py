@@ -15,7 +15,6 @@ from core.errors import StorageFault, hint
 from core.job import COMPLETED, DEAD, PENDING, PROCESSING, TIMEOUT, job_from_checked
 from core.rules import time_limit
 from storage.layout import encode_line1, encode_line2
-from storage.selection import Selection, change_selected
 from storage.store import OpenFiles
 
 DLQ_PATIENCE = 10.0  # seconds that a dying job waits for a dlq.json that is broken or cannot be written
@@ -30,7 +29,7 @@ def no_dead_job(job_id):
 
 
 class DeadLetters:
-    """The dead letter queue of a Store. All methods but `jobs` and `change_chosen` are called within a change."""
+    """The dead letter queue of a Store. All methods but `jobs` are called within a change."""
 
     def __init__(self, store):
         self._store = store
@@ -92,25 +91,6 @@ class DeadLetters:
                     if _key(record) not in last:
                         yield job_from_checked(record)
 
-    def change_chosen(self, choice, plan, act, prepare=lambda planned: None, wanted=lambda job: True):
-        """Do `act(plan(jobs, entries))` in a change, for the dead jobs that are chosen and wanted, and the entries of dlq.json with their
-        ids. A job that dlq.json alone has is at place 0. Gives back the result; [] if no job is chosen. Raises JobNotFound.
-
-        `plan` is asked, and `prepare(planned)` called, without the lock: what takes long for many jobs belongs there. `plan` is asked again
-        if the jobs are others by then."""
-        def choose(dead, entries):
-            jobs = list(filter(wanted, choice.of(buried(dead.jobs, entries.jobs), no_dead_job)))
-            return (jobs, plan(jobs, entries.jobs)) if jobs else None
-
-        def act_on(chosen):
-            jobs, planned = chosen
-            still = self.still_dead(jobs, choice)
-            return act(planned if still is jobs else plan(still, selections[1].jobs))
-
-        choice = choice.resolved(self._store)
-        selections = Selection(self._store.jobs_json, (DEAD,), choice.ids), Selection(self._file, ids=choice.ids)
-        return change_selected(self._store, selections, choose, act_on, lambda chosen: prepare(chosen[1]))
-
     def still_dead(self, jobs, choice):
         """These jobs without those that an entry alone is of, as a crash leaves it, while the job lives on."""
         lonely = {job.id for job in jobs if not job.place}
@@ -159,16 +139,19 @@ def _key(record):
     return hash((record["id"], record["created_at"]))
 
 
-def buried(dead, entries):
-    """Each of these dead jobs of jobs.json as that has it, and each job that only these entries of dlq.json have, as the last of its
-    entries has it, at place 0; in the order in which they died."""
+def with_buried(jobs, entries):
+    """These jobs of jobs.json, the dead ones first, in the order in which they died. With them each job that only these entries of dlq.json
+    have, as the last of its entries has it, at place 0. An entry of a job that is not dead was left by a crash."""
     last = {}
     for entry in entries:
         last.pop(entry.key, None)
         last[entry.key] = entry
-    of_jobs = {job.key: job for job in dead}
+    living = [job for job in jobs if job.state != DEAD]
+    for job in living:
+        last.pop(job.key, None)
+    of_jobs = {job.key: job for job in jobs if job.state == DEAD}
     buried = [of_jobs.get(key) or entry._replace(place=0) for key, entry in last.items()]
-    return buried + [job for key, job in of_jobs.items() if key not in last]
+    return buried + [job for key, job in of_jobs.items() if key not in last] + living
 
 
 def row_without_burial(job):

@@ -8,7 +8,7 @@ from functools import partial
 
 from core.errors import JobRefused, hint
 from core.job import DEAD, PENDING, PROCESSING
-from storage.dead_letters import buried, places_of
+from storage.dead_letters import places_of, with_buried
 from storage.output import remove_logs
 from storage.selection import Selection, change_selected, needed_jobs
 
@@ -35,10 +35,7 @@ class Removal:
     def _choose(self):
         """The jobs that are to go; one that dlq.json alone has is at place 0."""
         there, entries = self._jobs.jobs, self._entries.jobs if self._entries is not None else ()
-        living = {job.key for job in there if job.state != DEAD}  # an entry of such a job was left by a crash
-        jobs = [job for job in there if job.state != DEAD] + [job for job in buried([job for job in there if job.state == DEAD], entries)
-                                                              if job.key not in living]
-        jobs = self._choice.of(jobs, self._explain)
+        jobs = self._choice.of(with_buried(there, entries), self._explain)
         for job in jobs:
             if job.state == PROCESSING:
                 name = self._choice.name_of(job)
