@@ -25,15 +25,15 @@ _INDENTATION = 1000  # characters that may stand before a record on its line
 def salvage(content):
     """(the jobs that can be read in the bytes of a broken job file, a sentence with line numbers for each piece that cannot be read)."""
     text = content.decode("utf-8", "surrogateescape")
-    saved, lost, lines = [], [], _Lines(text)
+    saved, lost = [], []
     end = 0
     while True:
         start = text.find("{", end)
         _note_lost(text, end, len(text) if start < 0 else start, lost)
         if start < 0:
             return saved, _with_lines(text, lost)
-        following = _next_record(text, start, lines.start_of(start))
-        job, length, faults = _job_in(text, start, following, lines)
+        following = _next_record(text, start)
+        job, length, faults = _job_in(text, start, following)
         lost += [(start, fault) for fault in faults]
         if job is None:
             end = _end_of_broken(text, start, following)
@@ -43,40 +43,20 @@ def salvage(content):
             end = start + length
 
 
-class _Lines:
-    """Where lines of a text start and end; asked for ascending positions, it looks at each character once."""
-
-    def __init__(self, text):
-        self._text = text
-        self._start, self._end = 0, text.find("\n")
-
-    def start_of(self, position):
-        """Where the line begins on which a position is."""
-        while 0 <= self._end < position:
-            self._start, self._end = self._end + 1, self._text.find("\n", self._end + 1)
-        return self._start
-
-    def end_of(self, position):
-        """Where the line ends on which a position is."""
-        self.start_of(position)
-        return len(self._text) if self._end < 0 else self._end
-
-
-def _next_record(text, start, line):
-    """Where the next line starts a record with the indentation of the record at `start`, whose own line begins at `line`; the end of the
-    text if none does."""
-    before = text[line:start] if start - line <= _INDENTATION else "{"
-    if before.strip(" \t"):
+def _next_record(text, start):
+    """Where the next line starts a record with the indentation of the record at `start`; the end of the text if none does."""
+    before = text[max(0, start - _INDENTATION - 1):start].rpartition("\n")[2]
+    if before.strip(" \t") or len(before) > _INDENTATION:
         return len(text)  # it stands within a line
     at = text.find("\n%s{" % before, start)
     return len(text) if at < 0 else at + 1 + len(before)
 
 
-def _job_in(text, start, following, lines):
+def _job_in(text, start, following):
     """(the job whose record starts there, the length of the record, what is wrong with the job), or (None, 0, ()). Of a record in our own
     layout whose line 2 does not read right, the columns count that do; without its state the job has not run yet."""
-    for read in (lambda: _whole_record(text, start, following), lambda: _by_columns(*_two_lines(text, start, following, lines)),
-                 lambda: _line1_alone(*_two_lines(text, start, following, lines))):
+    for read in (lambda: _whole_record(text, start, following), lambda: _by_columns(*_two_lines(text, start, following)),
+                 lambda: _line1_alone(*_two_lines(text, start, following))):
         faults: list = []
         try:
             record, length, lost = read()
@@ -104,12 +84,14 @@ def _whole_record(text, start, following):
     return record, length, []
 
 
-def _two_lines(text, start, following, lines):
+def _two_lines(text, start, following):
     """(line 1 of the record that starts there, its length with the line feed, line 2 or ""), as far as they stand before `following`; no
     line 1 where the record stands within a line, which none of ours does."""
-    if lines.start_of(start) != start:
+    if text[start - 1:start] not in ("", "\n"):
         return "", 0, ""
-    end = min(lines.end_of(start), following, start + _FAR)
+    far = min(following, start + _FAR)
+    end = text.find("\n", start, far)
+    end = far if end < 0 else end
     line2 = text[end + 1:min(end + 2 + WIDTH, following)]
     return text[start:end], min(end + 1, following) - start, line2.partition("\n")[0]
 
