@@ -79,12 +79,8 @@ class JobIndex:
     # -- what is known of jobs
 
     def add_all(self, places):
-        """Add jobs without priority or group that may run at once, by their places, ascending."""
-        if places and (not self._places or places[0] > self._places[-1]):
-            self._places.extend(places)
-        else:
-            for place in places:
-                self.add(place)
+        """Add jobs without priority or group that may run at once, by their places: ascending, and behind all that were added."""
+        self._places.extend(places)
 
     def add(self, place, priority=0, group=None):
         """Add a job that may run at once, if its group has room."""

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 
-from core.system import open_private, remove_file, replace
+from core.system import open_private, remove_quietly, replace, write_beside
 
 _MOST = 10 << 20  # bytes
 _PIECE = 1 << 20
@@ -22,19 +23,13 @@ def shorten_worker_log(path, lock):
     with lock:
         if not _is_too_long(path):
             return
-        remove_file(path + ".new")
-        log, copy = open_private(path, os.O_RDWR), open_private(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        log = open_private(path, os.O_RDWR)
         try:
-            _copy_rest(log, copy)
-            os.close(copy)
-            copy = None
-            replace(path + ".new", path + ".1")
+            replace(write_beside(path, iter(partial(os.read, log, _PIECE), b"")), path + ".1")
             os.ftruncate(log, 0)
         finally:
             os.close(log)
-            if copy is not None:
-                os.close(copy)
-                remove_file(path + ".new")
+            remove_quietly(path + ".new")
 
 
 def _is_too_long(path):
@@ -43,12 +38,3 @@ def _is_too_long(path):
     except (FileNotFoundError, AttributeError, ValueError):
         return False  # no such file, or no stderr
     return there.st_size > _MOST and os.path.samestat(there, ours)
-
-
-def _copy_rest(source, target):
-    while True:
-        content = os.read(source, _PIECE)
-        if not content:
-            return
-        while content:
-            content = content[os.write(target, content):]
