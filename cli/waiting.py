@@ -11,6 +11,7 @@ from core.dependencies import jobs_meant
 from core.errors import EXIT_FAILED, EXIT_TIMEOUT, EXIT_UNKNOWN, UsageError, hint
 from core.job import COMPLETED, DEAD, PENDING, PROCESSING
 from storage.naming import find_all_named
+from storage.waits import look_at_pending
 
 _NAMED = 5  # held jobs
 _LOOKED_AT = 20000  # jobs that wait for something
@@ -48,7 +49,6 @@ def _with_those_before(queue, pending):
     """These pending jobs, and those of the jobs that they come after which wait for something, too; not where very many jobs do."""
     if not any(job.predecessors for job in pending):
         return pending
-    from storage.waits import look_at_pending
     looked, by_id = look_at_pending(queue.store, time.time(), _LOOKED_AT), {}
     for job, _ in looked.found if looked is not None else ():
         by_id.setdefault(job.id, []).append(job)
@@ -112,13 +112,19 @@ class _AllJobs:
     """All jobs of the queue, or of some groups (names; None: all): how many have not ended, and whether one died that was not dead at
     first. The clock has no say in that."""
 
-    removed = waiting = ()
+    removed = ()
 
     def __init__(self, store, groups):
         self._store = store
         self._groups = groups
         self.died = False
         self._deaths = self._look_at_deaths()
+
+    @property
+    def waiting(self):
+        """Those that wait for something, as `tell_of_hindrances` needs them; none where very many do."""
+        looked = look_at_pending(self._store, time.time(), _LOOKED_AT)
+        return [job for job, _ in looked.found if self._groups is None or job.group in self._groups] if looked is not None else []
 
     def _look_at_deaths(self):
         return {(job.key, job.updated_at) for job in self._store.jobs((DEAD,), groups=self._groups)}

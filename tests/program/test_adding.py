@@ -315,15 +315,16 @@ class TestWaiting(AddingTest):
         self.succeed("enqueue", "--id", "grouped", "--group", "g", "--", "true")
         self.queue.enqueue([{"id": "next", "command": "true", "after": ["held"]}, {"id": "last", "command": "true", "after_any": ["next"]}],
                            self.home, time.time())
-        for words in (["wait"], ["logs", "-f"]):
-            for job_id, said in (("held", "'held' is held; '%s' lets it start" % typed("release held")),
-                                 ("last", "'held' is held; '%s' lets it start" % typed("release held")),
-                                 ("grouped", "the group g is paused; '%s' lets workers take those jobs" % typed("resume --group g"))):
-                with self.subTest(words=words, job_id=job_id):
-                    waiting = self.start(*words, job_id)
-                    self.assertEqual(waiting.stderr.readline(), "queuectl: %s\n" % said)
-                    waiting.kill()
-                    waiting.communicate()
+        held = "'held' is held; '%s' lets it start" % typed("release held")
+        paused = "the group g is paused; '%s' lets workers take those jobs" % typed("resume --group g")
+        for words, said in ((["wait", "held"], [held]), (["wait", "last"], [held]), (["wait", "grouped"], [paused]), (["wait"], [held, paused]),
+                            (["wait", "--group", "g"], [paused]),
+                            (["logs", "-f", "held"], [held]), (["logs", "-f", "last"], [held]), (["logs", "-f", "grouped"], [paused])):
+            with self.subTest(words=words):
+                waiting = self.start(*words)
+                self.assertEqual([waiting.stderr.readline() for _ in said], ["queuectl: %s\n" % one for one in said])
+                waiting.kill()
+                waiting.communicate()
 
     def test_in_a_pipe_enqueue_says_nothing_of_it(self):
         self.succeed("pause")
