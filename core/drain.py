@@ -8,7 +8,8 @@ from core.job import PROCESSING
 from core.rules import is_retry, ready_at
 
 # What keeps a drain from its end, a Job or None; and if nothing does, what it leaves: the ids of jobs that are scheduled or come after one
-# that is, of those whose group may not run any, and a circle of jobs that wait for each other, as `find_cycle` gives it.
+# that is, of those whose group may not run any or that come after one of such a group, and a circle of jobs that wait for each other, as
+# `find_cycle` gives it.
 Left = namedtuple("Left", "job scheduled standing circle")
 
 _RUNS, _STANDS, _RETRIES, _READY, _LATER = range(5)
@@ -30,8 +31,25 @@ def what_is_left(jobs, settings, now, limits):
         # One that has just become ready; or a retry, if no other one was put before it since by an edit.
         if kind in (_READY, _RETRIES) and unfinished.isdisjoint(job.predecessors):
             return Left(job, (), (), circle)
-    left = [(job.id, kind) for job, kind in kinds if job.id not in stuck]
-    return Left(None, [job_id for job_id, kind in left if kind != _STANDS], [job_id for job_id, kind in left if kind == _STANDS], circle)
+    behind, left = _behind(edges, [job.id for job, kind in kinds if kind == _STANDS]), ([], [])
+    for job, kind in kinds:
+        if job.id not in stuck:
+            left[kind != _LATER and job.id in behind].append(job.id)
+    return Left(None, *left, circle)
+
+
+def _behind(edges, ids):
+    """These ids, and those of the jobs that come after one of them."""
+    followers: dict = {}
+    for job_id, before in edges.items():
+        for other in before:
+            followers.setdefault(other, []).append(job_id)
+    found, left = set(), list(ids)
+    while left:
+        job_id = left.pop()
+        found.add(job_id)
+        left += followers.pop(job_id, ())
+    return found
 
 
 def _kind(job, settings, now, limits):

@@ -364,7 +364,7 @@ class Supervisor:
         if left.circle:
             log(told_circle(left.circle))
         for ids, what in ((left.scheduled, "that are held or scheduled, or come after one that is"),
-                          (left.standing, "whose group is paused, or has the limit 0")):
+                          (left.standing, "whose group is paused, or has the limit 0, or that come after one of these")):
             if ids:
                 self._account.say("not waiting for jobs %s: %s" % (what, ", ".join(ids[:20] + ["…"] * (len(ids) > 20))))
         self._drained = True

@@ -41,7 +41,9 @@ class DrainTest(unittest.TestCase):
                 ("nothing", [], []), ("what is scheduled", ["a"], [], later),
                 ("what comes after that", ["a", "b", "c"], [], later, job("b", after=["a"]), job("c", after_any=["b"])),
                 ("a retry that was put behind that", ["a", "b"], [], later, job("b", attempts=1, in_seconds=1.5, after=["a"])),
-                ("a group of which none may run", [], ["g"], gpu), ("what comes after that", ["b"], ["g"], gpu, job("b", after=["g"])),
+                ("a group of which none may run", [], ["g"], gpu), ("what comes after that", [], ["c", "g", "b"], job("c", after_any=["b"]), gpu, job("b", after=["g"])),
+                ("what comes after both kinds", ["a"], ["g", "b"], later, gpu, job("b", after=["g", "a"])),
+                ("what is scheduled itself", ["b"], ["g"], gpu, job("b", in_seconds=99, after=["g"])),
                 ("a retry in such a group", [], ["g"], job("g", attempts=1, in_seconds=1.5, group="gpu")),
                 ("a circle", [], [], job("x", after=["y"]), job("y", after_any=["x"]))):
             with self.subTest(what):
