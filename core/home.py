@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import stat
-from functools import lru_cache
 
 from core.errors import NotAllowed, QueueError, UsageError, typed
 from core.system import quote_words, wake
@@ -15,51 +14,20 @@ from core.system import quote_words, wake
 JOBS, DEAD_LETTERS, CONFIG, RUN, LOGS = "jobs.json", "dlq.json", "config.json", "run", "logs"
 
 
-def jobs_path(home):
-    """The path of the job file."""
-    return os.path.join(home, JOBS)
+def _in_home(*names):
+    return lambda home: os.path.join(home, *names)
 
 
-def dead_letters_path(home):
-    """The path of the dead letter queue."""
-    return os.path.join(home, DEAD_LETTERS)
-
-
-def config_path(home):
-    """The path of the settings."""
-    return os.path.join(home, CONFIG)
-
-
-def paused_path(home):
-    """The path of the file that is there while the queue is paused."""
-    return os.path.join(home, "paused")
-
-
-def paused_groups_path(home):
-    """The path of the file that names the groups which are paused, one a line."""
-    return os.path.join(home, "paused-groups")
-
-
-@lru_cache(maxsize=4)  # each job asks for it
-def logs_folder(home):
-    """The folder of what jobs have written."""
-    return os.path.join(home, LOGS)
-
-
-def run_folder(home):
-    """The folder of what running processes need: their lock, and a few files of each worker process. It may be removed while no process
-    uses the queue."""
-    return os.path.join(home, RUN)
-
-
-def lock_path(home):
-    """The path of the file that is locked for each change of the queue."""
-    return os.path.join(home, RUN, "lock")
-
-
-def worker_log_path(home):
-    """The path of the file that holds what background workers print, and what on_finish prints."""
-    return os.path.join(home, RUN, "worker.log")
+# The path of each, by the path of the home.
+jobs_path = _in_home(JOBS)
+dead_letters_path = _in_home(DEAD_LETTERS)
+config_path = _in_home(CONFIG)
+paused_path = _in_home("paused")  # a file that is there while the queue is paused
+paused_groups_path = _in_home("paused-groups")  # the names of the groups which are paused, one a line
+logs_folder = _in_home(LOGS)  # what jobs have written
+run_folder = _in_home(RUN)  # the lock, and a few files of each worker process; it may be removed while no process uses the queue
+lock_path = _in_home(RUN, "lock")  # the file that is locked for each change of the queue
+worker_log_path = _in_home(RUN, "worker.log")  # what background workers print, and what on_finish prints
 
 
 def wake_workers(home):
