@@ -71,20 +71,18 @@ def cmd_show(args, queue):
         for number, (job, wait) in list(enumerate(pairs, 1))[-_NAMESAKES:]:
             notice("%s@%d was added %s: %s, %s" % (job.id, number, age(job.created_at, now), job.state, standing(job, wait, settings, now)))
     newest, wait = pairs[-1]
-    kept = {} if not newest.kept_env else {"kept_env": newest.kept_env if args.env else _masked(newest.kept_env)}
-    print_json(dict(details(newest, wait, settings), **kept))
+    shown = details(newest, wait, settings)
+    if newest.kept_env:  # the values may be passwords
+        shown["kept_env"] = newest.kept_env if args.env else "%s (--env prints the values)" % ", ".join(sorted(newest.kept_env))
+    print_json(shown)
     return 0
-
-
-def _masked(variables):
-    """The names of variables, which may hold passwords."""
-    return "%s (--env prints the values)" % ", ".join(sorted(variables))
 
 
 def cmd_dlq_list(args, queue):
     """Show the dead jobs, and why they died."""
     since = ago(args.since)
-    found = (job for job in queue.jobs.dead() if died_at(job) >= since and (args.search is None or args.search in _searched(job)))
+    found = (job for job in queue.jobs.dead() if died_at(job) >= since
+             and (args.search is None or args.search in "\n".join((job.id, job.command, _output(job)))))
     jobs = found if args.limit is None else deque(found, args.limit)
     if args.json:
         print_json_array(job.to_dict() for job in jobs)
@@ -102,7 +100,3 @@ def cmd_dlq_list(args, queue):
 def _output(job):
     """The last lines that a dead job wrote."""
     return str(job.options.get("output") or "")
-
-
-def _searched(job):
-    return "\n".join((job.id, job.command, _output(job)))

@@ -70,7 +70,8 @@ def _detach(args, queue):
     command += [] if args.runner is None else ["--runner", encode_json(args.runner)]
     command += ["--group=" + group for group in args.group or ()]
     command += ["--drain"] * args.drain + ["--quiet"] * args.quiet
-    pid = queue.workers.detach(command, _without_job(os.environ))
+    of_no_job = {name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_")}
+    pid = queue.workers.detach(command, of_no_job)
     if not args.quiet:
         print(printable("Worker process %d started: %s, home %s, log %s"
                         % (pid, _crew(args), queue.home, worker_log_path(queue.home))))
@@ -187,11 +188,6 @@ def _program():
     while not os.path.exists(path):
         path = os.path.dirname(path)
     return path
-
-
-def _without_job(environ):
-    """An environment without what tells a job's processes from others."""
-    return {name: value for name, value in environ.items() if not name.startswith("QUEUECTL_")}
 
 
 def cmd_worker_stop(args, queue):

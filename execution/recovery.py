@@ -136,7 +136,9 @@ class DeadWorker:
         if self._left is None:
             self._left = self._look(claims)
         waited = time.monotonic() - self._since
-        sight = Sight(self._home, self._spared()) if any(tree is not None for _, tree in self._left) else None
+        sight = None
+        if any(tree is not None for _, tree in self._left):  # an attempt may have started a worker process, which is no part of it
+            sight = Sight(self._home, {os.getpid()}.union(worker.pid for worker in live_workers(run_folder(self._home))))
         still = [(job, tree) for job, tree in self._left if tree is not None and self._holds(job, tree, sight, waited, say)]
         for job, _ in self._left:
             if job is not None and job not in [held for held, _ in still]:
@@ -148,10 +150,6 @@ class DeadWorker:
             descriptor, self._descriptor = self._descriptor, None  # unlocked, also if the file cannot be removed now
             remove_worker_file(self.process.path, descriptor)
         return True
-
-    def _spared(self):
-        """The pids of live worker processes: an attempt may have started one, and it is no part of that attempt."""
-        return {os.getpid()}.union(worker.pid for worker in live_workers(run_folder(self._home)))
 
     def _holds(self, job, tree, sight, waited, say):
         """Signal what is left of an attempt. Whether its job must wait: as long as something runs that is provably of the attempt, and for

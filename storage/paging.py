@@ -64,13 +64,8 @@ def jobs_beyond(store, states=STATES, group=None, search=None, after=None, place
         start = place if after is not None else 0
         jobs = (job_from_checked(record, at) for at, record in view.records_beyond(start, states, containing, back))
         if after is not None and not place:
-            jobs = _beyond(jobs, after, back)
+            moment = _created_at(after)
+            jobs = (job for job in jobs if (job.created_at < moment if back else job.created_at > moment))
         for job in jobs:
             if (group is None or job.group == group) and (search is None or search in job.command or search in job.id):
                 yield job
-
-
-def _beyond(jobs, after, back):
-    """Of all jobs those behind the one with that job key, which has no place: by the time of their creation."""
-    moment = _created_at(after)
-    return (job for job in jobs if (job.created_at < moment if back else job.created_at > moment))
