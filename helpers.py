@@ -10,7 +10,6 @@ import json
 import os
 import sys
 import time
-from functools import lru_cache
 
 from core.errors import InvalidSettings, JsonError
 from core.settings import check_setting, settings_from
@@ -144,15 +143,10 @@ def guard_stdout(encoding=None):
     return raw if type(raw) is Stdout else None
 
 
-@lru_cache(maxsize=1)
-def _time_of_day(second):
-    return time.strftime("%H:%M:%S", time.localtime(second))
-
-
 def log(*messages):
     """Print lines to stderr with the time of day. A stderr that is gone is no fault: a worker must outlive its terminal."""
     try:
-        clock = _time_of_day(int(time.time()))
+        clock = time.strftime("%H:%M:%S")
         sys.stderr.write("".join(["%s %s\n" % (clock, printable(message)) for message in messages]))
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):

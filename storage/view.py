@@ -4,8 +4,6 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from functools import lru_cache
-from itertools import compress
 
 from core.errors import rotten_record_error, storage_error
 from core.job import PENDING, STATES, encode_id
@@ -16,12 +14,6 @@ from storage.layout import (AFTER_ID, GROUP, ID_AT, WIDTH, bare, blocks, blocks_
 
 _OBJECT = b'{"'  # begins each object but an empty one; in a text the quote is escaped, unless it ends there
 _GROUP_AND_STATE = GROUP + rb'("[^"\\]*(?:\\.[^"\\]*)*")[^\n]*\n "state": "(%s)"' % "|".join(STATES).encode("ascii")
-
-
-@lru_cache(maxsize=256)
-def _decoded(text):
-    """A JSON text, in its quotes, as a text."""
-    return decode_json(text.decode("utf-8"))
 
 
 class View:
@@ -62,17 +54,16 @@ class View:
     def count_by_group(self):
         """How many records are in each state, as {group: {state: number}}: for each group that has any, and for "", which stands for those
         without one."""
-        counts = {"": dict.fromkeys(STATES, 0)}
+        found, counts = Counter(), {"": dict.fromkeys(STATES, 0)}
         for offset, block, of_block in self._sound_blocks():
             has_objects = block.count(_OBJECT) != sum(of_block)  # without one in another each such field is a group
-            found = Counter(self._grouped(offset, block) if has_objects else re.findall(_GROUP_AND_STATE, block))
-            rest = dict(zip(STATES, of_block))
-            for (text, state_bytes), number in found.items():
-                state = state_bytes.decode("ascii")
-                counts.setdefault(_decoded(text), dict.fromkeys(STATES, 0))[state] += number
-                rest[state] -= number
-            for state, number in rest.items():
+            found.update(self._grouped(offset, block) if has_objects else re.findall(_GROUP_AND_STATE, block))
+            for state, number in zip(STATES, of_block):
                 counts[""][state] += number
+        for (text, state_bytes), number in found.items():
+            state = state_bytes.decode("ascii")
+            counts.setdefault(decode_json(text.decode("utf-8")), dict.fromkeys(STATES, 0))[state] += number
+            counts[""][state] -= number
         return counts
 
     def _grouped(self, offset, block):
@@ -108,9 +99,9 @@ class View:
         file must be in our layout. Behind the last one the view is closed: Windows replaces no open file."""
         for offset, block in blocks(self._descriptor, self._end):
             firsts, seconds, places = lines_of(offset, block)
-            rows = zip(places, firsts, seconds)
-            for place, line1, line2 in compress(rows, [place not in without for place in places]) if without else rows:
-                yield place, (bare(line1), line2[:WIDTH])
+            for place, line1, line2 in zip(places, firsts, seconds):
+                if place not in without:
+                    yield place, (bare(line1), line2[:WIDTH])
         self.__exit__()
 
     def find_ids(self, ids):
