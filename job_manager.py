@@ -7,7 +7,7 @@ Modules that adding does not need are imported by the methods that need them: ea
 """
 from __future__ import annotations
 
-from core.errors import InvalidJob, JobChanged, hint, not_utf8
+from core.errors import InvalidJob, JobChanged, JobRefused, hint, not_utf8
 from core.home import run_folder, wake_workers
 from core.job import ASKED_FOR, CANCELLED, COMPLETED, DEAD, HELD, PENDING, PROCESSING, STATES, Job
 from core.new_job import first_run_at, new_job_fields, own_fields
@@ -152,7 +152,7 @@ class JobManager:
     def cancel(self, ids, now, chosen=None):
         """Move the pending and the running jobs with these ids to the dead letter queue, with reason "cancelled"; gives them back as
         they were. With None for the ids these are the jobs `chosen` ({key: state}) that are still in that state. A running one is ended by
-        its worker, which sees that it was taken away. Raises JobNotFound for an id without such a job."""
+        its worker, which sees that it was taken away. Raises JobNotFound, and JobRefused for an id without such a job."""
         from core.rules import given_up
         from storage.naming import no_job
         from storage.output import last_words
@@ -163,7 +163,7 @@ class JobManager:
             if ids is None:
                 return [job for job in there.jobs if chosen.get(job.key) == job.state]
             jobs = [job for job in choice.of(there.jobs, no_job) if job.state in (PENDING, PROCESSING)]
-            choice.refuse_missing(jobs, lambda name: "job %r is not waiting or running, and cannot be cancelled" % name)
+            choice.refuse_missing(jobs, lambda name: "job %r is not waiting or running, and cannot be cancelled" % name, JobRefused)
             return choice.in_turn(jobs)
 
         def bury(jobs):
@@ -182,14 +182,14 @@ class JobManager:
         return cancelled
 
     def hold(self, choice, now):
-        """Let pending jobs wait until someone releases them; they keep their place. Gives them back as they were. Raises JobNotFound for a
-        name without a pending job."""
+        """Let pending jobs wait until someone releases them; they keep their place. Gives them back as they were. Raises JobNotFound, and
+        JobRefused for a name without a pending job."""
         return self._put_off(choice, lambda job: not job.is_held, HELD, now,
                              lambda name: "job %r is not waiting, or is held already; nothing was changed" % name)
 
     def release(self, choice, now):
-        """Let held jobs run, and those that are named although they are due later; gives them back as they were. Raises JobNotFound for a
-        name without such a job."""
+        """Let held jobs run, and those that are named although they are due later; gives them back as they were. Raises JobNotFound, and
+        JobRefused for a name without such a job."""
         named = choice.names is not None
         released = self._put_off(choice, lambda job: job.is_held or (named and job.run_at is not None), None, now,
                                  lambda name: "job %r is neither held nor due later; nothing was changed" % name)
@@ -204,7 +204,7 @@ class JobManager:
 
         def choose(there):
             jobs = [job for job in choice.of(there.jobs, no_job) if job.state == PENDING and fits(job)]
-            choice.refuse_missing(jobs, explain)
+            choice.refuse_missing(jobs, explain, JobRefused)
             return jobs
 
         def act(jobs):

@@ -32,7 +32,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from cli import metrics
 from cli.api import Api, stamp
 from cli.context import Home
-from core.errors import CorruptFile, JobNotFound, LockError, NoQueue, QueueError, StorageFault, UsageError, advice, fault_text, hint
+from core.errors import JobNotFound, JobRefused, NotConfirmed, QueueError, UsageError, advice, fault_text, hint
 from core.strict_json import decode_json, decode_utf8
 from core.system import REUSES_ADDRESSES, make_folder
 from helpers import printable
@@ -46,8 +46,9 @@ _LONGEST_BODY = 1 << 20
 _HEADERS = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer",
             "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Cross-Origin-Opener-Policy": "same-origin",
             "Cross-Origin-Resource-Policy": "same-origin", "Content-Security-Policy": "default-src 'none'"}
-_STATUS = ((JobNotFound, 404), (UsageError, 400), (CorruptFile, 503), (StorageFault, 503), (LockError, 503), (NoQueue, 503),
-           (QueueError, 409))
+# Whose fault it is: the request's, that of the job's state, or the queue's; the last one that is stored all the same must not be asked for
+# again, as 503 allows it.
+_STATUS = ((JobNotFound, 404), (UsageError, 400), (JobRefused, 409), (NotConfirmed, 500), (QueueError, 503))
 
 
 def cmd_dashboard(args, queue):
@@ -211,7 +212,7 @@ class Handler(BaseHTTPRequestHandler):
         except _Refused as refusal:
             status, content, headers = refusal.args[0], _as_json({"error": refusal.args[1]}), dict(refusal.args[2])
         except QueueError as error:
-            status = next(number for kind, number in _STATUS if isinstance(error, kind))
+            status = status_of(error)
             content, headers = _as_json({"error": printable(str(error))}), {}
         except OSError as error:
             status, content, headers = 503, _as_json({"error": printable(fault_text(error) + advice(error))}), {}
@@ -316,6 +317,11 @@ class _Refused(Exception):
 
     def __init__(self, status, why, **headers):
         super().__init__(status, why, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def status_of(error):
+    """The status of an answer that tells of a QueueError."""
+    return next(number for kind, number in _STATUS if isinstance(error, kind))
 
 
 def _length(headers):

@@ -39,12 +39,12 @@ class Choice(namedtuple("Choice", "names before since keys", defaults=(None, Non
         self.refuse_missing(jobs, explain)
         return jobs
 
-    def refuse_missing(self, jobs, explain):
-        """Raise JobNotFound for a name that means none of these jobs; `explain(name)` says what."""
+    def refuse_missing(self, jobs, explain, fault=JobNotFound):
+        """Raise JobNotFound, or another `fault`, for a name that means none of these jobs; `explain(name)` says what."""
         there = {job.key for job in jobs} | {(job.id, None) for job in jobs} if self.names else ()
         for name in self.names or ():
             if self._meant(name) not in there:
-                raise JobNotFound(explain(name))
+                raise fault(explain(name))
 
     def in_turn(self, jobs):
         """These jobs in the order in which they were named."""

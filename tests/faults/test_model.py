@@ -267,7 +267,7 @@ class History:
         job_id = self.some_id()
         chosen = [job for job in jobs if job.id == job_id and fits(job)]
         if not chosen:
-            self.test.assertRaises(JobNotFound, command, job_id)
+            self.test.assertRaises(JobRefused if any(job.id == job_id for job in jobs) else JobNotFound, command, job_id)
             return
         command(job_id)
         for job in chosen:

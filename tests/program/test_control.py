@@ -19,7 +19,7 @@ from unittest import mock
 
 import main
 from core import settings
-from core.errors import JobNotFound
+from core.errors import JobRefused
 from core.job import CANCELLED, COMPLETED, DEAD, FAILED, PENDING, PROCESSING, TIMEOUT, Outcome
 from execution import attempt as execution_attempt, launcher, on_finish
 from tests.support.control import NAPS, ControlTest, spin, reap
@@ -285,7 +285,7 @@ class TestCancelRaces(ControlTest):
                 spin(number % 13 * 0.00015)
                 try:
                     cancelled = [job.state for job in self.queue.cancel([name], time.time())]
-                except JobNotFound:
+                except JobRefused:
                     cancelled = []
                 ran = {b"-": "never", b"?": "taken away", b"+": "completed"}[os.read(ready[0], 1)]
                 job = self.job(name)

@@ -11,6 +11,9 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote
 
+from cli.dashboard import status_of
+from core.errors import (CorruptFile, InvalidJob, JobNotFound, JobRefused, JsonError, LockError, NoQueue, NotConfirmed, QueueError,
+                         StorageFault)
 from core.job import Outcome
 from storage.selection import Choice
 from tests.support.dashboard import DashboardTest
@@ -170,6 +173,24 @@ class TestChanging(DashboardTest):
         self.assertEqual((status, "cannot be cancelled" in answer["error"]), (409, True))
         self.assertEqual(self.post("/api/jobs/none/retry")[0], 404)
 
+    def test_what_a_job_is_not_in_the_state_for_is_a_conflict_and_a_job_that_is_gone_is_not_found(self):
+        self.serve("--act")
+        for job_id, action in (("waits", "release"), ("waits", "retry"), ("held", "hold"), ("died", "hold"), ("died", "release"), ("died", "cancel")):
+            self.queue.reset()
+            self.add(job_id, "true", hold=job_id == "held")
+            if job_id == "died":
+                self.succeed("cancel", job_id)
+            key = self.key(job_id)
+            with self.subTest(job_id=job_id, action=action):
+                self.assertEqual([self.post("/api/jobs/%s/%s" % (name, action))[0] for name in (key, job_id, "none")], [409, 409, 404])
+                self.queue.reset()
+                self.assertEqual(self.post("/api/jobs/%s/%s" % (key, action))[0], 404)
+
+    def test_each_fault_has_a_status_that_says_whose_it_is(self):
+        for kind, status in ((JsonError, 400), (InvalidJob, 400), (JobNotFound, 404), (JobRefused, 409), (NotConfirmed, 500), (CorruptFile, 503),
+                             (StorageFault, 503), (LockError, 503), (NoQueue, 503), (QueueError, 503)):
+            with self.subTest(kind.__name__):
+                self.assertEqual(status_of(kind.__new__(kind)), status)
 
     def test_a_home_that_is_not_there_is_made_for_jobs_that_are_added(self):
         home, self.home = self.home, self.path("new")

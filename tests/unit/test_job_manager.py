@@ -229,9 +229,10 @@ class CancelTest(ManagerTest):
         self.add("a", "b", "c")
         self.finish(self.claim())
         self.kill("b")
-        for ids in (["a"], ["b"], ["nope"], ["c", "a"], ["c", "nope"]):
+        for ids, fault in ((["a"], JobRefused), (["b"], JobRefused), (["nope"], JobNotFound), (["c", "a"], JobRefused),
+                           (["c", "nope"], JobNotFound)):
             with self.subTest(ids):
-                with self.assertRaises(JobNotFound):
+                with self.assertRaises(fault):
                     self.cancel(*ids)
         self.assertEqual(self.states(), {"a": COMPLETED, "b": DEAD, "c": PENDING})
 

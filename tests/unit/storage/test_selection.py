@@ -117,7 +117,7 @@ class MeanwhileTest(ManagerTest):
         for _ in self.gaps(prepare, lambda other: ended.append(self.finish(running[0], manager=other))):
             try:
                 cancelled = [job.id for job in self.jobs.cancel(["b", "a"], NOW)]
-            except JobNotFound as error:
+            except JobRefused as error:
                 cancelled = []
                 self.assertIn("'a'", str(error))
             self.assertEqual((cancelled, self.states()), ([], {"a": COMPLETED, "b": PENDING}) if ended else
