@@ -66,12 +66,12 @@ class Attempt:
         self._say = say or (lambda message: None)
         self._said = False
 
-    def start(self, keep_output=True, spare=None):
-        """Start the command, with a Spare for its log if there is one. Returns None, or an Outcome if the system refused. Raises OSError
-        if the log cannot be made, or if the system has no room for a process at the moment, which is not the job's fault."""
+    def start(self, keep_output=True, empties=None):
+        """Start the command, with a log from these EmptyLogs if there is one. Returns None, or an Outcome if the system refused. Raises
+        OSError if the log cannot be made, or if the system has no room for a process at the moment, which is not the job's fault."""
         job = self.job
         self.has_output = keep_output
-        output = self.log.begin(spare) if keep_output else os.open(os.devnull, os.O_WRONLY)
+        output = self.log.begin(empties) if keep_output else os.open(os.devnull, os.O_WRONLY)
         if keep_output and job.attempts > 1:
             remove_outdated_logs(self._home, job, self._settings.keep_attempts)
         try:

@@ -1,5 +1,5 @@
 """The log of an attempt: made when its command is started, kept short while that runs, removed at the end if it stayed
-empty, or kept as the next one's.
+empty, or kept as a later one's.
 
 Whoever has the log open must be seen, even when the worker is dead. So the descriptor for the command is locked: such a lock belongs to the
 open file, not to a process, and lasts until the last copy of the descriptor is closed (flock(2)). While it runs the worker keeps no copy.
@@ -10,7 +10,7 @@ import errno
 import os
 import time
 from _thread import allocate_lock
-from collections import namedtuple
+from collections import deque
 from contextlib import suppress
 
 from core.locks import is_held, try_lock
@@ -20,16 +20,64 @@ from storage.output import dropped_line, emptied_line
 _PAUSES = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.004, 0.008)  # seconds before one looks again whether an empty log is held
 
 
-class Spare(namedtuple("Spare", "path descriptor")):
-    """An empty log that no process has open, for the next attempt of the same worker: to rename one costs half of what it costs to
-    remove one and make another (rename(2), a third of the system calls of a job that prints nothing). The descriptor holds the lock."""
+class EmptyLogs:
+    """The empty logs of the last jobs of a worker. One that no process has open becomes the log of its next job: to rename it costs half of
+    what it costs to remove it and to make another one (rename(2), a third of the system calls of a job that prints nothing).
 
-    __slots__ = ()
+    A command that another thread is just starting has a copy of every descriptor until its exec (fork(2), open(2) on O_CLOEXEC), and that
+    may wait for the processor. So several logs are kept, the one that has rested longest is tried first, and none is waited for.
+    """
+
+    _MOST = 4
+
+    def __init__(self):
+        self._paths = deque()
+
+    def add(self, path):
+        """Keep the log at this path. Raises OSError."""
+        self._paths.append(path)
+        if len(self._paths) > self._MOST:
+            remove_if_free(self._paths.popleft())
+
+    def take(self):
+        """Take out a log: (its path, a descriptor that holds its lock); None if none is free. One that is gone is forgotten, and so is one
+        that is not empty any more. Raises OSError."""
+        for _ in range(len(self._paths)):
+            path = self._paths.popleft()
+            try:
+                descriptor = open_private(path, os.O_WRONLY | os.O_APPEND)
+            except FileNotFoundError:
+                continue
+            is_ours = False
+            try:
+                if not try_lock(descriptor):
+                    self._paths.append(path)
+                else:
+                    is_ours = os.fstat(descriptor).st_size == 0
+            finally:
+                if not is_ours:
+                    os.close(descriptor)
+            if is_ours:
+                return path, descriptor
+        return None
 
     def discard(self):
-        """Remove it: no attempt follows. Raises OSError."""
-        os.close(self.descriptor)
-        remove_file(self.path)
+        """Remove them: no attempt follows. Raises OSError."""
+        while self._paths:
+            remove_if_free(self._paths.popleft())
+
+
+def remove_if_free(path, sleep=time.sleep):
+    """Remove an empty log unless a process has it open for longer than until its exec. Raises OSError."""
+    held = is_held(path)
+    for pause in _PAUSES:
+        if not held:
+            break
+        sleep(pause)
+        held = is_held(path)
+    with suppress(FileNotFoundError):
+        if not held and os.stat(path).st_size == 0:
+            remove_file(path)
 
 
 class LogFile:
@@ -44,18 +92,19 @@ class LogFile:
         self._emptied = 0  # bytes that went because the command, or someone else, made it shorter
         self._mutex = allocate_lock()  # `trim` touches no log that was released
 
-    def begin(self, spare=None):
-        """Make the log, from a Spare if there is one, in place of one of that name: of an attempt that did not count, or of a job that
-        someone set back by hand. Gives back a locked descriptor for the command, which the caller closes once the command has it. Raises
-        OSError."""
-        if spare is not None:
+    def begin(self, empties=None):
+        """Make the log, from one of these EmptyLogs if one is free, in place of one of that name: of an attempt that did not count, or of
+        a job that someone set back by hand. Gives back a locked descriptor for the command, which the caller closes once the command has
+        it. Raises OSError."""
+        path, descriptor = empties and empties.take() or (None, None)
+        if path is not None:
             try:
-                os.rename(spare.path, self.path)
+                os.rename(path, self.path)
             except OSError:  # someone has removed it
-                os.close(spare.descriptor)
+                os.close(descriptor)
             else:
                 self._begun = True
-                return spare.descriptor
+                return descriptor
         descriptor = self._create()
         try:
             try_lock(descriptor)
@@ -117,9 +166,9 @@ class LogFile:
         finally:
             os.close(descriptor)
 
-    def release(self, limit=None, keep=False):
-        """The attempt has ended: trim the log if there is a limit, and say in it if it became shorter by other hands. One that is empty,
-        and that no process has open, is removed, or with `keep` given back as a Spare. Raises OSError."""
+    def release(self, limit=None, empties=None):
+        """The attempt has ended: trim the log if there is a limit, and say in it if it became shorter by other hands. One that is empty is
+        removed if no process has it open, or kept in `empties` (EmptyLogs) if they are given. Raises OSError."""
         with self._mutex:
             begun, self._begun = self._begun, False
             size = self._size() if begun else None
@@ -128,38 +177,10 @@ class LogFile:
         if self._emptied and size is not None:
             with suppress(FileNotFoundError):
                 self.write(emptied_line(self._emptied))
-            return None
-        if size == 0:
-            if keep and OPEN_FILES_MOVE:
-                return self._as_spare()
-            if self._is_free():
-                remove_file(self.path)
-        return None
-
-    def _as_spare(self):
-        """The log as a Spare, or None if a process has it open."""
-        descriptor = open_private(self.path, os.O_WRONLY | os.O_APPEND)
-        try:
-            if self._becomes(lambda: try_lock(descriptor)):
-                spare, descriptor = Spare(self.path, descriptor), None
-                return spare
-            return None
-        finally:
-            if descriptor is not None:
-                os.close(descriptor)
-
-    def _is_free(self):
-        """Whether no process has the log open."""
-        return self._becomes(lambda: not is_held(self.path))
-
-    def _becomes(self, condition):
-        """Whether `condition()` is true, or soon becomes so: a command that another thread is just starting has a copy of the descriptor
-        until its exec (fork(2), open(2) on O_CLOEXEC)."""
-        for pause in _PAUSES:
-            if condition():
-                return True
-            self._sleep(pause)
-        return condition()
+        elif size == 0 and empties is not None and OPEN_FILES_MOVE:
+            empties.add(self.path)
+        elif size == 0:
+            remove_if_free(self.path, self._sleep)
 
     def is_held(self):
         """Whether a process of the attempt, or one that it left behind, still has the log open."""

@@ -12,6 +12,7 @@ from core.errors import fault_text
 from core.rules import ready_at
 from execution.attempt import STOPPED, Attempt
 from execution.launcher import lacks_room
+from execution.log_file import EmptyLogs
 from execution.outcomes import STALE
 from execution.process_tree import FINDS_UNNOTED
 from execution.waiting import TICK
@@ -32,7 +33,7 @@ class Worker:
         self._number = number
         self._shared = shared
         self._is_wrongly_noted = False  # as one that runs something, or waits for a retry, although it does not
-        self._spare = None  # the empty log of the last attempt, for the next one
+        self._empties = EmptyLogs()
 
     def work(self):
         """Run jobs until the process stops."""
@@ -45,7 +46,7 @@ class Worker:
             shared.crew.dismiss()  # the next process ends what this worker has left running, by the worker file, which stays
             raise
         finally:
-            self._discard_spare()
+            self._discard_empties()
             shared.crew.leave()
             shared.waker.wake()
 
@@ -58,7 +59,7 @@ class Worker:
         if job is None:
             if self._is_wrongly_noted:
                 self._note_nothing()
-            self._discard_spare()
+            self._discard_empties()
             self._shared.crew.be_idle()
         while job is not None:
             self._shared.crew.call_one()  # there may be more
@@ -88,8 +89,8 @@ class Worker:
         output = last_lines(attempt.log.path) if outcome is not None and outcome.reason and attempt.has_output else ""
         completed = outcome is not None and outcome.reason is None and attempt.end_reason != STOPPED
         # That of another job may be wanted again, by a retry in another process.
-        spare = shared.faults.guarded("keep the output of %s" % job.id, attempt.log.release, shared.store.settings.max_output, completed)
-        self._spare = self._spare or spare
+        empties = self._empties if completed else None
+        shared.faults.guarded("keep the output of %s" % job.id, attempt.log.release, shared.store.settings.max_output, empties)
         if strays:
             log("%s: processes that left its tree still run (pid %s)" % (job.id, ", ".join(map(str, strays))))
         counts = None if attempt.end_reason == STOPPED else outcome
@@ -110,10 +111,7 @@ class Worker:
             shared.file.note(self._number, attempt)  # before it starts: it may end this process at once
             if attempt.slot is not None and shared.outcomes.has_lost_slot(attempt.job):
                 return None, []  # it was taken away, or put into another group, before it was noted
-            saves, spare = shared.store.settings.save_output, None
-            if saves:
-                spare, self._spare = self._spare, None
-            outcome = attempt.start(saves, spare)
+            outcome = attempt.start(shared.store.settings.save_output, self._empties)
         except OSError as error:
             if lacks_room(error):  # one message, however many jobs are given back
                 shared.faults.tell("the system has no room for another process (%s); the jobs wait for it" % error.strerror)
@@ -161,10 +159,8 @@ class Worker:
         attempt.is_noted = True
         self._note(lambda: attempt.if_running(note))
 
-    def _discard_spare(self):
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            self._shared.faults.guarded("remove an empty log", spare.discard)
+    def _discard_empties(self):
+        self._shared.faults.guarded("remove an empty log", self._empties.discard)
 
     def _note_nothing(self, retry=None):
         """Note that this worker runs nothing, or waits for the retry of a job. If that fails, and behind such a wait, it is noted
