@@ -182,14 +182,12 @@ class JobManager:
         return cancelled
 
     def hold(self, choice, now):
-        """Let pending jobs wait until someone releases them; they keep their place. Gives them back as they were. Raises JobNotFound, and
-        JobRefused for a name without a pending job."""
+        """Let pending jobs wait until someone releases them; they keep their place. Gives them back as they were. Raises JobNotFound, JobRefused."""
         return self._put_off(choice, lambda job: not job.is_held, HELD, now,
                              lambda name: "job %r is not waiting, or is held already; nothing was changed" % name)
 
     def release(self, choice, now):
-        """Let held jobs run, and those that are named although they are due later; gives them back as they were. Raises JobNotFound, and
-        JobRefused for a name without such a job."""
+        """Let held jobs run, and those that are named although they are due later; gives them back as they were. Raises as `hold`."""
         named = choice.names is not None
         released = self._put_off(choice, lambda job: job.is_held or (named and job.run_at is not None), None, now,
                                  lambda name: "job %r is neither held nor due later; nothing was changed" % name)
@@ -234,8 +232,7 @@ class JobManager:
 
     def clean(self, states, choice):
         """Remove jobs in these states (COMPLETED, DEAD) for good, but no completed one that another one comes after; gives them back. Their
-        output goes only where the disk is too full to rewrite a file. Raises JobNotFound for an id without such a job, JobRefused for one
-        that another one comes after."""
+        output goes only where the disk is too full to rewrite a file. Raises JobNotFound, and JobRefused for an id that must stay."""
         def explain(job_id):
             return no_dead_job(job_id) if states == (DEAD,) else "there is no %s job %r" % (" or ".join(states), job_id)
 

@@ -138,8 +138,7 @@ def main(argv=None):
 
 
 def run():
-    """Be the program. It ends without the cleaning up of the interpreter, a tenth of the time of a short command: all files are written and
-    closed by now."""
+    """Be the program. It ends without the cleaning up of the interpreter, a tenth of the time of a short command: all is written by now."""
     try:
         _speak_utf8()
         code = main()

@@ -114,8 +114,7 @@ class WorkerManager:
 
     def remove_leftovers(self, store, age):
         """Remove the output of jobs that are gone, and what killed worker processes left, that is so many seconds old and held open by
-        nobody; how many files that were. While workers run it must be old, since an editor may just be saving the jobs that it belongs to.
-        Raises OSError."""
+        nobody; how many files that were. While workers run it must be old: an editor may just be saving its jobs. Raises OSError."""
         from storage.output import stray_logs
         before, removed = time.time() - max(age, _SAFE_AGE if self.running() else 0), 0
         for path in stray_logs(self._home, store.all_jobs()) + self.leftovers():

@@ -120,8 +120,7 @@ def _requested(args):
 
 
 def _settle_short_f(args):
-    """The path of a file of jobs, or None. `-f FILE` is --file; `-f` without a file is --follow, also if the job behind it was taken for
-    one."""
+    """The path of a file of jobs, or None. `-f FILE` is --file; `-f` alone is --follow, also if the job behind it was taken for a file."""
     if args.short_f is True:
         args.follow = True
     elif args.short_f is not None and args.file is None:
@@ -168,8 +167,7 @@ def _without_ended(records, ended):
 
 def _filled_in(records, options, keep):
     """The records, each with the options that it does not set itself (one that says when it is to run has its own time or delay), and with
-    the variables of this shell that it keeps: those that its field `keep_env` names, or else `keep` (see the setting). One that has kept
-    some already keeps those."""
+    the variables of this shell that it keeps: those that its field `keep_env` names, or else `keep`, unless it has any."""
     known: dict = {}  # the variables that have been looked up
     for record in records:
         if options and type(record) is dict:

@@ -108,8 +108,7 @@ class Api:
 
     def log(self, queue, key, query):
         """A piece of what an attempt of a job has written: (where it begins, its bytes, how much there is, whether that is all there will
-        be). Places count from the first byte that was ever written; what was dropped since is left out. A `from` below 0 counts from the
-        end."""
+        be). Places count from the first byte that was ever written, a `from` below 0 from the end. What was dropped since is left out."""
         job = self._find(queue, key)
         attempt, life = _number(query, "attempt", job.attempts, 0), _number(query, "life", 0, 0)
         start = _number(query, "from", 0)

@@ -122,8 +122,7 @@ class _Help(RawDescriptionHelpFormatter):
 def parse(argv):
     """The command, as `module.function`, and its arguments. Raises UsageError; SystemExit after the help of a command was printed.
 
-    Instead of a command it may be "--help" or "--version", or "" if none is given; the arguments are then the group of commands that help
-    is wanted for, or "".
+    Instead of a command it may be "--help" or "--version", or "" if none is given; then the arguments are the group to be explained, or "".
     """
     if argv[:1] == ["completion"] and "--words" in argv[1:3]:  # what was typed so far is no argument of this command: not even its --
         words = argv[argv.index("--words") + 1:] + [""] * (argv[1] == "--new-word")
@@ -146,8 +145,7 @@ def parse(argv):
 
 
 def _with_id(parser, rest, words):
-    """The arguments of `edit` and the words of the new command, or None, where an id that begins with a dash may stand behind the first
-    --, as in `edit -- -x -- COMMAND`."""
+    """The arguments of `edit`, and the words of the new command or None. The id may stand behind --, as in `edit -- -x -- COMMAND`."""
     try:
         parser.parse_args(rest)
         return rest, words  # the id stands before the --

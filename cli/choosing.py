@@ -14,8 +14,7 @@ def found_by(jobs, text):
 
 
 def called(store, jobs, words, with_waits=False):
-    """Those of these jobs that the words of --state mean, as pairs (Job, Wait). Where neither the words nor `with_waits` asks for Waits,
-    none is worked out."""
+    """Those of these jobs that the words of --state mean, as pairs (Job, Wait). Waits are worked out if the words or `with_waits` ask."""
     if not with_waits and set(STATES).issuperset(words):
         return ((job, NO_WAIT) for job in jobs)
     from storage.waits import Waits

@@ -139,8 +139,7 @@ def _path(before):
 
 
 def candidates(words, store):
-    """The texts that could replace the last of `words`, which were typed behind the name of the program. `store` is None if there is no
-    queue."""
+    """What could replace the last of the `words` typed behind the name of the program. `store` is None if there is no queue."""
     _, words = home_in(words)
     *before, word = words or [""]
     if "--" in before:

@@ -106,8 +106,7 @@ def tell_of_pause():
 
 
 def tell_of_standstill(queue, has_worker=None):
-    """Say on stderr if no job of this queue starts, since it is paused, or since no worker runs (`has_worker`: whether one does, if that is
-    known)."""
+    """Say on stderr if no job of this queue starts, since it is paused or no worker runs (`has_worker`: whether one does; None: look)."""
     if queue.store.paused():
         tell_of_pause()
     if not (queue.workers.running() if has_worker is None else has_worker):
@@ -124,8 +123,7 @@ def visible_workers(queue):
 
 
 def abandoned_jobs(queue, running):
-    """Those of these running jobs whose worker process is dead, and which nobody has taken over or ended meanwhile; none where that cannot
-    be seen."""
+    """Those of these running jobs whose worker process is dead, and which nobody has taken over since; none where it cannot be seen."""
     try:
         suspects = queue.workers.abandoned(running)
     except PermissionError:

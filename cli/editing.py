@@ -61,8 +61,7 @@ def _with_fields(job, fields):
 
 
 def _field_named(name, job, fields):
-    """The field that --unset names, of a job of which options set these `fields`: its name as the job has it, or `env.NAME`. Raises
-    UsageError."""
+    """The field that --unset names, as the job has it, or `env.NAME`; options set these `fields`. Raises UsageError."""
     known = name if name in job.options or name.startswith("env.") else name.replace("-", "_")
     if known in ("id", "command", "created_at", "cwd"):
         raise UsageError("no job is without %s; it cannot be taken away" % known)

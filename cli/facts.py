@@ -66,8 +66,7 @@ def _groups(store, running, waiting):
 
 
 def group_pieces(of_one, way_out=""):
-    """How a group stands, "1 of 1 running, 4 waiting", in pieces between which a line may be broken; `way_out` is the command that ends its
-    pause."""
+    """How a group stands, "1 of 1 running, 4 waiting", in pieces, for lines; `way_out` is the command that ends its pause."""
     pieces = ["%d%s running" % (of_one["running"], "" if of_one["limit"] is None else " of %d" % of_one["limit"])]
     if of_one["waiting"] is not None:
         pieces = [pieces[0] + ",", "%d waiting" % of_one["waiting"]]

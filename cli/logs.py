@@ -109,8 +109,7 @@ def _ended(queue, job):
 
 
 def _keeps_output(queue):
-    """Whether what a job writes is kept now. Of an attempt that has ended nothing says whether its output was: a log that stayed empty is
-    removed."""
+    """Whether what a job writes is kept now. Whether that of an ended attempt was nothing says: a log that stayed empty is removed."""
     return queue.store.settings.save_output
 
 
@@ -299,8 +298,7 @@ class _Followed:
 
 
 def follow(queue, jobs, lines=None):
-    """Print what jobs write until all have ended: 0 if all completed, 1 if one died or is gone. `lines` says with how many of the last
-    lines to begin (None: all)."""
+    """Print what jobs write until all have ended, from the last `lines` on (None: all): 0 if all completed, 1 if one died or is gone."""
     telling = len(jobs) != 1 or is_terminal(sys.stdout)
     if not _keeps_output(queue):
         notice("the setting save_output is false, so that what jobs write now is not kept")

@@ -1,5 +1,4 @@
-"""How a job stands: in one short text for people (the column DETAIL of `list`), and all that `show` and `list` tell scripts of it. No I/O
-in here."""
+"""How a job stands: in one short text for people (the column DETAIL of `list`), and what `show` and `list` tell scripts. No I/O in here."""
 from __future__ import annotations
 
 from math import ceil

@@ -161,9 +161,8 @@ def paint_state(text, state):
 
 
 def table(headers, rows, color=False, kept=None):
-    """Print rows of texts under headers, in the width of the window; a column STATE is coloured. Where there is no room for all, columns
-    are left out from the right, but the first, the last and the one named `kept` are cut. In a pipe, print tabs between the columns, no
-    headers, and shorten nothing."""
+    """Print rows of texts under headers, in the width of the window; a column STATE is coloured. Without room for all, columns are left out
+    from the right; the first, the last and the one named `kept` are cut. In a pipe: tabs between columns, no headers, nothing shortened."""
     state = headers.index("STATE") if color and "STATE" in headers else None
     if not is_terminal(sys.stdout):
         _print_plain(rows, state)

@@ -126,8 +126,7 @@ class _Screen:
 
 def progress_text(done, left, running, rate, paused, later, soonest=None, kept=None):
     """The line that a worker process shows: how many jobs it has `done`, how many are `left` that could run, and run; the `rate` (jobs a
-    second); how many are to run `later`, and the `soonest` of them in how many seconds; the job that keeps it waiting, if one does, as (the
-    seconds until its retry, its id)."""
+    second); how many are to run `later`, the `soonest` in how many seconds; the job that it waits with (seconds until its retry, id)."""
     from cli.progress import done_text
     if kept is not None and not running and not paused:
         others = "; %s after that" % counted(left, "job") if left else ""
@@ -224,8 +223,7 @@ def _tell_of_what_stands_still(queue):
 
 
 def _row(worker, running, waiting, utc):
-    """The cells of a worker process: on a terminal the jobs whose retry it waits for stand with those that it runs, in a pipe in a cell of
-    their own."""
+    """The cells of a worker process. The jobs whose retry it waits for stand with those that it runs, in a pipe in a cell of their own."""
     if is_terminal(sys.stdout):
         retries = ["%s (retry in %s)" % (job.id, rough_duration(due_in(job, time.time()))) for job in waiting]
         does = [" ".join(running + retries) or "-"]

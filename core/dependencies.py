@@ -58,8 +58,7 @@ def revived(back, dead, namesakes):
 
 
 def those_of_groups(jobs, groups):
-    """Those of these jobs, which have not ended, that workers for some groups (names) must see to the end: the jobs of the groups, and all
-    that these come after."""
+    """Those of these unfinished jobs that workers for some groups (names) must see to the end: of the groups, and all they come after."""
     jobs, by_id, found = list(jobs), {}, set()
     for job in jobs:
         by_id.setdefault(job.id, []).append(job)

@@ -165,8 +165,7 @@ def rotten_record_error(place, fault, path=None):
 
 
 def not_utf8(fields):
-    """An InvalidJob for the fields of a job of which a text cannot be in a JSON file: a byte of a command line that is not UTF-8 comes as a
-    lone surrogate (PEP 383)."""
+    """An InvalidJob for fields of a job that no JSON file can hold: a byte that is not UTF-8 comes as a lone surrogate (PEP 383)."""
     for name, value in fields.items():
         inner = value.items() if type(value) is dict else enumerate(value, 1) if type(value) is list else ()
         for where, text in [(name, value)] + [("%s %s" % (name, key), item) for key, item in inner]:

@@ -16,8 +16,7 @@ _OTHER_NAMES = {"retries": "max_retries", "maxattempts": "max_retries", "retryli
 
 
 def field_meant(name, known):
-    """Which of our fields (`known`) someone may have meant by another name, that of another queue or a misspelt one; None if none is like
-    it."""
+    """Which of our fields (`known`) someone may have meant by the name of another queue, or a misspelt one; None if none is like it."""
     plain = name.replace("_", "").replace("-", "").lower()
     for field in known:
         if plain == field.replace("_", ""):

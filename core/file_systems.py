@@ -10,8 +10,7 @@ _REMOTE = frozenset(("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ncpfs
 
 
 def remote_file_system(folder, mounts="/proc/self/mounts"):
-    """The kind of a folder's file system if that belongs to another machine; None if not, or if the system does not tell. `mounts` is a
-    table as in fstab(5)."""
+    """The kind of a folder's file system if it is another machine's; None if not, or not known. `mounts` is a table as in fstab(5)."""
     folder = os.path.realpath(folder)
     if folder.startswith("\\\\"):  # a share of Windows; elsewhere a path starts with /
         return None if folder.startswith("\\\\?\\") else "network drive"

@@ -14,8 +14,7 @@ from core.slots import free_slot, group_digest, slot_of
 class Groups:
     """The jobs of these groups (names), by their places.
 
-    `names` are these, `size` is how many places wait. `is_unsure` says that an attempt may run of which the file does not tell:
-    `learn_noted` finds out.
+    `names` are these, `size` is how many places wait. `is_unsure`: an attempt may run that is not in the file; `learn_noted` finds out.
     """
 
     def __init__(self, names=()):
@@ -64,8 +63,7 @@ class Groups:
         self._running[group][place] = token
 
     def left(self, place, ended=True):
-        """Take in that the job at a place does not run by the file. `ended` says that its worker has recorded its end; else the attempt
-        may still run."""
+        """Take in that the job at a place does not run by the file; but for one that has `ended`, its attempt may still run."""
         group = self._group_of.pop(place, None)
         if group is None:
             return
@@ -73,8 +71,7 @@ class Groups:
         self.is_unsure = self.is_unsure or not ended
 
     def learn_noted(self, noted):
-        """Take in which attempts worker files note, as {attempt token: digest of its group}: those that the file does not say to run in
-        that group are being ended."""
+        """Take in what worker files note, as {attempt token: digest of its group}: what does not run by the file is being ended."""
         leaving = {name: [] for name in self._waiting}
         for token, digest in noted.items():
             group = self._digests.get(digest)

@@ -23,8 +23,7 @@ def job_from_record(record, place=0, faults=None, typed=True):
 
     A record that was typed by hand needs only id and command; its created_at is "" then, and `"hold": true` holds it. With a list `faults`,
     a wrong value of another field does not refuse the record but adds a Fault to the list. A wrong option is kept, and the job cannot be
-    started. A wrong value of line 2 is dropped, and a job whose run_at is dropped is dead; but if line 2 was not `typed`, it is damaged,
-    and is refused.
+    started. A wrong value of line 2 is dropped, and a job whose run_at is dropped is dead; a line 2 that was not `typed` is refused.
     """
     check_fields(record, options=faults is None)
     record = dict(record, id=text_of(record["id"]))
@@ -60,8 +59,7 @@ def _note_fault(record, name, text, faults):
 
 
 def _stored_time(name, value):
-    """A time of a job file, as `format_time` makes it. One that names no zone is UTC: other programs write it so, and the file is read
-    elsewhere too. Raises InvalidJob."""
+    """A time of a job file, as `format_time` makes it. One without a zone is UTC: other programs write it so. Raises InvalidJob."""
     if type(value) is str:
         if is_stored_time(value):
             return value

@@ -96,8 +96,7 @@ class JobIndex:
         heappush(self._delayed, (due, priority, place, group))
 
     def add_dependent(self, place, after, since, priority=0, due=0.0, after_any=(), group=None):
-        """Add a job, made at `since`, that may run once all jobs are completed that its `after` means (a list of ids), and all have ended
-        that its `after_any` means."""
+        """Add a job, made at `since`, that may run once all that its `after` means (ids) are completed, and those of `after_any` ended."""
         known = self._dependents.get(place)
         if known is not None:  # its line 1 never changes
             known.due, known.is_pending = due, True

@@ -1,5 +1,4 @@
-"""What becomes of a job: what follows an attempt, how long a retry waits, how long an attempt may run, what keeps a job from starting. All
-pure: a Job in, a Job out."""
+"""What becomes of a job: what follows an attempt, how long a retry waits, how long an attempt may run, what a job waits for. All pure."""
 from __future__ import annotations
 
 import re
@@ -34,8 +33,7 @@ def time_limit(job, settings):
 
 
 def own_or_setting(job, name, settings):
-    """The value of an option that is also a setting: the job's own, unless it has none or one that it cannot have. Lengths are in
-    seconds."""
+    """The value of an option that is also a setting: the job's own, if it has one that it can have. Lengths are in seconds."""
     value = job.options.get(name)
     return getattr(settings, name) if value is None or OPTION_CHECKS[name](value) else in_seconds(value)
 
@@ -85,8 +83,7 @@ def ready_at(job, settings, now):
 
 
 def is_retry(job, settings):
-    """Whether a pending job with a run_at waits between two attempts. If it waits longer than the backoff, counted from its last change,
-    its user has delayed it."""
+    """Whether a pending job with a run_at waits between two attempts. If it is due later than its backoff, its user delayed it."""
     if not job.attempts or not job.updated_at:
         return False
     return parse_time(job.run_at) - parse_time(job.updated_at) <= backoff_delay(job, settings) + _SLACK

@@ -64,8 +64,7 @@ def setting_named(key):
 
 
 def part_named(key):
-    """(the setting that a key names, the part of it, or None for all of it): `limits.gpu` is the limit of the group gpu. Raises
-    InvalidSettings."""
+    """(the setting that a key names, the part of it or None): `limits.gpu` is the limit of the group gpu. Raises InvalidSettings."""
     name, dot, part = key.partition(".")
     setting = setting_named(name)
     if dot and (setting.type is not dict or not part):
@@ -118,8 +117,7 @@ def setting_fault(setting, value):
 
 
 def split_words(text):
-    """The words of a JSON list, or of a command line, which is split as a shell does it (on Windows a backslash is a letter). Raises
-    UsageError."""
+    """The words of a JSON list, or of a command line as a shell splits it (on Windows a backslash is a letter). Raises UsageError."""
     from shlex import shlex
     if text.lstrip().startswith("["):
         return decode_json(text)

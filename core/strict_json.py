@@ -8,8 +8,7 @@ from core.errors import JsonError
 
 
 class _Refused(ValueError):
-    """A fault inside the decoder, which does not tell its position. `literal` is the number or constant that was refused; None for a key
-    that its object has already."""
+    """A fault inside the decoder, without its position. `literal` is the number or constant that was refused; None for a second key."""
 
     def __init__(self, what, literal=None):
         super().__init__(what)
@@ -17,8 +16,7 @@ class _Refused(ValueError):
 
 
 def _place_of(text, position, literal):
-    """Where a refused literal stands; for None, where a key stands for the second time in its object, or else a lone surrogate. `position`
-    if nothing of the kind is found."""
+    """Where a refused literal stands; for None, the second one of a key in its object, or a lone surrogate. Else `position`."""
     keys = []
     for token in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[\]{}]|[^\s\[\]{},:"]+', text[position:]):
         word = token.group()

@@ -38,8 +38,7 @@ class _TooSlow(Exception):
 
 def announce_all(command, jobs, home, environ, tell):
     """Run the on_finish command for jobs that no worker has ended, some at a time, and wait for none of the last ones; whether it was
-    started for all. `tell(message)` names those for which it was not. What it says goes to run/worker.log, and how it fails, where the
-    shell is sh."""
+    started for all. `tell(message)` names those for which it was not. Where the shell is sh, run/worker.log has how it fails."""
     all_started, started = True, []
     for number, job in enumerate(jobs):
         try:

@@ -223,8 +223,7 @@ class Tree:
 
 
 class Sight:
-    """What can be seen of all processes at one moment, to look for several trees of one home; without those whose pids are `spared`.
-    Raises OSError."""
+    """What can be seen of all processes but the `spared` (pids) at one moment, to look for several trees of a home. Raises OSError."""
 
     def __init__(self, home, spared=()):
         self.processes = [process for process in all_processes() if process.pid not in spared]
@@ -252,8 +251,7 @@ class LostTree:
         self._proven = False
 
     def signal(self, sight, number, away=None):
-        """Signal what is proven to be the attempt's: its tree with `number`, its strays with `away`, if not None. Gives back what is Left
-        in that Sight."""
+        """Signal what is proven to be the attempt's: its tree with `number`, its strays with `away`, if not None. What is Left then."""
         held = bool(self._log) and is_held(self._log)
         if not HAS_PROC:
             return self._signal_group(number, held)
@@ -284,8 +282,7 @@ class LostTree:
             inside.clear()
 
     def _signal_group(self, number, held):
-        """The same without /proc, of the group that was noted: the start of its leader proves it, or, if ps does not tell that, the lock on
-        the log."""
+        """The same without /proc, of the noted group: the start of its leader proves it, or, where ps tells none, the lock on the log."""
         if WINDOWS or not self._group or not group_runs(self._group) or self._group == os.getpgid(0):
             self._group = 0  # another one may get its number from now on, or we have got it
             return Left([], held, [])

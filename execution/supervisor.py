@@ -103,8 +103,7 @@ class Faults:
 class Supervisor:
     """A worker process with `count` workers, which is registered by its worker file. `run` is its life.
 
-    `settings` are those that it follows (FollowedSettings), `signals` what it was sent (StopSignals), `account` is told what it does; with
-    `drain` it ends by itself.
+    `settings` are those that it follows (FollowedSettings), `signals` StopSignals, `account` is told what it does; with `drain` it ends.
     """
 
     def __init__(self, home, claims, settings, environ, file, signals, account, count, drain):
@@ -140,8 +139,7 @@ class Supervisor:
         self._workers = [Worker(number, shared) for number in range(count)]
 
     def run(self):
-        """Work until stopped, or, with drain, until nothing is left to do. Gives back the exit code. Raises QueueError if the system gives
-        too few threads."""
+        """Work until stopped, or, with drain, until nothing is left: the exit code. Raises QueueError for too few threads."""
         try:
             self._tick()  # first what a dead worker left, or its jobs might start while they still run
             threads, refused = self._start()
@@ -168,8 +166,7 @@ class Supervisor:
     # -- the life of the process
 
     def _start(self):
-        """Start the workers: (their threads, None). If the system does not give so many threads: (those that there are, what to say of it),
-        and they stop at once."""
+        """Start the workers: (their threads, None). If there are too few threads: (these, what to say of it), and they stop at once."""
         threads = []
         for number, worker in enumerate(self._workers):
             thread = threading.Thread(target=worker.work, name="worker-%d" % number)
@@ -212,8 +209,7 @@ class Supervisor:
                 next_poll = next_look = 0.0
 
     def _finish_announcing(self):
-        """Let the on_finish commands end: all of them after a drain, those of some seconds after a stop. Gives back how many were given
-        up."""
+        """Let the on_finish commands end: all after a drain, those of some seconds after a stop; how many were given up."""
         begun = time.monotonic()
         asked = None if self._drained else begun
         while self._announcer.left:
@@ -229,8 +225,7 @@ class Supervisor:
         return self._announcer.close()
 
     def _close(self):
-        """Give back what this process holds. Its worker file stays if a result is not recorded, or after a bug: the next process returns
-        the jobs that it notes."""
+        """Give back what this process holds; not its worker file after a bug, or with a result unrecorded: the next process needs it."""
         self._waker.close()
         self._stop.close()
         self._launch.close()

@@ -91,8 +91,7 @@ class DueCall:
         self._called_for = None  # the time of a job for which a worker is being called, or was
 
     def seconds(self, due, now):
-        """Seconds until a worker is to be called for a job that is due then (both since the epoch); None if none is to be. `due` is None
-        where no job waits."""
+        """Seconds until a worker is to be called for a job that is `due` (since the epoch; None: there is none); None if none is to be."""
         if due is None or due == self._called_for:
             return None
         if due <= now:

@@ -16,8 +16,7 @@ _PIECE = 1 << 20
 
 
 def shorten_worker_log(path, lock):
-    """If this process logs to that file, and the file has more than 10 MB, let it begin anew. Others do the same: `lock` keeps them apart.
-    Raises OSError."""
+    """If this process logs to that file, and it has more than 10 MB, let it begin anew; `lock` keeps others apart. Raises OSError."""
     if not _is_too_long(path):
         return
     with lock:

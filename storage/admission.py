@@ -34,8 +34,7 @@ def check_dependencies(jobs_json, dependent, needed, new, replaced=None):
     the last job with a named id ended, in seconds since the epoch; 0 if none has).
 
     By that time, and not by the clock alone, a new job is younger than what ended before it was added. Ids that are added along with it
-    are not looked up: those jobs have not ended, and so they are meant. What the job with the key `replaced` comes after in the file does
-    not count."""
+    are not looked up: those jobs have not ended, and so they are meant. What the file has of the key `replaced` does not count."""
     there: dict = {job_id: [] for job_id in set().union(*dependent.values()) - new}
     with jobs_json.view(locked=True) as view:
         for job_id, job in view.find_ids(there) if there else ():

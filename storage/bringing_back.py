@@ -1,8 +1,7 @@
 """How jobs come back (`retry`): worked out without the lock, and done under it in one change.
 
 jobs.json says first that a job is pending; then its entry in dlq.json goes (see `dead_letters`). Its output is set aside before, while the
-job is still dead: an attempt that runs writes to the names that the former ones had. A completed job comes back in the same way; it has
-no entry.
+job is still dead: an attempt that runs writes to the names that the former ones had. A completed job has no entry.
 """
 from __future__ import annotations
 

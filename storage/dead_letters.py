@@ -48,8 +48,7 @@ class DeadLetters:
             otherwise(fault, pairs)
 
     def go_without(self, fault, pairs):
-        """Let jobs die without an entry, and tell of them, if dlq.json cannot be read or written for DLQ_PATIENCE seconds already. Raises
-        the fault until then."""
+        """Let jobs die without an entry, and tell of them, once dlq.json has failed for DLQ_PATIENCE seconds. Raises the fault before."""
         from time import monotonic
         if self._down_since is None:
             self._down_since = monotonic()

@@ -91,8 +91,7 @@ class FileIndex(JobIndex):
             self.add(place, job.priority, group)
 
     def catch_up(self):
-        """Learn what has changed in the file since the last time. False if that is not noted, or if much of what is known is stale, and the
-        whole file must be looked at."""
+        """Learn what has changed in the file. False if that is not noted, or much is stale, and the whole file must be looked at."""
         file = self._file
         places = file.changes_since(self.version)
         if places is None or self.groups.size > 2 * file.pending + _STALE:

@@ -48,14 +48,12 @@ class Inspector:
         self._checked = None
 
     def may_be_changed(self):
-        """Whether the file has held still long enough to be changed, for one that looks unfinished; if not, the next inspection takes care
-        of that."""
+        """Whether a file that looks unfinished has held still long enough to be changed; if not, the next inspection waits for that."""
         self._patient = self._checked[1].unfinished and self._checked[2] < _PATIENCE
         return not self._patient
 
     def inspect(self):
-        """Wait until the file has held still for 200 ms, or for some seconds before an empty or a torn one is changed, then check it whole.
-        Raises CorruptFile, OSError."""
+        """Wait until the file has held still, longer before an unfinished one is changed, and check it. Raises CorruptFile, OSError."""
         wanted, self._patient = _PATIENCE if self._patient else _SETTLED, False
         key, since, told = None, 0.0, False
         while True:
@@ -213,8 +211,7 @@ class ForeignFile:
                  % (self._path, self._cause, len(tail), keep_beside(self._path, "torn", [tail])))
 
     def keep_dropped(self, pieces, warn):
-        """Tell what is wrong with single jobs of the file, which is about to be rewritten, and keep it as it was, in these pieces, if
-        something is left out."""
+        """Tell what is wrong with single jobs of the file, which is about to be rewritten; keep it, in these pieces, if any is left out."""
         if self.layout.blank and self._held:
             warn("%s is empty, and %s in it before the machine was started anew" % (self._path, _jobs_were(self._held)))
         if not self.layout.faults:
@@ -270,8 +267,7 @@ def _fault_sentences(faults):
 
 
 def keep_beside(path, kind, pieces):
-    """Keep bytes of a file, which come in pieces, beside it, named by the kind of fault and the time, and on the disk; the path. Raises
-    OSError."""
+    """Keep bytes of a file, in pieces, beside it and on the disk, named by the kind of fault and the time; the path. Raises OSError."""
     beside = "%s.%s-%s" % (path, kind, format_time(time.time()).replace(":", ""))
     with os.fdopen(open_private(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
         for piece in pieces:

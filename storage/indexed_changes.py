@@ -86,8 +86,7 @@ class IndexedChanges:
             self.scans += 1
 
     def _scan(self, changes, now, locked):
-        """Look at the whole file for pending jobs; without the lock, since changes that are made meanwhile are noted. False if the file is
-        left alone."""
+        """Look at the whole file for pending jobs; without the lock, since changes are noted. False if the file is left alone."""
         def look():
             self._busy = self.busy()
             index, view = FileIndex(self.store, now, self.groups), self._file.view(locked)

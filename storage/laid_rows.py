@@ -50,8 +50,7 @@ class LaidRows:
         self.first = first
 
     def contents(self, start, is_first):
-        """(how many bytes these rows take in a job file in which they begin at `start`, the bytes in pieces); `is_first` says that there is
-        no record before them."""
+        """(how many bytes these rows take in a job file from `start` on, the bytes in pieces); `is_first`: no record is before them."""
         without = 1 if is_first else 0  # the comma of the separator
         padding = (without - start) % PAGE
         split = 2 + self._line1

@@ -71,8 +71,7 @@ def encode_line1(fields):
 
 
 def parse_record(line1, line2):
-    """The object that the two lines of a record hold, in a file that was checked when someone else had written it. Raises ValueError if
-    they do not read right any more."""
+    """The object that the two lines of a record of ours hold. Raises ValueError if they do not read right any more."""
     record = _parse((line1 + line2).decode("utf-8"))[0]
     if type(record) is not dict:
         raise ValueError("it is no object")
@@ -149,8 +148,7 @@ def lines_of(offset, block):
 
 
 def blocks_back(descriptor, end):
-    """The records of a canonical file that end before `end` (just behind one), the last ones first, as (offset, bytes) blocks that never
-    cut one."""
+    """The same up to `end` (just behind a record), the last ones first, but that a block has each record whole, however long."""
     size = CHUNK
     while end > 2:
         offset = max(2, end - size)

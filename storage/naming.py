@@ -52,8 +52,7 @@ def _find_all(store, names):
 
 
 def _pick(jobs, name, job_id, number):
-    """The one job, in a list, that a name means by a number, of the jobs of an id; [] if there is none. Raises JobNotFound if there are
-    some, but not so many."""
+    """The one job, in a list, that a name means by a number, of the jobs of an id; [] if there is none. Raises JobNotFound for too few."""
     place = number - (number > 0)
     if jobs and not -len(jobs) <= place < len(jobs):
         there = "one job has" if len(jobs) == 1 else "%d jobs have" % len(jobs)

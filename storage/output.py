@@ -46,8 +46,7 @@ def stem_of(job):
 
 
 def logs_by_stem(home, jobs):
-    """stem: the Logs that are there, in the order in which attempts ran, for each of these jobs that has any, by one look at the folder.
-    Raises OSError."""
+    """stem: the Logs that are there, in the order of the attempts, for each of these jobs that has any. Raises OSError."""
     folder = logs_folder(home)
     found: dict = {}
     try:
@@ -92,8 +91,7 @@ def set_aside_logs(home, by_stem, keep):
 
 
 def outdated(logs, keep):
-    """Of logs, the oldest first, those that go where `keep` are kept (0: all): all but the first one, which often tells most, and the
-    newest."""
+    """Of logs, the oldest first, those that go where `keep` (0: all) stay: the first one, which often tells most, and the newest."""
     if not keep or len(logs) <= keep:
         return []
     return logs[1:len(logs) - keep + 1] if keep > 1 else logs[:-1]
@@ -130,8 +128,7 @@ def remove_all_logs(home):
 
 
 def stray_logs(home, jobs):
-    """The paths of the logs of no job at all. `jobs` gives all Jobs that there are, once the logs were looked up: a job is there before its
-    log. Raises OSError."""
+    """The paths of the logs of no job. `jobs` gives all Jobs, after the look at the logs: a job is there before its log. Raises OSError."""
     folder = logs_folder(home)
     found: dict = {}
     try:

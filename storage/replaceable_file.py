@@ -32,8 +32,7 @@ class ReplaceableFile(NotedFile):
         self._replace_by(file_of(counted(rows, counts)), counts, last_created)
 
     def clear(self):
-        """Remove all records; on a full disk in place. A crash in the middle of that leaves a file that is refused, with all records in it.
-        Raises Replaced, StorageFault."""
+        """Remove all records; on a full disk in place: a crash then leaves a file that is refused, with all in it. Raises as `rewrite`."""
         former = self._seen
         try:
             self.rewrite(())

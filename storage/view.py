@@ -52,8 +52,7 @@ class View:
         return dict(zip(STATES, counts))
 
     def count_by_group(self):
-        """How many records are in each state, as {group: {state: number}}: for each group that has any, and for "", which stands for those
-        without one."""
+        """How many records are in each state, as {group: {state: number}}: for each group that has any, and as "" for those without."""
         found, counts = Counter(), {"": dict.fromkeys(STATES, 0)}
         for offset, block, of_block in self._sound_blocks():
             has_objects = block.count(_OBJECT) != sum(of_block)  # without one in another each such field is a group

@@ -55,8 +55,7 @@ def running_by_group(store, running):
 
 
 class Waits:
-    """What the jobs of a Store wait for at `now` (seconds since the epoch); `is_paused` says whether the queue counts as paused (None: as
-    it is)."""
+    """What the jobs of a Store wait for at `now`; `is_paused` says whether the queue counts as paused (None: as it is)."""
 
     def __init__(self, store, now, is_paused=None):
         self._store = store
