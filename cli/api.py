@@ -171,7 +171,6 @@ class Api:
 
 
 def _number(query, name, default, low=None, high=None):
-    """A whole number of a query. Raises UsageError."""
     text = query.get(name, "")
     if not text:
         return default

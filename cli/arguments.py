@@ -104,7 +104,6 @@ class _Parser(ArgumentParser):
 
 
 def _width():
-    """The columns that help takes."""
     try:
         width = os.get_terminal_size().columns or 80
     except (OSError, ValueError):

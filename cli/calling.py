@@ -78,7 +78,6 @@ def _is_script(name):
 
 
 def _found_as(name, path):
-    """Whether the shell finds the program at `path` by this name."""
     from shutil import which
     found = which(name)
     return bool(found) and _plain(found) in (_plain(path), _plain(path + ".exe"))

@@ -183,7 +183,6 @@ def _of_setting(name, before, store):
 
 
 def _values(name, action, word, store):
-    """The values that an option of a command takes."""
     if action.choices:
         return [str(choice) for choice in action.choices]
     if action.dest == "state":

@@ -75,7 +75,6 @@ def cmd_set(args, queue):
 
 
 def _save(queue, setting, part, value):
-    """Change a setting, or a part of it, and let workers look."""
     value = check_setting(setting, value) if part is None else check_part(setting, part, value)
     queue.establish(DEFAULTS)  # whatever config.json says, which is about to be changed
     with queue.store.lock:

@@ -97,7 +97,6 @@ def _left_out(number):
 
 
 def _open_first(args, queue):
-    """Let a user edit the job that is to come back."""
     from cli.editing import edit_in_editor
     if len(args.ids) != 1:
         raise UsageError("--edit opens one job; name it")

@@ -300,7 +300,6 @@ class Handler(BaseHTTPRequestHandler):
         return _as_json({"done": self.server.api.act(self.server.queue(), action, key, record)}), {}
 
     def _body(self):
-        """The object that the body of a request holds. Raises UsageError."""
         length, self._unread = _length(self.headers), 0
         if length is None:
             raise _Refused(411, "the length of the body is missing")

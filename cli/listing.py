@@ -38,7 +38,6 @@ def _rank(job, field):
 
 
 def _print_jobs(args, queue, pairs):
-    """Print jobs, as pairs (Job, Wait), in the form that is wanted."""
     settings, now = queue.store.settings, time.time()
     if args.json:
         print_json_array(details(job, wait, settings) for job, wait in pairs)
@@ -98,5 +97,4 @@ def cmd_dlq_list(args, queue):
 
 
 def _output(job):
-    """The last lines that a dead job wrote."""
     return str(job.options.get("output") or "")

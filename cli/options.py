@@ -72,7 +72,6 @@ def _moment(text):
 
 
 def _time_limit(text):
-    """A length of time in seconds, or `none`."""
     return text if text == NO_LIMIT else _duration(text)
 
 
@@ -107,12 +106,10 @@ def _names(text):
 
 
 def _runner(text):
-    """`nice -n5` as a list of words."""
     return check_setting(setting_named("runner"), split_words(text))
 
 
 def _shell(text):
-    """`bash -c` as a list of words."""
     return check_setting(setting_named("shell"), split_words(text))
 
 

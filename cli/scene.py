@@ -46,7 +46,6 @@ def _painted(text, style):
 
 
 def _header(scene, width):
-    """The home and the time."""
     clock, home = time.strftime("%H:%M:%S", time.localtime(scene.now)), showable(scene.facts["home"])
     room = width - len(clock) - 2
     while display_width(home) > max(1, room):
@@ -55,7 +54,6 @@ def _header(scene, width):
 
 
 def _fault(scene, width):
-    """A fault, in as many lines as it takes."""
     return [("", None)] + [(line, _RED) for line in flow(showable(scene.error).split(" "), width, " ")]
 
 
@@ -109,7 +107,6 @@ def _sections(scene, width, most):
 
 
 def _running(scene, width, most):
-    """What runs: since when, its command, and below that the last line of its output."""
     rows = [(job.id, short_duration(int(running_for(job, scene.now))), one_line(job.command)) for job, _ in scene.running[:most]]
     said = ["its worker is dead; the next worker to start runs it again" if job.id in scene.facts["abandoned"] else output
             for job, output in scene.running]
@@ -123,7 +120,6 @@ def _group_rows(groups):
 
 
 def _retry_rows(retries, settings, width):
-    """Jobs between two attempts: when each goes on, and why it failed."""
     when = [standing(job, wait, settings, 0.0).replace("retry ", "", 1) for job, wait, _ in retries]
     if width < 60:
         when = [text.partition(" (")[0] for text in when]
@@ -131,7 +127,6 @@ def _retry_rows(retries, settings, width):
 
 
 def _why(job, output, settings):
-    """Why an attempt failed, the last line of its output, and the command."""
     return "%s%s  (%s)" % (ending(job, settings), ": " + output if output else "", one_line(job.command))
 
 

@@ -39,7 +39,6 @@ def cmd_stats(args, queue):
 
 
 def _print_by(args, found):
-    """Print what became of the jobs of each command, or what else they were put together by."""
     if args.json:
         print_json_array(found)
         return 0
@@ -51,7 +50,6 @@ def _print_by(args, found):
 
 
 def _print_figures(facts):
-    """Print the figures of jobs that have ended; there are some."""
     failed, cancelled = facts["dead"] - facts["cancelled"], facts["cancelled"]
     rate = "-" if facts["success_rate"] is None else "%.1f %%" % (100 * facts["success_rate"])
     print("%-13s %s  (%d completed, %d dead%s)" % ("success", rate, facts["completed"], failed,

@@ -31,7 +31,6 @@ def cmd_status(args, queue):
 
 
 def _watch(args, queue):
-    """Show the queue again and again: on the whole screen, or line after line."""
     from cli import watching
     if is_screen(sys.stdout):
         watching.watch(queue, args.watch, use_color(args.color))

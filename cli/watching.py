@@ -100,7 +100,6 @@ class Looker:
                 for job, wait in found if not job.place or still.get(job.place) == job.progress()]
 
     def _following(self):
-        """The jobs that may run next; those that were taken meanwhile are forgotten."""
         while self._pending.following:
             some, rest = self._pending.following[:SHOWN], self._pending.following[SHOWN:]
             now = {job.place: job for job in self._store.at({place for place, _ in some if place})}
@@ -112,7 +111,6 @@ class Looker:
         return []
 
     def _died(self, facts):
-        """The jobs that died last, with the last line of what they said."""
         jobs = self._store.died_last(SHOWN) if facts["dead"] else ()
         return [(job, last_line(job.options.get("output") or "").strip()) for job in jobs]
 

@@ -60,7 +60,6 @@ def _refuse_paused(groups, store):
 
 
 def _crew(args):
-    """The workers that are asked for, in words."""
     return counted(args.count, "worker") + (" for " + named_groups(args.group) if args.group else "")
 
 
@@ -79,7 +78,6 @@ def _detach(args, queue):
 
 
 def _work(args, queue):
-    """Be a worker process, and say at its end what it has done."""
     from cli.progress import Progress
     if not args.quiet:
         print(printable("Worker process %d: %s, home %s. Ctrl+C or %s ends it."

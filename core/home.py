@@ -106,7 +106,6 @@ def look_at_modes(home, trusts_home):
 
 
 def _paths(home):
-    """The home, and the files in it that say which commands are run."""
     return [home, jobs_path(home), config_path(home)]
 
 

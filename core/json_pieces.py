@@ -82,7 +82,6 @@ class JsonPieces:
         return bool(content)
 
     def _forget(self, end):
-        """Drop the text up to a position."""
         feeds = self.text.count("\n", 0, end)
         self._lines += feeds
         self._columns = end - self.text.rfind("\n", 0, end) - 1 if feeds else self._columns + end

@@ -56,7 +56,6 @@ def without_inherited(record):
 
 
 def _check_for_cmd(command):
-    """Raise InvalidJob if cmd.exe would not run the whole of a command."""
     if len(command.encode("utf-16-le", "replace")) > 2 * MAX_COMMAND:
         raise InvalidJob("\"command\" must have %d characters at the most, which is what cmd.exe takes; put it into a file" % MAX_COMMAND)
     if "\n" in command.strip() or "\r" in command.strip():

@@ -226,7 +226,6 @@ class JobIndex:
         return plain[1]
 
     def _look_at_delayed(self, now):
-        """Put the jobs that are due where those are that may run."""
         if now < self.now - 1:  # the clock was set back: each delayed job is looked at again
             self._delayed = [(now, *rest) for _, *rest in self._delayed]
             heapify(self._delayed)

@@ -48,8 +48,8 @@ def open_private(path, flags):
 
 
 def open_as_allowed(path, to_look=False):
-    """(A descriptor to read and write a file, True); one to read it, and False, if it cannot be written, and that will do `to_look`. Raises
-    OSError."""
+    """(A descriptor to read and write a file that is there, True); one to read it alone, and False, if that will do `to_look` and the file
+    cannot be written. Raises OSError."""
     try:
         return open_private(path, os.O_RDWR), True
     except OSError as error:

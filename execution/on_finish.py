@@ -191,7 +191,6 @@ class Announcer:
             return  # it was logged
 
     def _log(self):
-        """The descriptor of run/worker.log. Raises OSError."""
         if self._output is None:
             self._output = _open_log(self._home)
         return self._output

@@ -136,7 +136,6 @@ class BringingBack:
 
 
 def _named(choice, jobs, entries):
-    """The jobs that come back by the names of a Choice, of these jobs of jobs.json and entries of dlq.json."""
     jobs, chosen = with_buried(jobs, entries), []
     for name in dict.fromkeys(choice.names):
         there = choice._replace(names=(name,)).of(jobs, no_job)

@@ -62,7 +62,6 @@ class DeadLetters:
             self._store.notice("%s; that %s is dead is noted in jobs.json alone" % (fault.args[0], job.id))
 
     def _entry(self, job, output):
-        """The entry of a job that has died, as a row."""
         fields = dict(job.fields(), failed_at=job.updated_at, output=output)
         if job.reason == TIMEOUT:
             fields["timed_out_after"] = time_limit(job, self._store.settings)

@@ -261,7 +261,6 @@ def _jobs_were(number):
 
 
 def _fault_sentences(faults):
-    """Faults of jobs in one line."""
     more = "; and %d more" % (len(faults) - 20) if len(faults) > 20 else ""
     return "; ".join("the job %r: %s" % (fault.id, fault.text) for fault in faults[:20]) + more
 

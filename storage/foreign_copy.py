@@ -38,7 +38,6 @@ class ForeignCopy:
             self._tell_apart(twice, written)
 
     def _rows(self, jobs):
-        """Each job, as an editor left it, as a row."""
         workers = set()
         for job in jobs:
             if job.worker is not None:
