@@ -182,7 +182,7 @@ class JobManager:
         return cancelled
 
     def hold(self, choice, now):
-        """Let pending jobs wait until someone releases them; they keep their place. Gives them back as they were. Raises JobNotFound, JobRefused."""
+        """Let pending jobs wait in their place until they are released; gives those back, as they were. Raises JobNotFound, JobRefused."""
         return self._put_off(choice, lambda job: not job.is_held, HELD, now,
                              lambda name: "job %r is not waiting, or is held already; nothing was changed" % name)
 

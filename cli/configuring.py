@@ -6,8 +6,7 @@ import sys
 from cli.terminal import get_width, is_terminal, json_line, print_json, showable, table
 from core.errors import InvalidSettings, JsonError, UsageError, hint
 from core.home import wake_workers
-from core.settings import (DEFAULTS, SETTINGS, check_part, check_setting, did_you_mean, key_of, part_named, split_names,
-                           split_words)
+from core.settings import (DEFAULTS, SETTINGS, check_part, check_setting, did_you_mean, key_of, part_named, split_names, split_words)
 from core.strict_json import decode_json, encode_json
 from core.system import quote_words
 from helpers import printable, read_config, save_setting, unset_key

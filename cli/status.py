@@ -7,8 +7,7 @@ import time
 from cli.facts import group_rows, kinds_text, look
 from cli.speed import speed_text
 from cli.standing import due_in, running_for
-from cli.terminal import (bar, cut, flow, get_width, is_screen, is_terminal, paint_state, print_json, rough_duration, showable,
-                          use_color)
+from cli.terminal import (bar, cut, flow, get_width, is_screen, is_terminal, paint_state, print_json, rough_duration, showable, use_color)
 from core.errors import hint
 from core.job import PENDING, STATES
 from core.times import format_duration

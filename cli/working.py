@@ -72,8 +72,7 @@ def _detach(args, queue):
     of_no_job = {name: value for name, value in os.environ.items() if not name.startswith("QUEUECTL_")}
     pid = queue.workers.detach(command, of_no_job)
     if not args.quiet:
-        print(printable("Worker process %d started: %s, home %s, log %s"
-                        % (pid, _crew(args), queue.home, worker_log_path(queue.home))))
+        print(printable("Worker process %d started: %s, home %s, log %s" % (pid, _crew(args), queue.home, worker_log_path(queue.home))))
     return 0
 
 
@@ -206,8 +205,7 @@ def cmd_worker_stop(args, queue):
                "s" if len(left) == 1 else "", ", ".join(str(worker.pid) for worker in left),
                "" if args.now else "; %s ends the jobs they wait for" % hint("worker stop --now")))
         return EXIT_TIMEOUT
-    print("Stopped %s." % counted(len(stopped), "worker process", "es") if stopped
-          else "No worker is running.")
+    print("Stopped %s." % counted(len(stopped), "worker process", "es") if stopped else "No worker is running.")
     return 0
 
 
