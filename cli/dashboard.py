@@ -46,8 +46,8 @@ _LONGEST_BODY = 1 << 20
 _HEADERS = {"Content-Type": "application/json; charset=utf-8", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer",
             "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Cross-Origin-Opener-Policy": "same-origin",
             "Cross-Origin-Resource-Policy": "same-origin", "Content-Security-Policy": "default-src 'none'"}
-# Whose fault it is: the request's, that of the job's state, or the queue's; the last one that is stored all the same must not be asked for
-# again, as 503 allows it.
+# Whose fault it is: the request's (400), the job's state (409) or the queue's (503). What is stored and not confirmed has another one: a
+# client may ask again after a 503 (RFC 9110, 15.6.4).
 _STATUS = ((JobNotFound, 404), (UsageError, 400), (JobRefused, 409), (NotConfirmed, 500), (QueueError, 503))
 
 
