@@ -7,7 +7,7 @@ from cli.context import hint_to_resume, named_groups, notice, tell_of_standstill
 from cli.own_job import refuse_in_job
 from cli.progress import Progress
 from cli.terminal import counted
-from core.dependencies import jobs_meant
+from core.dependencies import jobs_meant, with_those_before
 from core.errors import EXIT_FAILED, EXIT_TIMEOUT, EXIT_UNKNOWN, UsageError, hint
 from core.job import COMPLETED, DEAD, PENDING, PROCESSING
 from storage.naming import find_all_named
@@ -49,16 +49,8 @@ def _with_those_before(queue, pending):
     """These pending jobs, and those of the jobs that they come after which wait for something, too; not where very many jobs do."""
     if not any(job.predecessors for job in pending):
         return pending
-    looked, by_id = look_at_pending(queue.store, time.time(), _LOOKED_AT), {}
-    for job, _ in looked.found if looked is not None else ():
-        by_id.setdefault(job.id, []).append(job)
-    found, left = {}, list(pending)
-    while left:
-        job = left.pop()
-        found[job.key] = job
-        for job_id in job.predecessors:
-            left += by_id.pop(job_id, ())
-    return list(found.values())
+    looked = look_at_pending(queue.store, time.time(), _LOOKED_AT)
+    return with_those_before(pending, [job for job, _ in looked.found] if looked is not None else ()).values()
 
 
 def wait_for(queue, jobs):

@@ -57,17 +57,24 @@ def revived(back, dead, namesakes):
         places.update(job.place for job in coming)
 
 
-def those_of_groups(jobs, groups):
-    """Those of these unfinished jobs that workers for some groups (names) must see to the end: of the groups, and all they come after."""
-    jobs, by_id, found = list(jobs), {}, set()
+def with_those_before(starts, jobs):
+    """The jobs `starts`, and those of these jobs that they come after, and so on, as {key: Job}."""
+    by_id: dict = {}
     for job in jobs:
         by_id.setdefault(job.id, []).append(job)
-    open_jobs = [job for job in jobs if job.group in groups]
-    while open_jobs:
-        job = open_jobs.pop()
-        found.add(job.key)
+    found, left = {}, list(starts)
+    while left:
+        job = left.pop()
+        found[job.key] = job
         for job_id in job.predecessors:
-            open_jobs += by_id.pop(job_id, ())
+            left += by_id.pop(job_id, ())
+    return found
+
+
+def those_of_groups(jobs, groups):
+    """Those of these unfinished jobs that workers for some groups (names) must see to the end: of the groups, and all they come after."""
+    jobs = list(jobs)
+    found = with_those_before([job for job in jobs if job.group in groups], jobs)
     return [job for job in jobs if job.key in found]
 
 

@@ -47,12 +47,6 @@ def _trailing_comma(text, position):
     return len(before) - 1 if before.endswith(",") else None
 
 
-def trailing_comma_error(text, comma):
-    """The JsonError for a comma behind the last item of an array or an object, the commonest fault of all. It is refused wherever JSON is
-    read: other programs read these files too, and take none."""
-    return JsonError("trailing comma: remove it", text, comma)
-
-
 MAX_DIGITS = 1000
 MAX_DEPTH = 100  # far from where any version of Python gives up, since what one reads another one must write
 
@@ -116,7 +110,7 @@ def decode_json_at(text, position):
     except json.JSONDecodeError as error:
         comma = _trailing_comma(text, error.pos)
         if comma is not None:
-            raise trailing_comma_error(text, comma) from None
+            raise JsonError("trailing comma: remove it", text, comma) from None  # other programs read these files, too, and take none
         raise JsonError(error.msg[:1].lower() + error.msg[1:], text, error.pos) from None
     except _Refused as error:
         raise JsonError(str(error), text, _place_of(text, position, error.literal)) from None

@@ -80,7 +80,7 @@ class BringingBack:
         if not self._store.sync_jobs(jobs_json.keep(), always=bool(plan.lonely)):
             raise Replaced
         try:
-            self._dead_letters.drop(plan.entries)
+            self._store.remove(self._store.dlq_json, plan.entries)
         except Replaced:
             pass  # someone has just saved dlq.json: what it says of jobs that are back does not count
         return [job.id for job in plan.jobs]

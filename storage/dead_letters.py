@@ -115,10 +115,6 @@ class DeadLetters:
             with self._file.view(locked=True) as view:
                 self._file.rewrite(_row_like(job, entries[place]) if place in entries else row for place, row in view.rows())
 
-    def drop(self, places, make_room=None):
-        """Remove the entries at these places (see `places_of`). `make_room` is as for `Store.remove`."""
-        self._store.remove(self._file, places, make_room)
-
 
 def _row_like(job, entry):
     """The row of an entry that says of a job what this one says of its end."""

@@ -66,6 +66,6 @@ class Removal:
             if still is not jobs:
                 jobs, entries, places = self._plan(still) or ([], set(), set())
         make_room = partial(remove_logs, self._store.home, jobs)
-        self._dead_letters.drop(entries, make_room)
+        self._store.remove(self._store.dlq_json, entries, make_room)
         self._store.remove(self._store.jobs_json, places, make_room)
         return jobs
