@@ -8,10 +8,13 @@ if sys.version_info < (3, 8):  # older ones must be able to read this file alone
     sys.exit(1)
 
 import _signal  # type: ignore[import-not-found]
+import gc
 
 _heeds_interrupts = _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler
 if _heeds_interrupts:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # Ctrl+C among the imports ends the program without a traceback
+
+gc.disable()  # what is imported is no garbage; to look for some is a twentieth of what an `enqueue` does itself
 
 import os
 
@@ -44,6 +47,9 @@ except (EOFError, ValueError, TypeError) as _fault:
         raise
     sys.exit("queuectl: error: %s" % _said)
 
+if hasattr(gc, "freeze"):  # PyPy has none
+    gc.freeze()  # nor will it be garbage
+gc.enable()
 if _heeds_interrupts:
     _signal.signal(_signal.SIGINT, _signal.default_int_handler)
 

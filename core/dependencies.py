@@ -2,10 +2,15 @@
 circles. All pure: Jobs in, ids or Jobs out."""
 from __future__ import annotations
 
+from collections import namedtuple
+
 from core.errors import hint
 from core.job import COMPLETED, DEAD, DEPENDENCY, PENDING
 
 _NAMED = 20  # jobs of a circle that are named
+
+# What is to be known of a job to say whether others that come after its id may run.
+Namesake = namedtuple("Namesake", "place created_at state updated_at")
 
 
 def jobs_meant(jobs, since=None):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import Counter, namedtuple
+from collections import Counter
 from itertools import accumulate, count
 from operator import add, itemgetter
 
@@ -211,13 +211,10 @@ def _pending_at(offset, block, middle, again):
         return offset + middle + 1, again(offset + middle + 1) if again is not None else None
 
 
-# What is to be known of a job to say whether others that come after its id may run.
-Namesake = namedtuple("Namesake", "place created_at state updated_at")
-
-
 def find_ids(descriptor, end, wanted, start=2):
     """The records of a canonical file from `start` on with one of the `wanted` ids ({the id as `encode_id` gives it: id}), as (id,
     Namesake), without parsing the others."""
+    from core.dependencies import Namesake  # an `enqueue` makes none
     for offset, block in blocks(descriptor, end, start):
         if len(wanted) == 1 and next(iter(wanted)) not in block:
             continue

@@ -3,9 +3,8 @@ from __future__ import annotations
 
 import unittest
 
-from core.dependencies import keeps_waiting, lacking
+from core.dependencies import Namesake, keeps_waiting, lacking
 from core.job import COMPLETED, DEAD, PENDING, PROCESSING
-from storage.layout import Namesake
 from tests.support.jobs import TIME, a_job
 
 

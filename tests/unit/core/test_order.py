@@ -5,9 +5,9 @@ import random
 import unittest
 
 from core import order
+from core.dependencies import Namesake
 from core.job import COMPLETED, DEAD, PENDING, PROCESSING
 from core.order import JobIndex
-from storage.layout import Namesake
 
 NOW = 1000.0
 
