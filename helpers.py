@@ -65,8 +65,7 @@ def load_settings(path):
 
 
 def save_setting(path, setting, value, part=None):
-    """Write one setting into config.json, keeping all other keys and their order. With `part`, only that part of an object, which None as a
-    value removes. Raises InvalidSettings, OSError."""
+    """Write one setting, or only a `part` of it, which None removes, into config.json; all else stays. Raises InvalidSettings, OSError."""
     record = read_config(path)
     if part is not None:
         parts = dict(check_setting(setting, record.get(setting.name, {})), **{part: value})

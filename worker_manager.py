@@ -69,8 +69,7 @@ class WorkerManager:
         raise NotAllowed("the worker process ended at once with exit code %d; see %s" % (process.returncode, path))
 
     def announce(self, command, jobs, environ, tell):
-        """Run the on_finish command, if there is one, for jobs that no worker has ended; whether it was started for all of them.
-        `tell(message)` names those for which it was not."""
+        """Run the on_finish command, if any, for jobs that no worker has ended; whether for all: `tell(message)` names the others."""
         from execution.on_finish import announce_all
         return not command or announce_all(command, jobs, self._home, environ, tell)
 

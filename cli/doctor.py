@@ -66,8 +66,7 @@ def _repair(finding, queue, store):
 
 
 def examine(home, store, workers):
-    """Findings about config.json, jobs.json, dlq.json, logs and run, in that order, and about the home if everyone can write it. `store` is
-    the home's Store, `workers` its WorkerManager."""
+    """Findings about config.json, jobs.json, dlq.json, logs and run, in that order, and about the home if everyone can write it."""
     findings = [_examine_config(home), _examine_jobs(home, JOBS, store), _examine_jobs(home, DEAD_LETTERS, store),
                 _examine_logs(home, store), _examine_run(home, workers)]
     return [_examine_owner(home, finding.name) or finding for finding in findings] + _examine_modes(home)

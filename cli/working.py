@@ -230,8 +230,7 @@ def _row(worker, running, waiting, utc):
 
 
 def as_objects(workers, running, waiting):
-    """Worker processes as `worker list --json` prints them; by their tokens, `running` has the ids of the jobs that each runs, and
-    `waiting` the jobs that each waits with."""
+    """Worker processes as `worker list --json` prints them; by their tokens, the ids of the jobs that run, and the jobs they wait with."""
     return [{"pid": worker.pid, "workers": worker.count, "started_at": worker.started_at, "running": running.get(worker.process_token, []),
              "waiting": [job.id for job in waiting.get(worker.process_token, ())], "groups": worker.groups} for worker in workers]
 

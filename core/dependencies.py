@@ -1,5 +1,4 @@
-"""Which jobs a job comes after, by the ids in its `after` and `after_any`: whom an id means, who still waits, who comes back with whom, and
-circles. All pure: Jobs in, ids or Jobs out."""
+"""Which jobs a job comes after by its `after` and `after_any`: whom an id means, who waits, who comes back with whom, circles. All pure."""
 from __future__ import annotations
 
 from collections import namedtuple
@@ -25,8 +24,7 @@ def jobs_meant(jobs, since=None):
 
 
 def lacking(job, namesakes):
-    """The ids in the `after` and `after_any` of a job that still keep it from starting: by `keeps_waiting`. `namesakes` maps an id to all
-    jobs that have it, in the order of the file."""
+    """The ids in `after` and `after_any` that keep a job from starting. `namesakes` maps an id to its jobs, in the order of the file."""
     needed = set(job.after)
     return [job_id for job_id in job.predecessors
             if keeps_waiting(jobs_meant(namesakes.get(job_id, ()), job.created_at), job_id in needed)]

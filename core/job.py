@@ -250,8 +250,7 @@ def job_from_checked(record, place=0):
 
 
 def resolve_folder(folder, base):
-    """A job's folder as an absolute path: `~` is the home folder of the user, and a relative one is looked for in `base`. Raises
-    InvalidJob where the home folder is not known."""
+    """A job's folder as an absolute path: `~` is the user's home folder, a relative one is in `base`. Raises InvalidJob for `~` unknown."""
     import os
     if folder[0] == "~":
         folder = os.path.expanduser(folder)

@@ -1,5 +1,4 @@
-"""The settings: one table of name, type, default, range and meaning, and what is made from it. A new one is a row of SETTINGS and a field
-of Settings. Files are read elsewhere (helpers)."""
+"""The settings: one table, and what is made from it. A new one is a row of SETTINGS and a field of Settings. helpers reads the file."""
 from __future__ import annotations
 
 from collections import namedtuple

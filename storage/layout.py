@@ -212,8 +212,7 @@ def _pending_at(offset, block, middle, again):
 
 
 def find_ids(descriptor, end, wanted, start=2):
-    """The records of a canonical file from `start` on with one of the `wanted` ids ({the id as `encode_id` gives it: id}), as (id,
-    Namesake), without parsing the others."""
+    """The records from `start` on with one of the `wanted` ids ({as `encode_id` gives it: id}), as (id, Namesake); parsing no others."""
     from core.dependencies import Namesake  # an `enqueue` makes none
     for offset, block in blocks(descriptor, end, start):
         if len(wanted) == 1 and next(iter(wanted)) not in block:

@@ -100,8 +100,7 @@ class Selection:
             self.version += len(self._found) != before
 
     def catch_up(self, whole=False):
-        """Under the lock: take in what has changed since the last look. False if that is not known, and all would have to be looked at,
-        which is done only if `whole` says so."""
+        """Under the lock: take in what has changed since the last look. False if that is not known, unless `whole`: all is looked at."""
         places = self._file.changes_since(self._file_version)
         if places is None:
             if not whole:
