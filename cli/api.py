@@ -79,9 +79,7 @@ class Api:
 
     def actions(self):
         """The names of what `act` can do here; none if it may change nothing."""
-        if not self.acts:
-            return []
-        return ["add", "retry", "cancel", "hold", "release", "pause", "resume"]
+        return ["add", "retry", "cancel", "hold", "release", "pause", "resume"] if self.acts else []
 
     def jobs(self, queue, query):
         """A page of the jobs, as `list --json` has them: `next` is the `after` of the page behind it, null behind the last one."""

@@ -26,8 +26,6 @@ def lacks_room(error):
 
 def encode_environ(environ):
     """An environment as the bytes that `Launcher.start` takes."""
-    if WINDOWS:
-        return {key.encode("utf-8", "surrogatepass"): value.encode("utf-8", "surrogatepass") for key, value in environ.items()}
     return {os.fsencode(key): os.fsencode(value) for key, value in environ.items()}
 
 
