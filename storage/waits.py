@@ -5,6 +5,7 @@ jobs are told without a look at all the others. It changes nothing.
 """
 from __future__ import annotations
 
+import time
 from collections import Counter, namedtuple
 from itertools import islice
 
@@ -14,6 +15,7 @@ from core.rules import HOLD, NO_WAIT, wait_of
 from core.slots import group_digest
 
 _FIRST = 200  # jobs that are looked at before the first is told
+_MOMENT = 0.03  # seconds; a worker that has recorded an end notes its next job in less
 
 # What the pending jobs of a queue wait for. `counts` has their number by the word of their Wait, None for those that may run; `delayed` is
 # how many are not due, or held; `found` are those that wait, as pairs (Job, Wait); `following` are the first that may run, in their order,
@@ -47,11 +49,22 @@ def look_at_pending(store, now, most, following=0):
 def running_by_group(store, running):
     """How many jobs of each group run, as a Counter: these, by the file, and those that were taken away and are still being ended, which
     keep their slot until then (see `core.groups`)."""
-    counts, limits, known = Counter(job.group for job in running), store.settings.limits, {job.worker for job in running}
-    ending = [digest for token, digest in store.noted_slots().items() if token not in known] if limits else ()
+    counts, limits = Counter(job.group for job in running), store.settings.limits
+    ending = _being_ended(store, running) if limits else {}
+    if ending:
+        # What starts or ends is in the worker file and in jobs.json one after the other: only what stays for a moment is being ended.
+        time.sleep(_MOMENT)
+        still = _being_ended(store, store.running())
+        ending = {token: digest for token, digest in ending.items() if token in still}
     for name in limits if ending else ():
-        counts[name] += ending.count(group_digest(name))
+        counts[name] += [*ending.values()].count(group_digest(name))
     return counts
+
+
+def _being_ended(store, running):
+    """The attempts that worker files note, without those of these running jobs, as {attempt token: digest of its group}."""
+    known = {job.worker for job in running}
+    return {token: digest for token, digest in store.noted_slots().items() if token not in known}
 
 
 class Waits:

@@ -5,9 +5,10 @@ import json
 from unittest.mock import patch
 
 from core.rules import NO_WAIT, Wait
+from core.slots import group_digest
 from storage import waits
 from storage.view import View
-from storage.waits import Waits, look_at_pending
+from storage.waits import Waits, look_at_pending, running_by_group
 from tests.support.manager import FAILURE, NOW, ManagerTest
 
 
@@ -50,6 +51,25 @@ class WaitsTest(ManagerTest):
             found = self.waits()
         self.assertEqual(found["n19"], Wait("jobs", None, ("n18", "c")))
         self.assertEqual(len(looks), 1)
+
+
+class RunningTest(ManagerTest):
+
+    def test_what_starts_or_ends_between_two_looks_is_not_being_ended(self):
+        store, noted = self.jobs.store, {}
+        self.jobs.settings = self.jobs.settings._replace(limits={"gpu": 1})
+        store.noted_slots = lambda: dict(noted)
+        self.add("a", "b", group="gpu")
+        first = self.claim()
+        noted[first.worker] = group_digest("gpu")
+        before = store.running()
+        self.finish(first)
+        second = self.claim()
+        noted[second.worker] = group_digest("gpu")
+        with patch("time.sleep"):
+            self.assertEqual(running_by_group(store, before)["gpu"], 1)  # the second one started since
+        with patch("time.sleep", lambda seconds: noted.pop(first.worker)):
+            self.assertEqual(running_by_group(store, store.running())["gpu"], 1)  # the first one was about to be forgotten
 
 
 class PendingTest(ManagerTest):
