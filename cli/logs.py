@@ -18,7 +18,7 @@ from cli.waiting import LOOK_AGAIN, tell_of_hindrances
 from core.errors import EXIT_FAILED, QueueError, UsageError, hint
 from core.job import COMPLETED, PENDING, PROCESSING, STATES
 from core.rules import NO_WAIT, states_meant
-from core.system import open_private
+from core.system import open_private, pread
 from storage.naming import find_all_named
 from storage.output import dropped_at_start, log_path, logs_by_stem, stem_of
 
@@ -176,75 +176,52 @@ class _GrowingLog:
     def __init__(self, path, out):
         self._path = path
         self._out = out
-        self._file = None
-        self._dropped = 0  # bytes, from the start of the log, as it was when it was looked at last
-        self._line = 0  # length of the line that says so
+        self._log = None  # its descriptor
+        self._next = 0  # how many bytes were ever written to the log before the next one to copy
 
     def copy(self, lines=None):
         """Copy what is new since the last time. The first time `lines`, if given, says how many last lines to copy."""
         try:
-            if self._file is None or os.stat(self._path).st_ino != os.fstat(self._file.fileno()).st_ino:
+            if self._log is None or os.stat(self._path).st_ino != os.fstat(self._log).st_ino:
                 self._rest()
                 self.close()
-                self._file = os.fdopen(open_private(self._path, os.O_RDONLY), "rb", buffering=0)
-                self._dropped, self._line = self._look_at_start()
-                if lines is not None:
-                    self._file.seek(_start_of_last(self._file, lines))
+                self._log = open_private(self._path, os.O_RDONLY)
+                dropped, line = dropped_at_start(self._log)
+                self._next = dropped - line + (0 if lines is None else _start_of_last(self._log, lines))
         except FileNotFoundError:
             pass  # it was removed, or is still to come
         self._rest()
 
     def _rest(self):
-        if self._file is None:
-            return
-        self._find_place()
-        while True:
-            piece = self._file.read(1 << 16)
+        while self._log is not None:
+            dropped, line = dropped_at_start(self._log)
+            start, size = dropped - line, os.fstat(self._log).st_size
+            if self._next > start + size:  # it is shorter: emptied, or read between the write of that line and the cut
+                self._next = start + size if line else 0
+            at = self._next - start if self._next >= dropped else 0  # where bytes are missing, with the line that says so
+            piece = pread(self._log, 1 << 16, at)
             if not piece:
                 break
+            self._next = start + at + len(piece)
             self._out.write(piece)
             self._out.flush()
 
-    def _find_place(self):
-        """Go to where the first byte is that was not written yet."""
-        dropped, line = self._look_at_start()
-        at = self._file.tell()
-        if dropped > self._dropped:
-            at = max(0, at - self._line) + self._dropped - dropped + line
-            self._file.seek(at if at >= line else 0)
-        elif os.fstat(self._file.fileno()).st_size < at:  # behind that line: it was read between the write of it and the cut
-            self._file.seek(0, os.SEEK_END if line else os.SEEK_SET)
-        self._dropped, self._line = dropped, line
-
-    def _look_at_start(self):
-        """(How many bytes were dropped from the start of the log, the length of the line that says so.) The file stays where it is read:
-        on Windows a look elsewhere moves that place."""
-        at = self._file.tell()
-        found = dropped_at_start(self._file.fileno())
-        self._file.seek(at)
-        return found
-
     def close(self):
         """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        if self._log is not None:
+            os.close(self._log)
+            self._log = None
 
 
-def _start_of_last(file, lines):
-    """Where the last so many lines of a file start. A newline at the end of the file closes its last line."""
-    position = file.seek(0, os.SEEK_END) - 1
-    while position > 0:
-        step = min(1 << 16, position)
-        position -= step
-        file.seek(position)
-        piece = file.read(step)
-        at = piece.rfind(b"\n")
-        while at >= 0:
-            lines -= 1
-            if lines == 0:
-                return position + at + 1
-            at = piece.rfind(b"\n", 0, at)
+def _start_of_last(log, lines):
+    """Where the last so many lines of a file start, by its descriptor. A newline at the end of the file closes its last line."""
+    end = os.fstat(log).st_size - 1
+    while end > 0:
+        start = max(0, end - (1 << 16))
+        before, *behind = pread(log, end - start, start).rsplit(b"\n", lines)
+        if len(behind) == lines:
+            return start + len(before) + 1
+        lines, end = lines - len(behind), start
     return 0
 
 
@@ -302,19 +279,17 @@ def follow(queue, jobs, lines=None):
     telling = len(jobs) != 1 or is_terminal(sys.stdout)
     if not _keeps_output(queue):
         notice("the setting save_output is false, so that what jobs write now is not kept")
-    followed = [_Followed(queue, job, lines, out, telling) for job, out in zip(jobs, _outputs(jobs))]
-    going_on, completed, told = followed, True, False
+    going_on = followed = [_Followed(queue, job, lines, out, telling) for job, out in zip(jobs, _outputs(jobs))]
+    told = False
     while going_on:
         now = queue.store.refresh_all([each.job for each in going_on])
-        still = [each for each, job in zip(going_on, now) if each.look(job)]
-        completed = completed and all(each.completed for each in going_on if each not in still)
-        going_on = still
+        going_on = [each for each, job in zip(going_on, now) if each.look(job)]
         if going_on and not told:
             tell_of_hindrances(queue, [each.job for each in going_on])
             told = True
         if going_on:
             time.sleep(LOOK_AGAIN)
-    return 0 if completed else EXIT_FAILED
+    return 0 if all(each.completed for each in followed) else EXIT_FAILED
 
 
 def _outputs(jobs):
