@@ -7,9 +7,11 @@ each start, and `enqueue` is called in loops.
 from __future__ import annotations
 
 import os
+import sys
 
 from cli import options  # first: it imports argparse without gettext
 from argparse import SUPPRESS, ArgumentError, ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from cli.terminal import window
 from core.errors import JsonError, UsageError, hint, typed
 from core.job import EXAMPLE
 from core.settings import did_you_mean
@@ -104,18 +106,12 @@ class _Parser(ArgumentParser):
 
 
 def _width():
-    try:
-        width = os.get_terminal_size().columns or 80
-    except (OSError, ValueError):
-        width = 80
-    return min(width, 110) - 2
+    return min(window(sys.stdout)[0], 110) - 2
 
 
-class _Help(RawDescriptionHelpFormatter):
-    """Help as wide as the window. argparse would import shutil to measure it, also when nobody asks for help."""
-
-    def __init__(self, prog):
-        super().__init__(prog, max_help_position=30, width=_width())
+def _formatter(prog):
+    """A formatter of help. argparse would import shutil to measure the window, also when nobody asks for help."""
+    return RawDescriptionHelpFormatter(prog, max_help_position=30, width=_width())
 
 
 def parse(argv):
@@ -156,7 +152,7 @@ def _with_id(parser, rest, words):
 def build_parser(name):
     """The parser of the command with that name."""
     meaning, _, add_arguments, _ = COMMANDS[name]
-    parser = _Parser(prog=name, description=meaning[:1].upper() + meaning[1:] + ".", formatter_class=_Help)
+    parser = _Parser(prog=name, description=meaning[:1].upper() + meaning[1:] + ".", formatter_class=_formatter)
     parser.command = name
     parser.add_argument("--home", metavar="DIR", help="the folder of the queue")
     add_arguments(parser)

@@ -42,18 +42,14 @@ def wrapped(rows, window):
     names = max(len(name) for name, _, _ in rows)
     values = min(max(len(value) for _, value, _ in rows), 12)
     start = names + values + 4
-    lines = []
+    is_narrow = window - start < _NARROW
+    lines: list = []
     for name, value, meaning in rows:
-        first = "%-*s  %s" % (names, name, value)
-        if window - start < _NARROW:
-            lines += [first] + ["    " + line for line in wrap(meaning, max(10, window - 4))]
-            continue
-        text = wrap(meaning, window - start)
-        if len(value) > values:
+        first, indent = "%-*s  %s" % (names, name, value), " " * (4 if is_narrow else start)
+        if is_narrow or len(value) > values:
             lines.append(first)
-        else:
-            lines.append(first.ljust(start) + text.pop(0))
-        lines += [" " * start + line for line in text]
+            first = ""
+        lines += wrap(meaning, max(14, window), initial_indent=first.ljust(len(indent)), subsequent_indent=indent)
     return lines
 
 

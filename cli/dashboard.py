@@ -94,7 +94,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, port, home, token, api):
         self.api = api
         self.page, self.page_headers = _page()
-        self._token = token.encode("ascii")
+        self.token = token.encode("ascii")
         self._home = home
         self._queue = None
         self._settings = None  # what the file of the settings was when `_queue` was made
@@ -106,10 +106,6 @@ class Server(ThreadingHTTPServer):
         """Take the port. HTTPServer would look up the name of the machine, which may ask the network."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = _HOST, self.server_address[1]
-
-    def knows(self, token):
-        """Whether this is the token; it takes the same time for each wrong one (hmac.compare_digest)."""
-        return hmac.compare_digest(token.encode("utf-8", "surrogateescape"), self._token)
 
     def queue(self):
         """The Home, with the settings as they are now. Raises QueueError."""
@@ -210,7 +206,8 @@ class Handler(BaseHTTPRequestHandler):
             content, headers = respond(path, query)
             status = headers.pop("Status", 200)
         except _Refused as refusal:
-            status, content, headers = refusal.args[0], _as_json({"error": refusal.args[1]}), dict(refusal.args[2])
+            status, why, *more = refusal.args
+            content, headers = _as_json({"error": why}), more[0] if more else {}
         except QueueError as error:
             status = status_of(error)
             content, headers = _as_json({"error": printable(str(error))}), {}
@@ -251,9 +248,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def _check_token(self):
         kind, _, token = self.headers.get("Authorization", "").partition(" ")
-        if kind.lower() != "bearer" or not self.server.knows(token.strip()):
+        is_ours = hmac.compare_digest(token.strip().encode("utf-8", "surrogateescape"), self.server.token)  # takes as long for each other
+        if kind.lower() != "bearer" or not is_ours:
             raise _Refused(401, "the token is missing or wrong; the terminal of %s shows the address with the token of now"
-                           % hint("dashboard"), WWW_Authenticate="Bearer")
+                           % hint("dashboard"), {"WWW-Authenticate": "Bearer"})
 
     # -- what is asked for
 
@@ -312,10 +310,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class _Refused(Exception):
-    """A request that is refused: its status, why, and headers."""
-
-    def __init__(self, status, why, **headers):
-        super().__init__(status, why, {name.replace("_", "-"): value for name, value in headers.items()})
+    """A request that is refused: its status, why, and perhaps headers."""
 
 
 def status_of(error):

@@ -8,14 +8,12 @@ import sys
 from types import SimpleNamespace
 
 # argparse imports gettext, and that locale, to translate its texts, which Python has in English alone: a twentieth of an `enqueue`.
-_gettext = sys.modules.get("gettext")
-sys.modules["gettext"] = SimpleNamespace(gettext=str, ngettext=lambda one, many, number: one if number == 1 else many)  # type: ignore
+_english = SimpleNamespace(gettext=str, ngettext=lambda one, many, number: one if number == 1 else many)
+sys.modules.setdefault("gettext", _english)  # type: ignore
 from argparse import SUPPRESS, ArgumentTypeError
 
-if _gettext is None:
+if sys.modules["gettext"] is _english:
     del sys.modules["gettext"]
-else:
-    sys.modules["gettext"] = _gettext
 
 from core.job import COMPLETED, DEAD, OPTION_CHECKS, STATES
 from core.settings import check_setting, did_you_mean, setting_named, split_names, split_words

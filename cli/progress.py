@@ -4,12 +4,11 @@ It is shown on stderr, on a terminal that takes escapes alone, and is gone at th
 """
 from __future__ import annotations
 
-import os
 import sys
 import time
 from _thread import allocate_lock
 
-from cli.terminal import cut, is_screen, showable
+from cli.terminal import cut, is_screen, showable, window
 from core.console import takes_output
 
 
@@ -32,7 +31,7 @@ class Progress:
 
     def __enter__(self):
         if self._below:
-            sys.stderr = _Above(self._stream, self)
+            sys.stderr = Diverted(self._stream, self.above)
         return self
 
     def __exit__(self, *exception):
@@ -89,21 +88,20 @@ class Progress:
 
     def _cut(self):
         """The line as it fits the window: one that wraps could not be taken back."""
-        width = max(1, (os.get_terminal_size(self._stream.fileno()).columns or 80) - 1)  # 0: a terminal that nobody gave a size
-        return cut(showable(self._text), width)
+        return cut(showable(self._text), max(1, window(self._stream)[0] - 1))
 
 
-class _Above:
-    """A stderr that writes above a Progress."""
+class Diverted:
+    """A stream whose texts someone else writes, by `write_text`."""
 
-    def __init__(self, stream, progress):
+    def __init__(self, stream, write_text):
         self._stream = stream
-        self._progress = progress
+        self._write_text = write_text
 
     def write(self, text):
-        """Write a text above the line; how many characters."""
+        """Let a text be written; how many characters."""
         if text:
-            self._progress.above(text)
+            self._write_text(text)
         return len(text)
 
     def __getattr__(self, name):

@@ -12,7 +12,8 @@ import signal
 import sys
 import time
 
-from cli.terminal import display_width, is_terminal
+from cli.progress import Diverted
+from cli.terminal import display_width, is_terminal, last_line, window
 from core.console import end_waits_by_signals, key_pressed, keyboard_as_before, let_keys_come, write_at_once
 from core.system import make_pipe
 
@@ -59,7 +60,7 @@ class Screen:
             os.close(descriptor)
 
     def _take(self):
-        sys.stderr = _Said(self)
+        sys.stderr = Diverted(self._stderr, self._keep)  # it would spoil the screen
         if self._keyboard is not None:
             self._mode = let_keys_come(self._keyboard)
         self._drawn = None
@@ -73,6 +74,9 @@ class Screen:
             pass  # the terminal is gone
         if self._mode is not None:
             keyboard_as_before(self._keyboard, self._mode)
+
+    def _keep(self, text):
+        self.said = last_line(text) or self.said
 
     def _end(self, number, frame):
         raise SystemExit(128 + number)
@@ -90,11 +94,7 @@ class Screen:
 
     def size(self):
         """How many columns and lines the window has."""
-        try:
-            columns, lines = os.get_terminal_size(self._output.fileno())
-        except OSError:
-            columns, lines = 0, 0
-        return columns or 80, lines or 24  # 0: a terminal that nobody gave a size
+        return window(self._output)
 
     def draw(self, lines):
         """Show these lines, none of them wider than the window, and as many as that has at the most; nothing if they stand there."""
@@ -131,18 +131,3 @@ class Screen:
                 return key
             time.sleep(_LOOK_FOR_KEYS)
         return ""
-
-
-class _Said:
-    """A stderr that keeps what is written for the screen, which it would spoil."""
-
-    def __init__(self, screen):
-        self._screen = screen
-
-    def write(self, text):
-        """Keep the last line of a text; how many characters it has."""
-        self._screen.said = next((line for line in reversed(text.splitlines()) if line.strip()), self._screen.said)
-        return len(text)
-
-    def flush(self):
-        """There is nothing to flush."""

@@ -46,9 +46,18 @@ def use_color(wanted="auto"):
 
 
 def get_width():
-    """Columns of the window."""
+    """Columns of a table: those of the window, or what COLUMNS says."""
     from shutil import get_terminal_size
     return get_terminal_size().columns
+
+
+def window(stream):
+    """(Columns, lines) of the window of a stream; 80 and 24 without one, or where nobody gave it a size, so that it says 0."""
+    try:
+        columns, lines = os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError):
+        columns, lines = 0, 0
+    return columns or 80, lines or 24
 
 
 def showable(text):
