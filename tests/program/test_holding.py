@@ -29,6 +29,7 @@ class TestHolding(ControlTest):
             self.add(job_id, "echo %s >> order" % job_id)
         self.succeed("hold", "b", "a")
         self.succeed("release", "--all")
+        self.assertEqual(self.succeed("release", "--all"), "No job is held.\n")
         self.drain()
         self.assertEqual(self.text("order").split(), ["a", "b", "c"])
 
