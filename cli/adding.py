@@ -61,13 +61,13 @@ def cmd_enqueue(args, queue):
 def _wait_for(jobs, queue, args):
     """Wait until the jobs that were added have ended, and print what they write if that is wanted: the exit code."""
     from cli.own_job import refuse_in_job
-    from cli.waiting import wait_for
+    from cli.waiting import NamedJobs, wait_for
     refuse_in_job(queue, "enqueue --wait", "it is added, and runs after that", jobs)
     if args.follow:
         from cli.logs import follow
         if follow(queue, jobs) == 0:
             return 0
-    return wait_for(queue, jobs)
+    return wait_for(queue, NamedJobs(queue.store, jobs))
 
 
 def _tell(added, single, args):

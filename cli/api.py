@@ -139,9 +139,7 @@ class Api:
     # -- changing
 
     def act(self, queue, action, key, record):
-        """Do what was asked for, with the object that came along; a sentence about what was done. Raises QueueError."""
-        if action not in self.actions():
-            raise JobRefused("this dashboard only looks; start it with --act to let it change the queue")
+        """Do what was asked for, one of `actions`, with the object that came along; a sentence about what was done. Raises QueueError."""
         if record and action != "add":
             raise UsageError("%s takes an object without fields, and knows no %s" % (action, encode_json(next(iter(record)))))
         if action == "add":

@@ -65,8 +65,6 @@ SYNONYMS = {"submit": "enqueue", "push": "enqueue", "run": "enqueue", "kill": "c
             "restart": "retry", "rerun": "retry", "requeue": "retry", "rm": "remove", "delete": "remove"}
 
 _MAY_BE_EMPTY = ("runner", "shell", "id")  # none, twice; told by the rule of jobs
-
-
 _FORMS: dict = {None: "%s", "?": "[%s]", "*": "[%s...]", "+": "%s..."}  # of an argument, by how many times it may be given
 
 

@@ -71,11 +71,12 @@ def _print_logs(args, queue, out, job, kept, several):
         raise QueueError("job %r has had %s; there is no attempt %d" % (job.id, counted(job.attempts, "attempt"), wanted))
     logs = kept if args.all else [log for log in kept if log.life is None and log.attempt == wanted]
     telling = several or is_terminal(sys.stdout)
+    keeps_output = queue.store.settings.save_output  # as it is now: nothing says it of an attempt whose log is missing
     if not logs and several:
-        nothing = "; it has written nothing" if _keeps_output(queue) else "; no output is kept (save_output)"
+        nothing = "; it has written nothing" if keeps_output else "; no output is kept (save_output)"
         out.say("%s, %s%s" % (job.id, _told(queue, job, wanted), nothing if job.attempts else ""))
     elif not logs:
-        _tell_of_nothing(job, kept, wanted, _keeps_output(queue))
+        _tell_of_nothing(job, kept, wanted, keeps_output)
     for log in logs:
         if telling:
             out.say("%s, %s" % (job.id, _told(queue, job, log.attempt, log.life)))
@@ -106,11 +107,6 @@ def _ended(queue, job):
     if job.state == COMPLETED:
         how = "completed" + ("" if job.duration is None else ", took %s" % short_duration(job.duration))
     return "%s, %s" % (how, when(job.updated_at))
-
-
-def _keeps_output(queue):
-    """Whether what a job writes is kept now. Whether that of an ended attempt was nothing says: a log that stayed empty is removed."""
-    return queue.store.settings.save_output
 
 
 def _tell_of_nothing(job, kept, wanted, keeps_output):
@@ -277,7 +273,7 @@ class _Followed:
 def follow(queue, jobs, lines=None):
     """Print what jobs write until all have ended, from the last `lines` on (None: all): 0 if all completed, 1 if one died or is gone."""
     telling = len(jobs) != 1 or is_terminal(sys.stdout)
-    if not _keeps_output(queue):
+    if not queue.store.settings.save_output:
         notice("the setting save_output is false, so that what jobs write now is not kept")
     going_on = followed = [_Followed(queue, job, lines, out, telling) for job, out in zip(jobs, _outputs(jobs))]
     told = False

@@ -14,7 +14,7 @@ from core.times import format_duration
 
 _SHOWN = 10  # running jobs, and jobs that a worker waits with, that have a line each
 _INDENT = " " * 12  # below the titles
-_ENDLESS = 10000  # columns of a line where there is no window
+_ENDLESS = sys.maxsize  # columns of a line where there is no window
 
 
 def cmd_status(args, queue):
@@ -38,8 +38,8 @@ def _watch(args, queue):
 
 
 def _status_lines(queue, args):
-    seen, window = look(queue), get_width() if is_terminal(sys.stdout) else 0
-    return _count_lines(seen.facts, window, use_color(args.color)) + [_cut(showable(line), window) for line in _other_lines(seen, window)]
+    seen, window = look(queue), get_width() if is_terminal(sys.stdout) else _ENDLESS
+    return _count_lines(seen.facts, window, use_color(args.color)) + [cut(showable(line), window) for line in _other_lines(seen, window)]
 
 
 def _count_lines(facts, window, color):
@@ -47,12 +47,11 @@ def _count_lines(facts, window, color):
     lines = []
     for name in STATES + ("total",):
         start = "%-10s  %*d" % (name, len(str(facts["total"])), facts[name])
-        room = min(20, window - len(start) - 2)
-        bars_shown = "  " + bar(facts[name], facts["total"], room) if room > 0 and name != "total" else ""
-        line = _cut(start + bars_shown, window)
+        room = 0 if window == _ENDLESS or name == "total" else min(20, window - len(start) - 2)
+        line = cut(start + "  " + bar(facts[name], facts["total"], room) if room > 0 else start, window)
         lines.append(paint_state(line, name) if color else line)
         if name == PENDING and kinds_text(facts):
-            lines += flow(kinds_text(facts).split(", "), window or _ENDLESS, ", ", _INDENT)
+            lines += flow(kinds_text(facts).split(", "), window, ", ", _INDENT)
     return lines
 
 
@@ -87,9 +86,5 @@ def _first(lines):
 
 def _flowed(title, pieces, window):
     """Pieces of a line in as many lines as they take in a window, behind a title."""
-    first, *others = flow([showable(piece) for piece in pieces], window or _ENDLESS, " ", _INDENT)
+    first, *others = flow([showable(piece) for piece in pieces], window, " ", _INDENT)
     return ["%-12s%s" % (title, first[len(_INDENT):])] + others
-
-
-def _cut(line, window):
-    return cut(line, window) if window else line

@@ -27,7 +27,7 @@ def cmd_wait(args, queue):
         jobs = queue.store.jobs((PENDING, PROCESSING), groups=args.group) if args.group else named if args.ids else None
         refuse_in_job(queue, "wait without ids" if jobs is None else "wait",
                       "name jobs that do not come after it, or give a --timeout", jobs)
-    return _wait(queue, _NamedJobs(queue.store, named) if args.ids else _AllJobs(queue.store, args.group), args.timeout)
+    return wait_for(queue, NamedJobs(queue.store, named) if args.ids else _AllJobs(queue.store, args.group), args.timeout)
 
 
 def tell_of_hindrances(queue, jobs):
@@ -53,13 +53,8 @@ def _with_those_before(queue, pending):
     return with_those_before(pending, [job for job, _ in looked.found] if looked is not None else ()).values()
 
 
-def wait_for(queue, jobs):
-    """Wait until these jobs have ended: the exit code of `wait`."""
-    return _wait(queue, _NamedJobs(queue.store, jobs))
-
-
-def _wait(queue, jobs, seconds=None):
-    """Wait until jobs have ended, at most so many seconds: the exit code."""
+def wait_for(queue, jobs, seconds=None):
+    """Wait until jobs (NamedJobs or _AllJobs) have ended, at most so many seconds: the exit code of `wait`."""
     deadline = None if seconds is None else time.monotonic() + seconds
     mark, left, told = None, 1, False
     with Progress() as progress:
@@ -82,7 +77,7 @@ def _wait(queue, jobs, seconds=None):
     return EXIT_FAILED if jobs.died else EXIT_UNKNOWN if jobs.removed else 0
 
 
-class _NamedJobs:
+class NamedJobs:
     """The jobs that a `wait` names: which have not ended (`waiting`), and how the others ended, as they were last seen."""
 
     def __init__(self, store, jobs):
