@@ -10,8 +10,8 @@ from core.job import PENDING
 from core.locks import is_held
 from core.system import allow_open_files, make_folder, open_private, remove_file
 from execution.launcher import start_detached
-from execution.worker_files import (WorkerFile, ask_to_stop, given_process_token, leftovers, live_workers, new_process_token, noted_slots,
-                                    split_attempt_token, worker_paths)
+from execution.worker_files import (WorkerFile, ask_to_stop, given_process_token, leftovers, live_workers, new_process_token,
+                                    noted_attempts, split_attempt_token, worker_paths)
 
 _SAFE_AGE = 3600.0  # seconds that what is left over must be old while workers run
 _FILES = 64  # that a worker process has open besides those of its workers, some inherited ones and looks at other workers included
@@ -90,9 +90,9 @@ class WorkerManager:
         return [job for job in running if split_attempt_token(job.worker)[0] not in alive]
 
     def noted_slots(self):
-        """The attempts with a slot that run, as {attempt token: digest of its group}; none where that cannot be seen."""
+        """The attempts that run, as {attempt token: digest of its group, if it has a slot}; none where that cannot be seen."""
         try:
-            return noted_slots(self._folder)
+            return {token: noted.group for token, noted in noted_attempts(self._folder).items()}
         except PermissionError:
             return {}
 

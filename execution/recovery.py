@@ -18,8 +18,8 @@ from core.locks import try_lock
 from core.system import OPEN_FILES_MOVE, is_there
 from execution.attempt import PATIENCE
 from execution.process_tree import LostTree, Sight, is_denied
-from execution.worker_files import (WorkerProcess, all_workers, live_workers, noted_numbers, noted_slots, open_if_there, read_worker_file,
-                                    remove_worker_file, split_attempt_token, worker_path, worker_paths, write_slot)
+from execution.worker_files import (WorkerProcess, live_workers, noted_attempts, open_if_there, read_worker_file, remove_worker_file,
+                                    split_attempt_token, worker_path, worker_paths, write_slot)
 from helpers import log
 from storage.output import last_lines, log_path
 
@@ -60,21 +60,10 @@ class Recovery:
                 self._dead_workers.remove(dead)
                 wake_workers(self._home)  # its jobs may run again, and those that waited for a slot of its
 
-    def running_digests(self):
-        """The digests of the jobs that run now: in a live process, or in what a dead one left. Raises QueueError."""
-        return frozenset(slot["job"] for process in self._of_workers(all_workers) for slot in process.running if slot)
-
-    def noted_slots(self):
-        """The attempts with a slot that run, as `worker_files.noted_slots` gives them. Raises QueueError."""
-        return self._of_workers(noted_slots)
-
-    def noted_numbers(self):
-        """The attempts without a slot that run, as `worker_files.noted_numbers` gives them. Raises QueueError."""
-        return self._of_workers(noted_numbers)
-
-    def _of_workers(self, look):
+    def noted(self):
+        """The attempts that run, as `noted_attempts` gives them. Raises QueueError."""
         try:
-            return look(self._folder)
+            return noted_attempts(self._folder)
         except OSError as error:
             raise QueueError("cannot see what other workers run: %s" % fault_text(error)) from None
 

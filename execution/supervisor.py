@@ -132,8 +132,7 @@ class Supervisor:
         self._outcomes = Outcomes(home, claims, file.process_token, count, self._stop, self._faults, account, self._announcer,
                                   self._waker.wake)
         self._recovery = Recovery(home, claims, file, self._outcomes, self._faults)
-        claims.busy, claims.noted, claims.numbers = self._recovery.running_digests, self._recovery.noted_slots, self._recovery.noted_numbers
-        claims.buried = self._outcomes.tell_buried
+        claims.noted, claims.buried = self._recovery.noted, self._outcomes.tell_buried
         shared = Shared(home, environ, claims.store, file, self._launch, self._outcomes, self._crew, self._stop, self._faults, self._waker,
                         account)
         self._workers = [Worker(number, shared) for number in range(count)]

@@ -19,7 +19,7 @@ import time
 from collections import namedtuple
 
 from core.errors import StorageFault, storage_error
-from core.slots import group_digest, slot_of, without_slot
+from core.slots import group_digest, without_slot
 from core.locks import is_held, try_lock
 from core.system import OPEN_FILES_MOVE, boot_id, make_folder, open_as_allowed, open_private, pread, pwrite, remove_file, short_write, wake
 from core.times import format_time
@@ -40,6 +40,10 @@ whether the file was written under this boot of the system and is no copy: then 
 it does not note was never started. It is None for a file of a version that did not say so. `waits` are the jobs whose retry a thread waits
 for, as pairs (place, digest). `groups` are those of which it takes jobs, None for all jobs.
 """
+
+Noted = namedtuple("Noted", "job group number")
+Noted.__doc__ = """What a worker file notes of an attempt that runs: the digest of its job, that of its group if it has a slot, and the
+number of its worker, by which it goes if it has none."""
 
 
 def new_process_token():
@@ -267,42 +271,29 @@ def open_if_there(path, to_look=False):
         if error.errno in (errno.ENOENT, errno.EISDIR, errno.ELOOP, errno.ENXIO):
             return None
         raise
+    is_file = False
     try:
         is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
-    except OSError:
-        os.close(descriptor)
-        raise
-    if not is_file:
-        os.close(descriptor)
-        return None
-    return descriptor
-
-
-def all_workers(folder):
-    """All worker processes that have a file, alive or dead, as WorkerProcess records. Raises OSError."""
-    return _read_all(folder, lambda descriptor: True)
+    finally:
+        if not is_file:
+            os.close(descriptor)
+    return descriptor if is_file else None
 
 
 def live_workers(folder):
     """The worker processes that are alive, as WorkerProcess records. Raises OSError."""
-    return _read_all(folder, lambda descriptor: not try_lock(descriptor))
+    return all_workers(folder, lambda descriptor: not try_lock(descriptor))
 
 
-def noted_slots(folder):
-    """The attempts with a slot that run, in a live process or in what a dead one left, as {attempt token: digest of its group}. Raises
-    OSError."""
-    return {slot["worker"]: str(slot.get("limited")) for process in all_workers(folder) for slot in process.running
-            if slot and slot_of(slot["worker"]) is not None}
+def noted_attempts(folder):
+    """The attempts that run, in a live process or in what a dead one left, as {attempt token: Noted}. Raises OSError."""
+    return {slot["worker"]: Noted(slot["job"], str(slot.get("limited")), number) for process in all_workers(folder)
+            for number, slot in enumerate(process.running) if slot}
 
 
-def noted_numbers(folder):
-    """The attempts without a slot that run, as `noted_slots` knows them, as {attempt token: its worker's number, which it goes by}. Raises
-    OSError."""
-    return {slot["worker"]: number for process in all_workers(folder) for number, slot in enumerate(process.running)
-            if slot and slot_of(slot["worker"]) is None}
-
-
-def _read_all(folder, is_wanted):
+def all_workers(folder, is_wanted=lambda descriptor: True):
+    """All worker processes that have a file, alive or dead, as WorkerProcess records; with `is_wanted(descriptor)`, those whose file it
+    accepts. Raises OSError."""
     found = []
     for path in worker_paths(folder):
         descriptor = open_if_there(path, to_look=True)

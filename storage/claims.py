@@ -35,15 +35,12 @@ Finished = namedtuple("Finished", "job outcome now output seconds started", defa
 class Claims(IndexedChanges):
     """What one worker process claims and records in a Store. All its threads share it.
 
-    `busy` and `groups` are as for IndexedChanges. `noted()` gives the tokens of the attempts with a slot that run, each with the digest of
-    its group, and `numbers()` those of the others, each with the number that its command was told in place of a slot. `buried(jobs)` is
-    called for jobs that have died because a job that they come after is dead or gone.
+    `noted` and `groups` are as for IndexedChanges. `buried(jobs)` is called for jobs that have died because a job that they come after is
+    dead or gone.
     """
 
-    def __init__(self, store, busy=frozenset, buried=lambda jobs: None, noted=dict, numbers=dict, groups=None):
-        super().__init__(store, busy, groups)
-        self.noted = noted
-        self.numbers = numbers
+    def __init__(self, store, noted=dict, buried=lambda jobs: None, groups=None):
+        super().__init__(store, noted, groups)
         self.buried = buried
         self.made_room = False  # a job of a full group has ended, so that other processes may go on; for the owner to see and to reset
         self._tally = Tally()
@@ -77,7 +74,7 @@ class Claims(IndexedChanges):
         if not self._has_index() or self.store.paused():
             return None
         if self._index.groups.is_unsure:
-            self._index.groups.learn_noted(self.noted())
+            self._index.groups.learn_noted({token: noted.group for token, noted in self.noted().items()})
         job = None
         if preferred is not None:
             place, line2 = self.store.locate(preferred)
@@ -111,7 +108,7 @@ class Claims(IndexedChanges):
         if group is not None:
             if not self._index.groups.has_room(group):  # it is one that its worker has waited for, and stands in the index besides
                 return None
-            slot = self._index.groups.slot(group, self.numbers)
+            slot = self._index.groups.slot(group, lambda: {token: noted.number for token, noted in self.noted().items()})
             token = token if slot is None else with_slot(token, slot)
         job = claimed(job, token, now)
         self._put(place, job)
@@ -122,7 +119,7 @@ class Claims(IndexedChanges):
         """When a pending job may run: at its time; but while its former attempt runs, in a second, to look again."""
         due = ready_at(job, self.store.settings, now)
         if due <= now and (self._busy or (job.started_at and not job.attempts)):  # someone else wrote the file, or it was brought back
-            self._busy = self.busy()
+            self._busy = self._digests_that_run()
             if job.digest in self._busy:
                 return now + 1
         return due

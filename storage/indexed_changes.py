@@ -15,12 +15,13 @@ from storage.layout import job_from_lines
 
 
 class IndexedChanges:
-    """How one worker process changes the jobs of a Store. `busy()` gives the digests of the jobs that run now, in any process. With
+    """How one worker process changes the jobs of a Store. `noted()` gives the attempts that run now, in any process, as {attempt token:
+    what has the digest of its `job`, that of its `group` if it has a slot, and the `number` that its command was told if it has none}. With
     `groups` (names) the index has jobs of these groups alone."""
 
-    def __init__(self, store, busy, groups):
+    def __init__(self, store, noted, groups):
         self.store = store
-        self.busy = busy
+        self.noted = noted
         self.groups = groups
         self.scans = 0  # how often the whole file was looked at: at the start, and when someone else wrote it
         self._file = store.jobs_json
@@ -88,7 +89,7 @@ class IndexedChanges:
     def _scan(self, changes, now, locked):
         """Look at the whole file for pending jobs; without the lock, since changes are noted. False if the file is left alone."""
         def look():
-            self._busy = self.busy()
+            self._busy = self._digests_that_run()
             index, view = FileIndex(self.store, now, self.groups), self._file.view(locked)
             if locked:
                 index.fill(view)
@@ -104,6 +105,9 @@ class IndexedChanges:
             self._index = index
         self.scans += 1
         return True
+
+    def _digests_that_run(self):
+        return frozenset(noted.job for noted in self.noted().values())
 
     def _has_index(self):
         """Whether there is an index, in which the limits of now hold."""

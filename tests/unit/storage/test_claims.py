@@ -11,6 +11,7 @@ from unittest.mock import patch
 from core.errors import CorruptFile, StorageFault
 from core.job import COMPLETED, DEAD, LOST, PENDING, PROCESSING
 from core.times import format_time, parse_time
+from execution.worker_files import Noted
 from storage.claims import Finished
 from storage.file_index import FileIndex
 from tests.support.home import DEADLINE, as_command, longest
@@ -139,7 +140,7 @@ class ClaimTest(ManagerTest):
     def test_job_whose_last_attempt_still_runs_is_left_alone_until_it_has_ended(self):
         self.add("a", "b")
         running = {self.jobs.find("a")[0].digest}
-        self.jobs.claims.busy = lambda: frozenset(running)
+        self.jobs.claims.noted = lambda: {digest: Noted(digest, "None", 0) for digest in running}
         self.assertEqual(self.claimed_ids(), ["b"])
         running.clear()
         self.assertEqual(self.claimed_ids(NOW + 1), ["a"])
@@ -149,10 +150,10 @@ class ClaimTest(ManagerTest):
             raise OSError(24, "Too many open files")
 
         self.add("a", "b")
-        self.jobs.claims.busy = refuse
+        self.jobs.claims.noted = refuse
         with self.assertRaises(StorageFault):
             self.claim()
-        self.jobs.claims.busy = frozenset
+        self.jobs.claims.noted = dict
         self.assertEqual(self.claimed_ids(), ["a", "b"])
 
     def test_threads_that_share_a_manager_never_get_one_job_twice(self):

@@ -7,6 +7,7 @@ import random
 
 from core.job import CANCELLED
 from core.slots import group_digest, slot_of
+from execution.worker_files import Noted
 from storage.claims import Finished
 from tests.support.manager import ALL, FAILURE, NOW, SUCCESS, ManagerTest
 
@@ -176,7 +177,7 @@ class GroupClaimTest(ManagerTest):
         self.assertIsNone(self.claim(manager=other))
         for manager in (self.jobs, other):
             manager.claims.noted = lambda: noted
-        noted[job.worker] = group_digest("gpu")
+        noted[job.worker] = Noted(job.digest, group_digest("gpu"), 0)
         self.manager().cancel(["g1"], NOW)
         for manager in (other, self.jobs, self.others(1, gpu=1)[0]):
             manager.claims.noted = lambda: noted
@@ -189,7 +190,7 @@ class GroupClaimTest(ManagerTest):
         self.limit(gpu=1)
         self.add("g1", "g2", group="gpu")
         job, commands = self.claim(), self.manager()
-        self.jobs.claims.noted = lambda: {job.worker: group_digest("gpu")}
+        self.jobs.claims.noted = lambda: {job.worker: Noted(job.digest, group_digest("gpu"), 0)}
         commands.cancel(["g1"], NOW)
         commands.retry(ALL._replace(names=["g1"]), NOW)
         self.assertIsNone(self.claim())
