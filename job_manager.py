@@ -60,7 +60,7 @@ class JobManager:
 
         def add():
             dead, first = self._admit(rows, unique, now)
-            first = min(max(first, int(now * 1e6), self._jobs_json.last_created + 1), int(END_OF_TIME * 1e6) - len(rows.ids))
+            first = min(max(first, int(now * 1e6), self._jobs_json.notes.last_created + 1), int(END_OF_TIME * 1e6) - len(rows.ids))
             created = rows.append(first)
             return first, created, dead, None if created is None else self._jobs_json.keep()
 

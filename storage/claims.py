@@ -112,7 +112,7 @@ class Claims(IndexedChanges):
             token = token if slot is None else with_slot(token, slot)
         job = claimed(job, token, now)
         self._put(place, job)
-        self._claimed_in[token] = self._file.generation
+        self._claimed_in[token] = self._file.notes.generation
         return job
 
     def _due(self, job, now):

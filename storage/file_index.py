@@ -93,8 +93,8 @@ class FileIndex(JobIndex):
     def catch_up(self):
         """Learn what has changed in the file. False if that is not noted, or much is stale, and the whole file must be looked at."""
         file = self._file
-        places = file.changes_since(self.version)
-        if places is None or self.groups.size > 2 * file.pending + _STALE:
+        places = file.notes.changes_since(self.version)
+        if places is None or self.groups.size > 2 * file.notes.counts[0] + _STALE:  # the number of pending ones
             return False
         for job_id, job in file.ids_since(self.version, self.named):  # in whatever state: another process may have taken it
             self.appeared(job_id, job)

@@ -98,21 +98,6 @@ class NotedFile:
         return self.version + (() if self.is_in_our_layout else self._seen)
 
     @property
-    def generation(self):
-        """The generation: another one once places may have moved."""
-        return self.notes.generation
-
-    @property
-    def last_created(self):
-        """The greatest created_at so far, in microseconds since the epoch."""
-        return self.notes.last_created
-
-    @property
-    def pending(self):
-        """How many jobs are pending, by the notes."""
-        return self.notes.counts[0]
-
-    @property
     def total(self):
         """How many records there are, by what is noted."""
         return sum(self.notes.counts)
@@ -128,10 +113,6 @@ class NotedFile:
             return view.count() == view.recount()
 
     # -- reading
-
-    def changes_since(self, version):
-        """The places changed since a version, or None if that is not known and the whole file must be looked at."""
-        return self.notes.changes_since(version)
 
     def last_changed(self):
         """The places that were changed last, ascending; as many as are known, and none in another layout than ours."""

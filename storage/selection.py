@@ -101,7 +101,7 @@ class Selection:
 
     def catch_up(self, whole=False):
         """Under the lock: take in what has changed since the last look. False if that is not known, unless `whole`: all is looked at."""
-        places = self._file.changes_since(self._file_version)
+        places = self._file.notes.changes_since(self._file_version)
         if places is None:
             if not whole:
                 return False

@@ -133,7 +133,7 @@ class Store:
         line2 = self.jobs_json.line2(job.place)
         if line2 is not None and column(line2, "worker") == job.worker:
             # The token would do, if people did not copy lines to make another job.
-            if claimed_in == self.jobs_json.generation or job_from_lines(self.jobs_json.lines(job.place), job.place).key == job.key:
+            if claimed_in == self.jobs_json.notes.generation or job_from_lines(self.jobs_json.lines(job.place), job.place).key == job.key:
                 return job.place, line2
         with self.jobs_json.view(locked=True) as view:
             for place, record in view.records(containing=job.created_at.encode("ascii")):

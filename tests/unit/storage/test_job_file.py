@@ -349,14 +349,14 @@ class ChangeTest(JobFileTest):
     def test_greatest_created_at_is_remembered(self):
         self.change(lambda file: file.append(rows("a"), 1000))
         self.change(lambda file: file.append(rows("b"), 500))
-        self.assertEqual(self.change(lambda file: file.last_created), 1000)
-        self.assertEqual(self.change(lambda file: file.last_created, self.job_file()), 1000)
+        self.assertEqual(self.change(lambda file: file.notes.last_created), 1000)
+        self.assertEqual(self.change(lambda file: file.notes.last_created, self.job_file()), 1000)
 
     def test_greatest_created_at_is_read_from_the_file_when_the_notes_are_gone(self):
         self.append("a", "b")
         self.forget()
         self.grow_old()
-        last = self.change(lambda file: file.last_created, self.job_file())
+        last = self.change(lambda file: file.notes.last_created, self.job_file())
         self.assertEqual(format_time(last / 1e6), TIME % 1)
 
     @unittest.skipIf(os.name == "nt", "an open file cannot be replaced on Windows")
@@ -818,7 +818,7 @@ class TickTest(JobFileTest):
                     mark, place = self.change(lambda file: file.version, reader), self.places(reader)[1]
                     writer = self.job_file()
                     killed = self.killed_at(point, lambda: self.change(lambda file: file.put(place, line2("dead", 7)), writer))
-                    changes = self.change(lambda file: file.changes_since(mark), reader)
+                    changes = self.change(lambda file: file.notes.changes_since(mark), reader)
                     if self.look(reader)[1]["state"] == "dead":
                         self.assertIn(place, [place] if changes is None else changes, point)
                     self.assertEqual(self.change(lambda file: file.counts_agree(), reader), True, point)
@@ -839,7 +839,7 @@ class TickTest(JobFileTest):
                         system.pwrite(file.fileno(), content, 0)
                         os.utime(file.fileno(), ns=(self.tick, self.tick))
                     mark = self.file.version
-                    self.assertIsNone(self.change(lambda file: file.changes_since(mark)))
+                    self.assertIsNone(self.change(lambda file: file.notes.changes_since(mark)))
                     self.assertEqual(self.ids()[:3], ["a", "x", "c"])
 
     def test_what_has_not_changed_is_not_looked_at_again(self):
@@ -850,7 +850,7 @@ class TickTest(JobFileTest):
                 place = self.put(1, line2("dead"))
                 self.append("c")
                 reader = self.job_file()
-                self.assertEqual(self.change(lambda file: list(file.changes_since(mark)), reader), [place])
+                self.assertEqual(self.change(lambda file: list(file.notes.changes_since(mark)), reader), [place])
 
     def test_an_editors_file_that_is_only_looked_at_keeps_its_time(self):
         with self.standing_clock(1):
@@ -898,7 +898,7 @@ except StorageFault as error:
         mark = self.change(lambda file: file.version)
         self.assertTrue(self.child(self.APPEND, "500").startswith("refused: "))
         self.append("d")
-        changes, added = self.change(lambda file: (file.changes_since(mark), [place for place, _ in file.pending_since(mark)]))
+        changes, added = self.change(lambda file: (file.notes.changes_since(mark), [place for place, _ in file.pending_since(mark)]))
         self.assertEqual((list(changes), added), ([], self.places()[1:]))
 
     def test_records_can_be_added_again_when_there_is_room(self):
@@ -936,7 +936,7 @@ except StorageFault as error:
                              "    file.commit()\n"
                              "    print('changed')\n", str(place))
         self.assertEqual((printed, self.look(reader)[1]["attempts"]), ("changed", 7))
-        self.assertIsNone(self.change(lambda file: file.changes_since(mark), reader))
+        self.assertIsNone(self.change(lambda file: file.notes.changes_since(mark), reader))
 
     def test_change_that_the_disk_refuses_changes_nothing(self):
         self.append("a", command="x" * 500)
@@ -1366,7 +1366,7 @@ class NotesTest(JobFileTest):
     def changes(self, mark, file=None):
         """(the places changed, those of pending records added) since a mark, as another process sees them."""
         def look(file):
-            changed = file.changes_since(mark)
+            changed = file.notes.changes_since(mark)
             return None if changed is None else (list(changed), [place for place, _ in file.pending_since(mark)])
         return self.change(look, file)
 
@@ -1562,10 +1562,10 @@ class NotesTest(JobFileTest):
         reader = self.job_file()
         reader.notes.this_boot += 1
         mark = self.mark()
-        self.assertEqual(self.change(lambda file: (file.view().count()["pending"], file.changes_since(mark)), reader), (2, None))
+        self.assertEqual(self.change(lambda file: (file.view().count()["pending"], file.notes.changes_since(mark)), reader), (2, None))
         self.assertEqual(self.change(lambda file: file.line2(place), reader), line2())
-        generation = self.change(lambda file: file.generation, reader)
-        self.assertEqual(self.change(lambda file: file.generation, reader), generation)  # looked at once
+        generation = self.change(lambda file: file.notes.generation, reader)
+        self.assertEqual(self.change(lambda file: file.notes.generation, reader), generation)  # looked at once
 
     def test_notes_that_are_damaged_cost_a_look_at_everything_and_nothing_else(self):
         self.append("a", "b")
