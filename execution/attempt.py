@@ -37,7 +37,6 @@ class Attempt:
         self.log = LogFile(path_of_log(home, job.id, self.digest, job.attempts))
         self.end_reason = None  # why someone called `end`: TIMEOUT, or another word
         self.fault = None  # the last OSError after which the attempt went on
-        self.seen = False  # someone has looked whether the job is still ours
         self.started = float("inf")  # when its command was started, by the monotonic clock
         self.is_noted = False  # its process group is in the worker file
         self.has_output = False

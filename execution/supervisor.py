@@ -119,7 +119,7 @@ class Supervisor:
         self._circle = None  # jobs that wait for each other, at the end of a drain
         self._drained = False  # it has ended by itself, not since someone wanted it
         self._stands_still = False  # the running jobs do, by a pause
-        self._looked_at = None  # the fingerprint of the job file when it was last looked at for cancelled jobs
+        self._looked_at = None  # the fingerprint of the job file, and the attempts, of the last look for cancelled jobs
         self._stop = StopFlag()
         self._due_call = DueCall()
         self._faults = Faults(self._stop)
@@ -296,18 +296,16 @@ class Supervisor:
         attempts = [attempt for attempt in self._running() if not attempt.end_reason]
         if not attempts:
             return
-        fingerprint = self._store.fingerprint()
-        looked = attempts if fingerprint != self._looked_at else [attempt for attempt in attempts if not attempt.seen]
-        gone = self._claims.taken_away([attempt.job for attempt in looked]) if looked else ()
-        self._looked_at = fingerprint
+        known = self._store.fingerprint(), attempts
+        if known == self._looked_at:
+            return
+        gone = self._claims.taken_away([attempt.job for attempt in attempts])
         if gone:
             self._look_for_own_file()  # they may be gone with the home
-            gone = () if self._stop.homeless else gone
-        for attempt in looked:
-            attempt.seen = True
         for attempt in attempts:
-            if attempt.job in gone:
+            if attempt.job in gone and not self._stop.homeless:
                 attempt.end(CANCELLED, self._store.settings.kill_grace)
+        self._looked_at = known
 
     def _look_for_standstill(self):
         """Stop the running jobs where they stand while a pause says so, and let them go on after it."""
