@@ -39,26 +39,24 @@ class EmptyLogs:
         if len(self._paths) > self._MOST:
             remove_if_free(self._paths.popleft())
 
-    def take(self):
-        """Take out a log: (its path, a descriptor that holds its lock); None if none is free. One that is gone is forgotten, and so is one
-        that is not empty any more. Raises OSError."""
+    def take(self, wanted):
+        """Take out a log and give it the path that is `wanted`: a descriptor that holds its lock; None if none is free. One that is gone is
+        forgotten, and so is one that is not empty any more, or that the system refuses: a new log is made then."""
         for _ in range(len(self._paths)):
-            path = self._paths.popleft()
-            try:
+            path, is_ours = self._paths.popleft(), False
+            with suppress(OSError):
                 descriptor = open_private(path, os.O_WRONLY | os.O_APPEND)
-            except FileNotFoundError:
-                continue
-            is_ours = False
-            try:
-                if not try_lock(descriptor):
-                    self._paths.append(path)
-                else:
-                    is_ours = os.fstat(descriptor).st_size == 0
-            finally:
-                if not is_ours:
-                    os.close(descriptor)
+                try:
+                    if not try_lock(descriptor):
+                        self._paths.append(path)
+                    elif os.fstat(descriptor).st_size == 0:
+                        os.rename(path, wanted)
+                        is_ours = True
+                finally:
+                    if not is_ours:
+                        os.close(descriptor)
             if is_ours:
-                return path, descriptor
+                return descriptor
         return None
 
     def discard(self):
@@ -96,33 +94,28 @@ class LogFile:
         """Make the log, from one of these EmptyLogs if one is free, in place of one of that name: of an attempt that did not count, or of
         a job that someone set back by hand. Gives back a locked descriptor for the command, which the caller closes once the command has
         it. Raises OSError."""
-        path, descriptor = empties and empties.take() or (None, None)
-        if path is not None:
-            try:
-                os.rename(path, self.path)
-            except OSError:  # someone has removed it
-                os.close(descriptor)
-            else:
-                self._begun = True
-                return descriptor
-        descriptor = self._create()
-        try:
-            try_lock(descriptor)
-        except OSError:
-            os.close(descriptor)
-            raise
+        descriptor = empties.take(self.path) if empties is not None else None
+        if descriptor is None:
+            descriptor = self._create()
         self._begun = True
         return descriptor
 
     def _create(self):
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
         try:
-            return open_private(self.path, flags)
+            descriptor = open_private(self.path, flags)
         except FileNotFoundError:
             make_folder(os.path.dirname(self.path), and_above=False)
+            descriptor = open_private(self.path, flags)
         except FileExistsError:
             remove_file(self.path)
-        return open_private(self.path, flags)
+            descriptor = open_private(self.path, flags)
+        try:
+            try_lock(descriptor)
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
 
     def write(self, text):
         """Write something behind the output of the command. Raises OSError."""

@@ -50,11 +50,11 @@ class EmptyLogsTest(HomeTest):
         self.attempt("a", text=b"said")
         self.attempt("b", keep=False)
         self.assertEqual(self.logs(), ["a"])
-        self.assertIsNone(self.empties.take())
+        self.assertIsNone(self.empties.take(self.path("next")))
 
     def test_one_that_is_held_serves_no_other_until_it_is_free(self):
         descriptor = self.held("a")
-        self.assertIsNone(self.empties.take())
+        self.assertIsNone(self.empties.take(self.path("next")))
         self.attempt("b", b"said")
         self.assertEqual(self.logs(), ["a", "b"])
         unlock(descriptor)
@@ -94,7 +94,7 @@ class EmptyLogsTest(HomeTest):
         self.held("c")
         self.empties.discard()
         self.assertEqual(self.logs(), ["b", "c"])
-        self.assertIsNone(self.empties.take())
+        self.assertIsNone(self.empties.take(self.path("next")))
 
 
 @unittest.skipIf(WINDOWS, "an open file is emptied by nobody there")
