@@ -32,39 +32,27 @@ def finish_environ(job):
             b"QUEUECTL_EXIT_CODE": b"" if job.exit_code is None else b"%d" % job.exit_code}
 
 
-class _TooSlow(Exception):
-    """No on_finish command ends."""
-
-
 def announce_all(command, jobs, home, environ, tell):
     """Run the on_finish command for jobs that no worker has ended, some at a time, and wait for none of the last ones; whether it was
     started for all. `tell(message)` names those for which it was not. Where the shell is sh, run/worker.log has how it fails."""
-    all_started, started = True, []
-    for number, job in enumerate(jobs):
-        try:
-            started = _wait_for_room(started)
-            started.append(_start_one(command, job, home, environ))
-        except OSError as error:
-            all_started = False
-            tell("on_finish could not be run for %r: %s" % (job.id, error.strerror or error))
-        except (KeyboardInterrupt, _TooSlow) as error:
-            tell("on_finish was not run for %s" % _named([left.id for left in jobs[number:]]))
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            return False
-    return all_started
+    all_started, started, left = True, [], deque(jobs)
+    try:
+        while left and wait_until(lambda: _how_many_run(started) < _AT_ONCE, _PATIENCE, 0.01):
+            try:
+                started.append(_start_one(command, left[0], home, environ))
+            except OSError as error:
+                all_started = False
+                tell("on_finish could not be run for %r: %s" % (left[0].id, error.strerror or error))
+            left.popleft()
+    finally:
+        if left:  # none of those that run ends, or the user does not wait
+            tell("on_finish was not run for %s" % _named([job.id for job in left]))
+    return all_started and not left
 
 
-def _wait_for_room(processes):
-    """Those of these on_finish commands that still run, once there is room for another one. Raises _TooSlow."""
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        processes = [process for process in processes if process.poll() is None]
-        if len(processes) < _AT_ONCE:
-            return processes
-        if time.monotonic() >= deadline:
-            raise _TooSlow
-        time.sleep(0.01)
+def _how_many_run(processes):
+    processes[:] = [process for process in processes if process.poll() is None]
+    return len(processes)
 
 
 def _start_one(command, job, home, environ):

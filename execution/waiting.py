@@ -13,11 +13,14 @@ TICK = 1.0  # seconds between two looks of the main thread at requests, dead wor
 _INSIDE = b"i"  # the byte of a wake-up by this process itself
 
 
-def wait_until(condition, seconds):
-    """Wait until `condition()` is true, but no longer than so many seconds."""
+def wait_until(condition, seconds, look=0.02):
+    """Wait until `condition()` is true, but no longer than so many seconds, with `look` seconds between two looks; whether it is."""
     deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(look)
+    return True
 
 
 class Waker:
