@@ -260,23 +260,24 @@ class Claims(IndexedChanges):
 
     def taken_away(self, jobs):
         """Those of these running jobs whose token is gone from the file: they were cancelled, cleared, or set back by an editor."""
-        with OpenFiles(self.store.lock, self._file):
-            if self._file.is_in_our_layout:
-                return [job for job in jobs if self.store.locate(job, self._claimed_in.get(job.worker))[1] is None]
-            with self._file.view(locked=True) as view:
-                there = {(record["id"], record["created_at"], record["worker"]) for _, record in view.records((PROCESSING,))}
-        return [job for job in jobs if (job.id, job.created_at, job.worker) not in there]
+        return [job for job, now in zip(jobs, self._as_held(jobs)) if now is None]
 
     def has_lost_slot(self, job):
         """Whether a claimed job with a slot is not ours any more, or is in another group by now: another job may have got its slot, unless
         its attempt was noted before that."""
+        now = self._as_held([job])[0]
+        return now is None or now.group != job.group
+
+    def _as_held(self, jobs):
+        """These claimed jobs as they are now, None for each whose token is gone from the file."""
         with OpenFiles(self.store.lock, self._file):
             if self._file.is_in_our_layout:
-                place, line2 = self.store.locate(job, self._claimed_in.get(job.worker))
-                return line2 is None or self._job_at(place).group != job.group
+                places = [self.store.locate(job, self._claimed_in.get(job.worker))[0] for job in jobs]
+                return [self._job_at(place) if place else None for place in places]
             with self._file.view(locked=True) as view:
-                others = [job_from_checked(record) for _, record in view.records((PROCESSING,))]
-        return (job.key, job.worker, job.group) not in [(other.key, other.worker, other.group) for other in others]
+                running = [job_from_checked(record) for _, record in view.records((PROCESSING,))]
+        held = {(job.key, job.worker): job for job in running}
+        return [held.get((job.key, job.worker)) for job in jobs]
 
     def abandoned(self, runs):
         """The jobs in state processing that no one runs. `runs(worker)` tells for a worker's token."""
