@@ -5,9 +5,20 @@ import os
 import time
 import unittest
 
+from core.errors import QueueError
 from execution import recovery, worker_files
 from storage import output
 from tests.support.home import QueueTest
+
+
+class TestRecovery(QueueTest):
+    """What a worker process knows of others."""
+
+    def test_worker_files_that_cannot_be_looked_at_are_told_as_such(self):
+        self.write("run", "no folder")
+        looks = recovery.Recovery(self.home, self.queue, None, None, None)
+        with self.assertRaisesRegex(QueueError, "^cannot see what other workers run: .*run"):
+            looks.noted()
 
 
 @unittest.skipIf(os.name == "nt", "looks for process groups")

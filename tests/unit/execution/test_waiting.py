@@ -1,11 +1,52 @@
 """Tests of what the threads of a worker process wait on."""
 from __future__ import annotations
 
+import errno
 import threading
 import unittest
+from unittest import mock
 
+from core import system
 from execution import waiting
-from tests.support.home import DEADLINE
+from tests.support.home import DEADLINE, HomeTest
+
+
+class TestWaker(HomeTest):
+    """What the main thread sleeps on, with a FIFO and without."""
+
+    def waker(self, make_fifo=system.make_fifo):
+        with mock.patch.object(waiting, "make_fifo", make_fifo):
+            waker = waiting.Waker(self.path("wake"))
+        self.addCleanup(waker.close)
+        return waker
+
+    def assert_wakes(self, waker):
+        """A wake-up from inside ends the sleep and tells nothing; one by another process tells that the queue has changed."""
+        self.assertFalse(waker.wait(0))
+        waker.wake()
+        self.assertFalse(waker.wait(DEADLINE))
+        self.assertTrue(system.wake(self.path("wake")))
+        self.assertTrue(waker.wait(DEADLINE))
+        self.assertFalse(waker.wait(0))
+
+    def test_both_kinds_of_wake_ups_end_the_sleep_and_are_told_apart(self):
+        self.assert_wakes(self.waker())
+
+    def test_where_there_are_no_fifos_as_well(self):
+        self.assert_wakes(self.waker(make_fifo=lambda path: None))
+
+    @unittest.skipIf(system.WINDOWS, "there are no FIFOs")
+    def test_more_wake_ups_than_there_is_room_for_are_no_fault(self):
+        waker = self.waker()
+        for _ in range(1 << 17):
+            waker.wake()
+        self.assertFalse(waker.wait(DEADLINE))
+
+    @unittest.skipIf(system.WINDOWS, "there are no FIFOs")
+    def test_one_that_cannot_sleep_looks_at_the_queue_instead(self):
+        waker = self.waker()
+        with mock.patch("select.select", side_effect=OSError(errno.ENOMEM, "no memory")):
+            self.assertTrue(waker.wait(0.01))
 
 
 class TestDueCall(unittest.TestCase):
