@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from _thread import allocate_lock
+from operator import attrgetter
 
 from core.job import COMPLETED, DEAD, DEPENDENCY, PENDING
 from core.times import parse_time
@@ -29,6 +30,7 @@ class Account:
         self._unfinished = set()  # the keys of jobs that are pending again after an attempt here
         self._quiet = quiet
         self._screen = screen
+        self._name = attrgetter("id") if screen is None else screen.name
         self._begun = time.monotonic()
         self._mutex = allocate_lock()
 
@@ -50,14 +52,14 @@ class Account:
     def started(self, job):
         """Tell that an attempt of a job has started and takes longer than milliseconds."""
         if self._screen is not None:
-            self.say("%s: started%s" % (self._screen.name(job), ", attempt %d" % job.attempts if job.attempts > 1 else ""))
+            self.say("%s: started%s" % (self._name(job), ", attempt %d" % job.attempts if job.attempts > 1 else ""))
 
     def count(self, job):
         """Count a job behind an attempt that was recorded, or that died without one."""
         with self._mutex:
             if job.state == PENDING:
                 self._unfinished.add(job.key)
-            elif self._unfinished:
+            else:
                 self._unfinished.discard(job.key)
             self.completed += job.state == COMPLETED
             self.dead += job.state == DEAD
@@ -71,12 +73,7 @@ class Account:
             with self._mutex:
                 self.taken_away += taken_away
         if not self._quiet and ends:
-            name = self._name if self._screen is None else self._screen.name
-            log(*["%s: %s" % (name(job), _how_it_ended(after, seconds)) for job, after, seconds in ends])
-
-    @staticmethod
-    def _name(job):
-        return job.id
+            log(*["%s: %s" % (self._name(job), _how_it_ended(after, seconds)) for job, after, seconds in ends])
 
     def show(self, running):
         """Show how far the process is; so many attempts run."""

@@ -90,14 +90,11 @@ class Attempt:
             if isinstance(error, OSError) and lacks_room(error):
                 raise
             if keep_output:
-                self._say_why(getattr(error, "strerror", None) or error)
+                why = getattr(error, "strerror", None) or error
+                self._known(lambda: self.log.write("queuectl: cannot start this command in %s: %s\n" % (self._folder, why)), None)
             return Outcome(None, UNSTARTABLE)
         finally:
             self._known(lambda: os.close(output), None)
-
-    def _say_why(self, reason):
-        """Say in the log of a command why it did not start."""
-        self._known(lambda: self.log.write("queuectl: cannot start this command in %s: %s\n" % (self._folder, reason)), None)
 
     def wait(self, grace):
         """Wait for the end: (an Outcome, the pids of strays of a failed attempt, which would not end). What a failed attempt leaves in its

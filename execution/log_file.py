@@ -17,7 +17,7 @@ from core.locks import is_held, try_lock
 from core.system import OPEN_FILES_MOVE, make_folder, open_private, pread, pwrite, remove_file
 from storage.output import dropped_line, emptied_line
 
-_PAUSES = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.004, 0.008)  # seconds before one looks again whether an empty log is held
+_PAUSES = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.004, 0.008, 0)  # seconds before one looks again whether an empty log is held
 
 
 class EmptyLogs:
@@ -67,15 +67,13 @@ class EmptyLogs:
 
 def remove_if_free(path, sleep=time.sleep):
     """Remove an empty log unless a process has it open for longer than until its exec. Raises OSError."""
-    held = is_held(path)
     for pause in _PAUSES:
-        if not held:
-            break
+        if not is_held(path):
+            with suppress(FileNotFoundError):
+                if os.stat(path).st_size == 0:
+                    remove_file(path)
+            return
         sleep(pause)
-        held = is_held(path)
-    with suppress(FileNotFoundError):
-        if not held and os.stat(path).st_size == 0:
-            remove_file(path)
 
 
 class LogFile:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import time
 from contextlib import suppress
 
@@ -17,7 +16,7 @@ from core.job import COMPLETED, LOST, PENDING, Outcome
 from core.locks import try_lock
 from core.system import OPEN_FILES_MOVE, is_there
 from execution.attempt import PATIENCE
-from execution.process_tree import LostTree, Sight, is_denied
+from execution.process_tree import KILL, TERM, LostTree, Sight, is_denied
 from execution.worker_files import (WorkerProcess, live_workers, noted_attempts, open_if_there, read_worker_file, remove_worker_file,
                                     split_attempt_token, worker_path, worker_paths, write_slot)
 from helpers import log
@@ -208,7 +207,7 @@ class DeadWorker:
 
 def _urgency(seconds):
     """The signal for processes that were asked to end so many seconds ago."""
-    return signal.SIGTERM if seconds < _LOST_GRACE else getattr(signal, "SIGKILL", signal.SIGTERM)
+    return TERM if seconds < _LOST_GRACE else KILL
 
 
 def _named(pids):

@@ -61,8 +61,7 @@ class FileLock:
             self._mutex.release()
 
     def __del__(self):
-        if self._descriptor is not None:
-            os.close(self._descriptor)
+        self._close()
 
     def _lock(self, to_look):
         if self._is_read_only and not to_look:

@@ -16,7 +16,7 @@ from core.errors import storage_error
 from core.system import has_exact_times, open_as_allowed, pread, set_mtime
 from storage.file_lock import Look
 from storage.layout import WIDTH, find_ids, pending_records, read_lines
-from storage.notes import MISSING, Notes, Replaced, file_key
+from storage.notes import MISSING, RING, Notes, Replaced, file_key
 
 
 _PIECE = 16384  # bytes that are read at once where records are looked at one by one: some 40 of them
@@ -116,7 +116,7 @@ class NotedFile:
 
     def last_changed(self):
         """The places that were changed last, ascending; as many as are known, and none in another layout than ours."""
-        return self.notes.last_places() if self.is_in_our_layout else []
+        return sorted(set(self.notes.places(max(0, self.notes.change_number - RING)))) if self.is_in_our_layout else []
 
     def pending_since(self, version, groups=()):
         """The pending records that were added since `version`, as `pending_records` gives them."""

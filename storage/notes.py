@@ -153,7 +153,3 @@ class Notes:
         ring = self._lock.read(8 * RING, self._start + _PAGE).ljust(8 * RING, b"\0")
         numbers = range(first, self.change_number)
         return [int.from_bytes(ring[number % RING * 8:number % RING * 8 + 8], "little") for number in numbers]
-
-    def last_places(self):
-        """The places that were changed last, ascending; as many as are known."""
-        return sorted(set(self.places(max(0, self.change_number - RING))))
