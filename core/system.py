@@ -138,18 +138,6 @@ else:
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
 
 
-def has_exact_times(descriptor):
-    """Whether each write to an open file gives it another time, as Linux does from 6.13 on where the file system takes part. Others take
-    the time of a clock that ticks up to 1000 times a second. Raises OSError if the file's times cannot be set."""
-    started = time.time_ns()
-    for _ in range(2):
-        before = time.time_ns()
-        set_mtime(descriptor, os.fstat(descriptor).st_mtime_ns)
-        if not before <= os.fstat(descriptor).st_ctime_ns <= time.time_ns():
-            return False
-    return time.time_ns() - started < 1000000  # or a tick may have come in time for each
-
-
 def sync(descriptor):
     """Put a file's content on the disk itself. Raises OSError; never try a failed fsync again, since the second one succeeds although the
     pages are lost (the PostgreSQL fsync finding of 2018)."""

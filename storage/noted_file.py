@@ -2,9 +2,9 @@
 
 It changes no byte of the file: `replaceable_file` and `job_file` do.
 
-The clock for files may stand still for some milliseconds, so that two writes have one time. There, behind each change of ours and once it
-is noted, the file's time is set back by the least step there is: a write that is not noted leaves another time. Where it cannot be set,
-no note fits the file while it is changed.
+The clock for files may stand still for some milliseconds, so that two writes have one time. So behind each change of ours, once it is
+noted, the file's time is set back by the least step there is: a write that is not noted leaves another time. Where it cannot be set, no
+note fits the file while it is changed.
 """
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import os
 import stat
 
 from core.errors import storage_error
-from core.system import has_exact_times, open_as_allowed, pread, set_mtime
+from core.system import open_as_allowed, pread, set_mtime
 from storage.file_lock import Look
 from storage.layout import WIDTH, find_ids, pending_records, read_lines
 from storage.notes import MISSING, RING, Notes, Replaced, file_key
@@ -34,9 +34,7 @@ class NotedFile:
         self._inode = 0
         self._is_read_only = False  # it is open to be read alone
         self._seen = MISSING  # the file's key when it was opened, or last changed by us
-        # How far back the mark of a change sets the file's time, in nanoseconds; 0 where times are exact and none is needed, -1 where it
-        # cannot be set, None before it was tried.
-        self._step = None
+        self._step = None  # how many nanoseconds the mark of a change sets the file's time back; 0 if it cannot be set, None: not tried
         self._foreign = None  # the ForeignFile that is open, if it is not in our layout
         self._new = {}  # place: the line 2 that is to be written there
         self._piece = (0, b"")  # what `_read` has read last in this operation: where it begins, its bytes
@@ -187,17 +185,17 @@ class NotedFile:
         """Note what we have made of the file, as `_note_state` does, then mark it: whatever is written from now on, within the same tick of
         the clock too, leaves another time than the noted one. (Marked before it is noted, it could look like the change before.)"""
         self._learn_step()
-        if self._note_state(size, back=max(0, self._step)) and self._step > 0:
+        if self._note_state(size, back=self._step) and self._step:
             try:
                 set_mtime(self._descriptor, self.notes.mtime)
                 self._seen = self._seen[:2] + (self.notes.mtime,)
             except OSError:
-                self._step = -1
+                self._step = 0
 
     def _announce_change(self):
         """Before the first write of a change: where files can bear no mark, let no note fit this one until the change is noted."""
         self._learn_step()
-        if self._step < 0:
+        if not self._step:
             self.notes.forget()
 
     def _learn_step(self):
@@ -205,15 +203,11 @@ class NotedFile:
         if self._step is not None:
             return
         try:
-            if has_exact_times(self._descriptor):
-                self._step = 0
-                return
             before = os.fstat(self._descriptor).st_mtime_ns
             set_mtime(self._descriptor, before - 1)
-            step = before - os.fstat(self._descriptor).st_mtime_ns
-            self._step = step if step > 0 else -1
+            self._step = max(0, before - os.fstat(self._descriptor).st_mtime_ns)
         except OSError:
-            self._step = -1
+            self._step = 0
 
 
 def _behind(version):

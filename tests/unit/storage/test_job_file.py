@@ -780,7 +780,7 @@ class TickTest(JobFileTest):
 
         patches = contextlib.ExitStack()
         patches.enter_context(mock.patch.multiple(replaceable_file, pwrite=write, write_beside=write_beside))
-        patches.enter_context(mock.patch.multiple(noted_file, set_mtime=set_mtime, has_exact_times=lambda descriptor: False))
+        patches.enter_context(mock.patch.object(noted_file, "set_mtime", set_mtime))
         return patches
 
     def killed_at(self, point, change):
