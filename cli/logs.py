@@ -69,6 +69,8 @@ def _print_logs(args, queue, out, job, kept, several):
     wanted = job.attempts if args.attempt is None else args.attempt
     if wanted > max(job.attempts, 1):
         raise QueueError("job %r has had %s; there is no attempt %d" % (job.id, counted(job.attempts, "attempt"), wanted))
+    if job.state != PROCESSING:  # one that stayed empty is on its way to another job (see execution.log_file)
+        kept = [log for log in kept if _has_bytes(log.path)]
     logs = kept if args.all else [log for log in kept if log.life is None and log.attempt == wanted]
     telling = several or is_terminal(sys.stdout)
     keeps_output = queue.store.settings.save_output  # as it is now: nothing says it of an attempt whose log is missing
@@ -85,6 +87,13 @@ def _print_logs(args, queue, out, job, kept, several):
         copied = _GrowingLog(log.path, out)
         copied.copy(args.lines)
         copied.close()
+
+
+def _has_bytes(path):
+    try:
+        return os.stat(path).st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def _life(life):
@@ -196,11 +205,19 @@ class _GrowingLog:
                 self._next = start + size if line else 0
             at = self._next - start if self._next >= dropped else 0  # where bytes are missing, with the line that says so
             piece = pread(self._log, 1 << 16, at)
-            if not piece:
+            if not piece or (not self._next and self._is_of_another_job()):
                 break
             self._next = start + at + len(piece)
             self._out.write(piece)
             self._out.flush()
+
+    def _is_of_another_job(self):
+        """Whether the file has another name by now: a log that stayed empty becomes that of another job (see execution.log_file)."""
+        ours = os.fstat(self._log)
+        try:
+            return not os.path.samestat(os.stat(self._path), ours) and ours.st_nlink > 0
+        except FileNotFoundError:
+            return ours.st_nlink > 0
 
     def close(self):
         """Close the file."""

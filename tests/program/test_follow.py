@@ -101,6 +101,14 @@ class TestOutput(ControlTest):
         self.assertRegex(self.succeed("logs", "good", "new"),
                          r"^==> good, attempt 1: completed, took .*; no output is kept \(save_output\) <==\n==> new, no attempt yet <==\n\Z")
 
+    def test_an_empty_log_that_waits_for_another_job_counts_as_none(self):
+        self.add("quiet", "true")
+        self.drain()
+        self.write(os.path.relpath(output.log_path(self.home, self.job("quiet"), 1), self.home), b"")
+        for words in (["quiet"], ["quiet", "--all"]):
+            done = self.run_program("logs", *words)
+            self.assertEqual((done.stdout, done.stderr), ("", "queuectl: 'quiet' has written nothing\n"))
+
     def test_if_it_is_turned_off_meanwhile_no_job_gets_the_words_of_another(self):
         self.settings(max_retries=0)
         worker = self.worker()
