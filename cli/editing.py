@@ -119,10 +119,8 @@ def edit_in_editor(queue, job):
         else:
             queue.jobs.edit(job, edited, time.time())
             print("Job '%s' changed." % printable(job.id))
-    except (StorageFault, NotConfirmed) as error:  # it says itself what was changed
-        error.args = ("%s; your text is in %s" % (error.args[0], path),)
-        raise
     except QueueError as error:
-        error.args = ("%s; nothing was changed, your text is in %s" % (error, path),)
+        unchanged = "" if isinstance(error, (StorageFault, NotConfirmed)) else "nothing was changed, "  # those say what was
+        error.args = ("%s; %syour text is in %s" % (error.args[0], unchanged, path),)
         raise
     remove_quietly(path)

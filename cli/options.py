@@ -36,7 +36,6 @@ def _states(text):
 
 
 def _ended_states(text):
-    """`completed,dead` as a tuple of states."""
     chosen = _states(text)
     if not {COMPLETED, DEAD}.issuperset(chosen):
         raise ArgumentTypeError("%r must be completed, dead or both, with a comma between them" % text)
@@ -52,7 +51,6 @@ def _duration(text):
 
 
 def _delay(text):
-    """How long a job waits, in seconds."""
     if ":" in text:
         raise ArgumentTypeError("%r is a time, not a length of time; --at takes it" % text)
     return _duration(text)
@@ -88,7 +86,6 @@ def _number(text):
 
 
 def _seconds(text):
-    """A number of seconds above 0."""
     value = _number(text)
     if not 0.05 <= value <= 86400:
         raise ArgumentTypeError("%r must be between 0.05 and 86400 seconds" % text)
@@ -131,7 +128,6 @@ def _positive(text):
 
 
 def _groups(parser, meaning):
-    """The option that names groups of jobs."""
     parser.add_argument("--group", "-g", action="append", type=_group, metavar="GROUP", help=meaning + "; may be repeated")
 
 

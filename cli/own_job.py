@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 
 from cli.context import notice
+from core.dependencies import with_those_before
 from core.errors import QueueError
 from core.job import PENDING
 from core.settings import DEFAULTS
@@ -14,7 +15,7 @@ def refuse_in_job(queue, what, way_out, jobs=None):
     """Raise QueueError if a job of this queue has started this command, which waits for these jobs (None: for all), and one of them cannot
     end before that job. `way_out` says what to do instead."""
     own = _own_job(queue)
-    if own is not None and (jobs is None or not _held_up_by(queue, own).isdisjoint(job.key for job in jobs)):
+    if own is not None and (jobs is None or _is_waited_for(queue, own, jobs)):
         raise QueueError("%s inside of a job, here %r, would wait for ever for that job itself; %s" % (what, own.id, way_out))
 
 
@@ -41,14 +42,9 @@ def _own_job(queue):
     return next((job for job in store.running() if job.worker == token), None)
 
 
-def _held_up_by(queue, own):
-    """The keys of the jobs that cannot end before this running one: itself, and those that come after it. While it runs it is meant by
-    all that name its id (`core.dependencies.jobs_meant`), also by those that were added before it."""
-    keys, ids = {own.key}, {own.id}
+def _is_waited_for(queue, own, jobs):
+    """Whether one of these jobs cannot end before this running one: it is the same, or comes after it. While that runs it is meant by all
+    that name its id (`core.dependencies.jobs_meant`), also by those that were added before it."""
+    keys = {job.key for job in jobs}
     later = list(queue.store.jobs((PENDING,), b', "after'))
-    while True:
-        found = [job for job in later if job.key not in keys and not ids.isdisjoint(job.predecessors)]
-        if not found:
-            return keys
-        keys.update(job.key for job in found)
-        ids.update(job.id for job in found)
+    return own.key in keys or own.key in with_those_before([job for job in later if job.key in keys], [own, *later])

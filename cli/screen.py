@@ -31,7 +31,6 @@ class Screen:
         self._output = sys.stdout
         self._keyboard = sys.stdin.fileno() if is_terminal(sys.stdin) else None
         self._mode = None  # of the keyboard, as it was
-        self._drawn = None  # the last frame, with the size of its window
         self._wake = make_pipe()
         self._former: list = []  # (signal, its former handler)
         self.said = ""  # the last line that anyone has written to stderr meanwhile
@@ -63,7 +62,6 @@ class Screen:
         sys.stderr = Diverted(self._stderr, self._keep)  # it would spoil the screen
         if self._keyboard is not None:
             self._mode = let_keys_come(self._keyboard)
-        self._drawn = None
         write_at_once(self._output, _OTHER_SCREEN)
 
     def _give_back(self):
@@ -97,14 +95,11 @@ class Screen:
         return window(self._output)
 
     def draw(self, lines):
-        """Show these lines, none of them wider than the window, and as many as that has at the most; nothing if they stand there."""
-        size = self.size()
-        lines = lines + [""] * (size[1] - len(lines))
-        if (lines, size) == self._drawn:
-            return
-        self._drawn = lines, size
+        """Show these lines, none of them wider than the window, and as many as that has at the most."""
+        columns, height = self.size()
+        lines = lines + [""] * (height - len(lines))
         # Behind a line as wide as the window it would clear the last character (the cursor waits there for a next one).
-        ends = ["" if display_width(_COLOR.sub("", line)) >= size[0] else "\033[K" for line in lines]
+        ends = ["" if display_width(_COLOR.sub("", line)) >= columns else "\033[K" for line in lines]
         write_at_once(self._output, "\033[H" + "\r\n".join(line + end for line, end in zip(lines, ends)))
 
     def wait(self, seconds):
