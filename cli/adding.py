@@ -27,9 +27,8 @@ def cmd_enqueue(args, queue):
     """Add one job or many."""
     queue.establish()
     check_owner([queue.home, jobs_path(queue.home)])
-    records, source = _requested(args)
-    single = source is None
-    ended: list = []
+    records, ended = _requested(args), []
+    source = None if type(records) is list else records
     if source is not None and source.is_array:
         records = _without_ended(records, ended)
     keep = queue.store.settings.keep_env if args.keep_env is None else args.keep_env
@@ -48,7 +47,7 @@ def cmd_enqueue(args, queue):
         notice("%s that had ended %s left out; %s brings dead ones of this queue back"
                % (counted(len(ended), "job"), "was" if len(ended) == 1 else "were", hint("retry")))
     try:
-        _tell(added, single, args)
+        _tell(added, source is None, args)
     except OSError as error:
         raise QueueError("%s added, but stdout cannot be written: %s" % (counted(len(added.ids), "job"), error.strerror)) from None
     if args.wait or args.follow:
@@ -98,7 +97,7 @@ def _time_told(added, at):
 
 
 def _requested(args):
-    """The records to add, and the source that they come from, or None for one job that was typed."""
+    """The record to add that was typed, in a list; or a source of `cli.sources`."""
     path = _settle_short_f(args)
     ways = [args.job is not None, path is not None, args.lines is not None, args.words is not None]
     if sum(ways) != 1:
@@ -109,14 +108,13 @@ def _requested(args):
     if args.words is not None:
         if not args.words:
             raise UsageError("there is no command after --; write for example: %s" % typed("enqueue --id job1 -- echo Hello"))
-        return [{"id": os.urandom(4).hex() if args.id is None else args.id, "command": command_of(args.words)}], None
+        return [{"id": os.urandom(4).hex() if args.id is None else args.id, "command": command_of(args.words)}]
     if args.id is not None:
         raise UsageError("--id goes with a command after --, as in: %s" % typed("enqueue --id job1 -- echo Hello"))
     if args.job is not None and args.job != "-":
         return _from_json(args.job)
     from cli.sources import commands_in, jobs_in
-    records = jobs_in(path or "-") if args.lines is None else commands_in(args.lines, args.id_prefix)
-    return records, records
+    return jobs_in(path or "-") if args.lines is None else commands_in(args.lines, args.id_prefix)
 
 
 def _settle_short_f(args):
@@ -203,11 +201,10 @@ def _from_json(text):
     except JsonError as error:
         raise UsageError("this is not JSON (%s); write %s" % (error, _example())) from None
     if type(value) is not list:
-        return [value], None
+        return [value]
     from cli.sources import JobStream
     from core.json_pieces import JsonPieces
-    records = JobStream(JsonPieces(None, text), "the list of jobs")
-    return records, records
+    return JobStream(JsonPieces(None, text), "the list of jobs")
 
 
 def _current_folder():

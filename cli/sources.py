@@ -121,7 +121,13 @@ def jobs_in(path):
 def commands_in(path, prefix):
     """The CommandLines of a file, or of standard input (`-`); the file's name, without its ending, is the prefix of the ids if `prefix` is
     None. Raises UsageError; it names --file for JSON."""
-    source, text = _read(path)
+    source, file = _open(path)
+    try:
+        text = decode_utf8(file.read())
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except JsonError as error:
+        raise _refusal(source, error) from None
     if re.match(_JSON, text):
         raise UsageError("%s holds JSON; %s adds the jobs in it; nothing was added"
                          % (source, hint("enqueue --file %s" % quote_words([path]))))
@@ -140,14 +146,3 @@ def _open(path):
 
 def _unreadable(path, error):
     return UsageError("cannot read %s: %s" % (path, error.strerror))
-
-
-def _read(path):
-    """(What a message calls it, its text.) Raises UsageError."""
-    source, file = _open(path)
-    try:
-        return source, decode_utf8(file.read())
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    except JsonError as error:
-        raise _refusal(source, error) from None
