@@ -22,6 +22,7 @@ from execution.worker_files import (WorkerProcess, live_workers, noted_attempts,
 from helpers import log
 from storage.output import last_lines, log_path
 
+_OUTCOMES = {PENDING: None, COMPLETED: Outcome(0, None), LOST: Outcome(None, LOST)}  # by what became of an attempt: how it is recorded
 _LOST_GRACE = 2.0  # seconds between TERM and KILL for the tree of a dead worker; its jobs are to run again within five seconds
 
 
@@ -191,15 +192,11 @@ class DeadWorker:
 
     def _return(self, claims, job, ended):
         fate = self._fate(job.worker)
-        if fate == PENDING:
-            claims.give_back(job, time.time())  # claimed, and not started
-            return
-        if fate == COMPLETED:
-            after, what = claims.finish(job, Outcome(0, None), time.time()), "it had completed"
-        else:
-            after = claims.lose(job, time.time(), last_lines(self._log(job)))
-            what = "it runs again" if after is not None and after.state == PENDING else "moved to the dead letter queue"
-        if after is not None:
+        output = last_lines(self._log(job)) if fate == LOST else ""
+        after = claims.finish(job, _OUTCOMES[fate], time.time(), output)
+        if after is not None and fate != PENDING:
+            lost = "it runs again" if after.state == PENDING else "moved to the dead letter queue"
+            what = "it had completed" if fate == COMPLETED else lost
             log("%s: its worker%s died; %s" % (job.id, " (pid %d)" % self.process.pid if self.process.pid else "", what))
             if ended is not None:
                 ended(after)

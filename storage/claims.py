@@ -15,7 +15,7 @@ from functools import partial
 from itertools import islice
 
 from core.errors import CorruptFile
-from core.job import CANCELLED, DEAD, DEPENDENCY, LOST, PENDING, PROCESSING, Outcome, job_from_checked
+from core.job import CANCELLED, DEAD, DEPENDENCY, PENDING, PROCESSING, job_from_checked
 from core.rules import after_attempt, claimed, given_back, given_up, ready_at
 from core.slots import with_slot
 from core.system import sync
@@ -226,16 +226,8 @@ class Claims(IndexedChanges):
         return following
 
     def finish(self, job, outcome, now, output=""):
-        """Record how the attempt of one job ended: the job as it is now, None if it was taken away."""
+        """Record how the attempt of one job ended, as a `Finished`: the job as it is now, None if it was taken away."""
         return self.finish_and_claim([Finished(job, outcome, now, output, 0.0)], now)[0][0]
-
-    def give_back(self, job, now):
-        """Let a job be pending again, as if it had not been claimed."""
-        return self.finish(job, None, now)
-
-    def lose(self, job, now, output=""):
-        """Record that a job's attempt was lost with its worker: it runs again, or dies if its attempts are used up."""
-        return self.finish(job, Outcome(None, LOST), now, output)
 
     def sync_outcomes(self):
         """Put what was recorded since the last call on the disk, and add it to the counters. Raises LockError, OSError."""

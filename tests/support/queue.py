@@ -1,6 +1,7 @@
 """The queue of a home in one object, for tests that add jobs, claim them and look at them."""
 from __future__ import annotations
 
+from core.job import LOST, Outcome
 from job_manager import JobManager
 from storage.claims import Claims, Finished
 from storage.naming import find_all_named, find_named
@@ -38,6 +39,10 @@ class Queue:
     def find_all(self, names):
         """For each of these names the jobs that it means."""
         return find_all_named(self.store, names)
+
+    def lose(self, job, now, output=""):
+        """Record that a job's attempt was lost with its worker: the job as it is now."""
+        return self.claims.finish(job, Outcome(None, LOST), now, output)
 
     def record(self, job, outcome, now, output="", token=None):
         """Record how the attempt of one job ended: (the job as it is now, the next job, claimed under `token`)."""

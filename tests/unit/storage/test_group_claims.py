@@ -69,7 +69,7 @@ class GroupClaimTest(ManagerTest):
                 self.assertTrue(self.jobs.claims.has_lost_slot(job))
                 self.write("jobs.json", json.dumps([dict(record, group="gpu") for record in changed], indent=indent))
                 self.assertFalse(self.jobs.claims.has_lost_slot(job))
-        self.jobs.claims.give_back(job, NOW)
+        self.jobs.claims.finish(job, None, NOW)
         self.assertTrue(self.jobs.claims.has_lost_slot(job))
 
     def test_limits_of_now_hold_at_once(self):
