@@ -31,7 +31,6 @@ class NotedFile:
         self.notes = Notes(lock, slot)
         self._lock = lock
         self._descriptor = None  # stays open between operations; its inode cannot be used again meanwhile
-        self._inode = 0
         self._is_read_only = False  # it is open to be read alone
         self._seen = MISSING  # the file's key when it was opened, or last changed by us
         self._step = None  # how many nanoseconds the mark of a change sets the file's time back; 0 if it cannot be set, None: not tried
@@ -52,7 +51,7 @@ class NotedFile:
         """Open the file that the path names now, unless it still is open; its key. One that cannot be written will do `to_look`."""
         try:
             key = file_key(os.stat(self.path))
-            if self._descriptor is None or self._inode != key[0] or (self._is_read_only and not to_look):
+            if self._descriptor is None or self._seen[0] != key[0] or (self._is_read_only and not to_look):
                 self._close()
                 self._descriptor, writable = open_as_allowed(self.path, to_look)
                 self._is_read_only = not writable
@@ -60,13 +59,13 @@ class NotedFile:
                 if not stat.S_ISREG(status.st_mode):
                     raise OSError(errno.EINVAL, "it is no file, as a job file must be")
                 key = file_key(status)
-                self._inode = key[0]
             self._seen = key
         except FileNotFoundError:
             self._close()
             refuse_link(self.path)
             self._seen = MISSING
         except OSError as error:
+            self._close()
             raise storage_error("open", self.path, error) from None
         return self._seen
 
@@ -170,7 +169,7 @@ class NotedFile:
             key = file_key(os.stat(self.path))
         except FileNotFoundError:
             raise Replaced from None
-        if key[0] != self._inode or (size is not None and key[1] != size):
+        if key[0] != self._seen[0] or (size is not None and key[1] != size):
             raise Replaced
         self._seen, self._piece = key, (0, b"")
         notes.inode, notes.size, notes.mtime = key[0], key[1], max(0, key[2] - back)

@@ -69,8 +69,7 @@ class ReplaceableFile(NotedFile):
                     sync_folder(os.path.dirname(self.path))
             except OSError as error:  # all is stored, and whoever confirms it tells
                 self.unconfirmed = error
-            self._open_current()
-            if self._inode != inode:
+            if self._open_current()[0] != inode:
                 raise Replaced
         except OSError as error:
             raise storage_error("rewrite", self.path, error) from None

@@ -1042,6 +1042,18 @@ class EditorTest(JobFileTest):
         self.append("b")
         self.assertEqual([record["id"] for record in self.assert_canonical()], ["x", "b"])
 
+    @unittest.skipIf(system.WINDOWS, "there are no FIFOs")
+    def test_file_that_comes_back_after_something_that_is_no_file_is_opened_again(self):
+        self.append("a")
+        os.rename(self.path("jobs.json"), self.path("away"))
+        os.mkfifo(self.path("jobs.json"))
+        with self.assertRaises(StorageFault):
+            self.ids()
+        os.replace(self.path("away"), self.path("jobs.json"))
+        self.assertEqual(self.ids(), ["a"])
+        self.append("b")
+        self.assertEqual([record["id"] for record in self.assert_canonical()], ["a", "b"])
+
     def test_file_that_was_saved_in_place_is_seen(self):
         self.append("a")
         self.edit(json.dumps([{"id": "x", "command": "y"}]))
