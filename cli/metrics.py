@@ -64,7 +64,7 @@ def waiting_since(store, now):
         if wait.waits_for not in (None, GROUP, PAUSED):
             continue
         brought_back = job.updated_at if job.started_at else None
-        since = parse_time(max(job.created_at or "1970-01-01T00:00:00Z", job.run_at or "", brought_back or ""))
+        since = parse_time(max(job.created_at, job.run_at or "", brought_back or ""))
         oldest = since if oldest is None else min(oldest, since)
         if job.run_at is None and brought_back is None:
             break  # those behind it were added later

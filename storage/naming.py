@@ -4,7 +4,6 @@ from __future__ import annotations
 import re
 
 from core.errors import JobNotFound, hint
-from core.home import JOBS
 from core.job import job_from_checked
 
 _NUMBERED = r"(.+)@(-?[1-9][0-9]{0,8})\Z"
@@ -32,12 +31,9 @@ def find_all_named(store, names):
 
 def keys_named(store, names):
     """The key of the job that each of these names means that is no id but ID@N: {name: key}. Raises JobNotFound if an id has jobs, but not
-    so many. For commands that change jobs: one that was just typed into the file, and has no key yet, gets it."""
+    so many."""
     names = [name for name in names if re.match(_NUMBERED, name)]
     found = _find_all(store, names) if names else []
-    if any(not job.created_at for jobs in found for job in jobs):
-        store.tidy(JOBS)
-        found = _find_all(store, names)
     return {name: jobs[0].key for name, jobs in zip(names, found) if jobs and jobs[0].id != name}
 
 

@@ -71,6 +71,13 @@ class TestNumbers(HomeTest):
         self.assertEqual(self.states(), [DEAD, DEAD])
         self.assertEqual([record["id"] for record in self.records("dlq.json")], ["y", "x"])
 
+    def test_jobs_that_were_just_typed_have_their_numbers_too(self):
+        self.write("jobs.json", json.dumps([{"id": "x", "command": "echo %d" % number} for number in (1, 2, 3)]))
+        self.assertEqual(self.succeed("cancel", "x@2"), "Job 'x' cancelled.\n")
+        self.assertEqual([(record["command"], record["state"]) for record in self.records()],
+                         [("echo 1", PENDING), ("echo 2", DEAD), ("echo 3", PENDING)])
+        self.assertEqual(json.loads(self.succeed("show", "x@3"))["command"], "echo 3")
+
     def test_remove_hold_and_release_do_it_to_that_one_alone(self):
         self.end(0)
         self.succeed("hold", "x@2")

@@ -19,6 +19,10 @@ class NewJobTest(unittest.TestCase):
     def test_job_needs_an_id_and_a_command_and_nothing_else(self):
         self.assertEqual(new_job_fields({"id": "a", "command": "echo"}, "/here"), {"id": "a", "command": "echo", "cwd": "/here"})
 
+    def test_names_of_kept_variables_as_show_prints_them_are_no_variables(self):
+        shown = {"id": "a", "command": "echo", "keep_env": ["PATH"], "kept_env": "PATH (--env prints the values)"}
+        self.assertEqual(new_job_fields(shown, "/here"), {"id": "a", "command": "echo", "keep_env": ["PATH"], "cwd": "/here"})
+
     def test_every_bad_field_is_refused_by_name(self):
         for name, record in (
                 ("id", {"command": "x"}), ("id", {"id": None, "command": "x"}), ("id", {"id": "", "command": "x"}),
