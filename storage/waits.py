@@ -77,7 +77,6 @@ class Waits:
         self._paused_groups = store.paused_groups()
         self._full = None  # the groups that are full, once a job of a group was looked at
         self._namesakes = {}  # id: the jobs that have it, at least until one that has not ended, for each id that was looked up
-        self._knows_all = False  # whether that was done for each id that a pending job names
 
     def of(self, job):
         """The Wait of one job."""
@@ -114,10 +113,7 @@ class Waits:
         return group in self._full
 
     def _all_named(self):
-        """All ids that pending jobs come after; none the second time."""
-        if self._knows_all:
-            return ()
-        self._knows_all = True
+        """All ids that pending jobs come after."""
         return {job_id for job in self._store.jobs((PENDING,), b', "after') for job_id in job.predecessors}
 
     def _look_up(self, ids):
