@@ -137,18 +137,17 @@ class _Output:
     """Stdout, for bytes and for headers between them; with `prefix` (bytes) each line has it in front, and comes once it has ended."""
 
     def __init__(self, prefix=b""):
-        self._prefix = prefix
-        self.has_prefix = bool(prefix)
+        self.prefix = prefix
         self._rest = b""  # of a line that has not ended
         self._at_start = True  # of a line
 
     def write(self, piece):
         """Write bytes."""
-        if self._prefix:
+        if self.prefix:
             *lines, self._rest = (self._rest + piece).split(b"\n")
             if len(self._rest) > _LONGEST:
                 lines, self._rest = lines + [self._rest], b""
-            piece = b"".join(self._prefix + line + b"\n" for line in lines)
+            piece = b"".join(self.prefix + line + b"\n" for line in lines)
         sys.stdout.buffer.write(piece)
         self._at_start = piece.endswith(b"\n") if piece else self._at_start
 
@@ -166,7 +165,7 @@ class _Output:
         """Write a header on a line of its own."""
         self.end_line()
         header = "==> %s <==" % showable(text)
-        if self._prefix:
+        if self.prefix:
             self.write(_encoded(header + "\n"))
             self.flush()
         else:
@@ -244,7 +243,7 @@ class _Followed:
 
     def __init__(self, queue, job, lines, out, telling):
         self.job = job
-        self._name = "" if out.has_prefix else job.id + ", "
+        self._name = "" if out.prefix else job.id + ", "
         self.completed = False
         self._queue, self._lines, self._out, self._telling = queue, lines, out, telling
         self._attempt, self._log = 0, None

@@ -35,7 +35,7 @@ class Progress:
         return self
 
     def __exit__(self, *exception):
-        self.clear()
+        self.say("")
         if self._below:
             sys.stderr = self._stream
 
@@ -52,16 +52,10 @@ class Progress:
         self._put(done_text(self._most - left, self._most) + (", %.1f a second" % rate if rate else ""))
 
     def say(self, text):
-        """Show another text."""
-        if self.is_shown:
-            self._left = None
-            self._put(text)
-
-    def clear(self):
-        """Remove the line."""
+        """Show another text; for "" the line is removed."""
         self._left = None
-        if self.is_shown and self._text:
-            self._put("")
+        if self.is_shown and (text or self._text):
+            self._put(text)
 
     def above(self, text):
         """Write what others have to say above the line."""

@@ -38,7 +38,8 @@ class Screen:
 
     def __enter__(self):
         handlers = [(name, self._end) for name in ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK")]
-        for name, handler in handlers + [("SIGTSTP", self._suspend), ("SIGWINCH", self._resized)]:
+        # The number of a signal in the pipe ends the wait, which is all that a new size of the window needs.
+        for name, handler in handlers + [("SIGTSTP", self._suspend), ("SIGWINCH", lambda number, frame: None)]:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # a shell without jobs ignores SIGTSTP
                 self._former.append((number, signal.signal(number, handler)))
@@ -78,9 +79,6 @@ class Screen:
 
     def _end(self, number, frame):
         raise SystemExit(128 + number)
-
-    def _resized(self, number, frame):
-        """Nothing is to be done but to end the wait, which the signal's number in the pipe does."""
 
     def _suspend(self, number, frame):
         """Stop, as the former handler of Ctrl+Z would, and go on when the shell says so."""

@@ -22,10 +22,10 @@ class JobStream:
     """The jobs in JsonPieces: one JSON array, or JSON objects one after another, on as many lines as they like. It can be iterated once.
     `source` names the text in messages. Raises JsonError, for `fault`."""
 
-    def __init__(self, pieces, source, progress=None):
+    def __init__(self, pieces, source, tell=lambda text: None):
         self._pieces = pieces
         self._source = source
-        self._progress = progress
+        self._tell = tell  # of how far it is
         self.is_array = pieces.peek() == "["  # as a job file is
 
     def __iter__(self):
@@ -37,8 +37,8 @@ class JobStream:
         while not closed and following:
             yield pieces.value()
             number += 1
-            if self._progress is not None and not number % 20000:
-                self._progress.say("%d jobs read" % number)
+            if not number % 20000:
+                self._tell("%d jobs read" % number)
             following = pieces.peek()
             closed = self.is_array and following == "]"
             if self.is_array and following == ",":
@@ -55,8 +55,7 @@ class JobStream:
 
     def close(self):
         """End the line that tells how far it is."""
-        if self._progress is not None:
-            self._progress.clear()
+        self._tell("")
 
     def fault(self, error):
         """A UsageError for an error in the current record, with its place."""
@@ -111,7 +110,7 @@ def jobs_in(path):
         first = pieces.peek()
         if first in ("[", "{", ""):
             from cli.progress import Progress
-            return JobStream(pieces, source, Progress())
+            return JobStream(pieces, source, Progress().say)
     except JsonError as error:
         raise _refusal(source, pieces.placed(error)) from None
     raise UsageError("%s, %s: this is no JSON; %s adds a list of commands, one a line; nothing was added" % (
