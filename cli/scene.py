@@ -141,14 +141,13 @@ def _items(rows, width):
 
 def _share(sections, room):
     """The lines of sections, of each so many items that all fit into the room and each gets its part of it."""
-    shown, used, gave = [0] * len(sections), 0, True
-    while gave:
-        gave = False
+    shown, used = [0] * len(sections), 0
+    for turn in range(max((len(items) for _, items in sections), default=0)):
         for number, (_, items) in enumerate(sections):
-            if shown[number] < len(items):
-                cost = len(items[shown[number]]) + (not shown[number])
+            if shown[number] == turn < len(items):
+                cost = len(items[turn]) + (not turn)  # the first one comes with the title
                 if used + cost <= room:
-                    shown[number], used, gave = shown[number] + 1, used + cost, True
+                    shown[number], used = turn + 1, used + cost
     blank = [("", None)] if used + sum(map(bool, shown)) <= room else []
     lines = []
     for (title, items), number in zip(sections, shown):

@@ -56,22 +56,19 @@ def _with_those_before(queue, pending):
 def wait_for(queue, jobs, seconds=None):
     """Wait until jobs (NamedJobs or _AllJobs) have ended, at most so many seconds: the exit code of `wait`."""
     deadline = None if seconds is None else time.monotonic() + seconds
-    mark, left, told = None, 1, False
     with Progress() as progress:
-        while True:
-            former, mark = mark, queue.store.fingerprint()
-            left = jobs.look() if mark != former else left
-            if not left:
-                break
-            if not told:
-                tell_of_hindrances(queue, jobs.waiting)
-                told = True
+        mark, left = queue.store.fingerprint(), jobs.look()
+        if left:
+            tell_of_hindrances(queue, jobs.waiting)
+        while left:
             progress.show(left)
             if deadline is not None and time.monotonic() >= deadline:
-                progress.clear()
+                progress.say("")
                 notice("%s still unfinished after %g s" % (counted(left, "job"), seconds))
                 return EXIT_TIMEOUT
             time.sleep(LOOK_AGAIN)
+            former, mark = mark, queue.store.fingerprint()
+            left = jobs.look() if mark != former else left
     for job_id in jobs.removed:
         notice("%r was removed; how it ended is not known" % job_id)
     return EXIT_FAILED if jobs.died else EXIT_UNKNOWN if jobs.removed else 0
