@@ -5,7 +5,7 @@ import os
 import sys
 import time
 
-from cli.context import notice, tell_of_standstill
+from cli.context import current_folder, notice, tell_of_standstill
 from cli.options import NO_LIMIT
 from cli.terminal import counted, is_terminal
 from core.errors import InvalidJob, JobRefused, JsonError, QueueError, UsageError, hint, typed
@@ -33,7 +33,7 @@ def cmd_enqueue(args, queue):
         records = _without_ended(records, ended)
     keep = queue.store.settings.keep_env if args.keep_env is None else args.keep_env
     try:
-        added = queue.jobs.enqueue(_filled_in(records, job_fields(args), keep), _current_folder(), time.time(), args.unique)
+        added = queue.jobs.enqueue(_filled_in(records, job_fields(args), keep), current_folder(), time.time(), args.unique)
     except (InvalidJob, JsonError) as error:
         if source is None:
             raise
@@ -205,10 +205,3 @@ def _from_json(text):
     from cli.sources import JobStream
     from core.json_pieces import JsonPieces
     return JobStream(JsonPieces(None, text), "the list of jobs")
-
-
-def _current_folder():
-    try:
-        return os.getcwd()
-    except OSError:
-        raise QueueError("the current folder is gone; change to another one") from None

@@ -100,6 +100,16 @@ def notice(message):
     sys.stderr.flush()
 
 
+def current_folder(instead=None):
+    """The current folder; `instead` if that is gone. Raises QueueError without one."""
+    try:
+        return os.getcwd()
+    except OSError:
+        if instead is None:
+            raise QueueError("the current folder is gone; change to another one") from None
+        return instead
+
+
 def tell_of_pause():
     """Say on stderr that the queue is paused."""
     notice("the queue is paused, so that no job starts; %s lets workers take jobs again" % hint("resume"))

@@ -31,7 +31,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from cli import metrics
 from cli.api import Api, stamp
-from cli.context import Home
+from cli.context import Home, current_folder
 from core.errors import JobNotFound, JobRefused, NotConfirmed, QueueError, UsageError, advice, fault_text, hint
 from core.strict_json import decode_json, decode_utf8
 from core.system import REUSES_ADDRESSES, make_folder
@@ -60,7 +60,7 @@ def cmd_dashboard(args, queue):
     if len(token) < _SHORTEST_TOKEN or not (token.isascii() and token.replace("-", "").replace("_", "").isalnum()):
         raise UsageError("QUEUECTL_DASHBOARD_TOKEN must have at least %d characters, each a letter, a digit, - or _" % _SHORTEST_TOKEN)
     try:
-        server = Server(args.port or 0, queue.home, token, Api(args.act, _current_folder(queue)))
+        server = Server(args.port or 0, queue.home, token, Api(args.act, current_folder(queue.home)))
     except OSError as error:
         raise QueueError("cannot listen on port %d of this machine: %s; choose another one, or leave out --port"
                          % (args.port or 0, error.strerror)) from None
@@ -75,13 +75,6 @@ def cmd_dashboard(args, queue):
     finally:
         server.server_close()
     return 0
-
-
-def _current_folder(queue):
-    try:
-        return os.getcwd()
-    except OSError:
-        return queue.home
 
 
 class Server(ThreadingHTTPServer):
