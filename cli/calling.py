@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from shutil import which
 
 from core.errors import QueueError
 from core.home import find_home
@@ -69,7 +70,6 @@ def _shortest(python):
 
 
 def _is_script(name):
-    from shutil import which
     try:
         with open(which(name) or "", "rb") as file:
             return file.read(2) == b"#!"
@@ -78,7 +78,6 @@ def _is_script(name):
 
 
 def _found_as(name, path):
-    from shutil import which
     found = which(name)
     return bool(found) and _plain(found) in (_plain(path), _plain(path + ".exe"))
 
@@ -89,7 +88,6 @@ def _plain(path):
 
 def _is_installed(program):
     """Whether the shell finds this very program by its own name: as a link to main.py, or as the script of its package."""
-    from shutil import which
     found = which(_NAME)
     if not found:
         return False

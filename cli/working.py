@@ -9,10 +9,12 @@ from math import ceil
 
 from cli.context import WHO_ENDS, abandoned_jobs, hint_to_resume, named_groups, notice, tell_of_pause, visible_workers
 from cli.own_job import is_in_on_finish, refuse_in_job
+from cli.progress import Progress, done_text
 from cli.standing import due_in
 from cli.terminal import (counted, cut, display_width, get_width, is_terminal, last_line, one_line, print_json, rough_duration,
                           short_duration, showable, table, when)
 from core.errors import EXIT_TIMEOUT, QueueError, hint, typed
+from core.home import check_safe, worker_log_path
 from core.rules import RETRY
 from core.strict_json import encode_json
 from core.system import quote_words
@@ -26,7 +28,6 @@ _LINE = 200  # and of the last line of its output
 def cmd_worker_start(args, queue):
     """Be a worker process, or start one in the background."""
     from core.file_systems import remote_file_system
-    from core.home import check_safe
     from worker_manager import check_open_files
     queue.establish()
     warning = check_safe(queue.home, lambda: queue.store.settings.trust_home)
@@ -64,7 +65,6 @@ def _crew(args):
 
 
 def _detach(args, queue):
-    from core.home import worker_log_path
     command = [sys.executable, _program(), "--home", queue.home, "worker", "start", "--count", str(args.count)]
     command += [] if args.runner is None else ["--runner", encode_json(args.runner)]
     command += ["--group=" + group for group in args.group or ()]
@@ -77,7 +77,6 @@ def _detach(args, queue):
 
 
 def _work(args, queue):
-    from cli.progress import Progress
     if not args.quiet:
         print(printable("Worker process %d: %s, home %s. Ctrl+C or %s ends it."
                         % (os.getpid(), _crew(args), queue.home, hint("worker stop"))))
@@ -124,7 +123,6 @@ class _Screen:
 def progress_text(done, left, running, rate, paused, later, soonest=None, kept=None):
     """The line that a worker process shows: how many jobs it has `done`, how many are `left` that could run, and run; the `rate` (jobs a
     second); how many are to run `later`, the `soonest` in how many seconds; the job that it waits with (seconds until its retry, id)."""
-    from cli.progress import done_text
     if kept is not None and not running and not paused:
         others = "; %s after that" % counted(left, "job") if left else ""
         return "waiting with %s, retry in %s%s" % (kept[1], short_duration(ceil(kept[0])), others)
