@@ -47,17 +47,13 @@ def _print_jobs(args, queue, pairs):
     elif args.quiet:
         for job, _ in pairs:
             print(printable(job.id))
-    elif is_terminal(sys.stdout):
-        lost = {job.key for job in abandoned_jobs(queue, queue.store.running())}
-        unmanned = not queue.workers.running()
-        table(("ID", "STATE", "DETAIL", "UPDATED", "COMMAND"),
-              ((job.id, job.state, standing(job, wait, settings, now, job.key in lost, unmanned), when(job.updated_at, args.utc),
-                job.command) for job, wait in pairs),
-              use_color(args.color), kept="DETAIL")
     else:
-        table(("ID", "STATE", "ATTEMPTS", "UPDATED", "COMMAND"),
-              ((job.id, job.state, str(job.attempts), when(job.updated_at, args.utc), job.command) for job, _ in pairs),
-              use_color(args.color))
+        has_window = is_terminal(sys.stdout)
+        lost = {job.key for job in abandoned_jobs(queue, queue.store.running())} if has_window else ()
+        unmanned = has_window and not queue.workers.running()
+        rows = ((job.id, job.state, standing(job, wait, settings, now, job.key in lost, unmanned) if has_window else str(job.attempts),
+                 when(job.updated_at, args.utc), job.command) for job, wait in pairs)
+        table(("ID", "STATE", "DETAIL", "UPDATED", "COMMAND"), rows, use_color(args.color), kept="DETAIL")
 
 
 def cmd_show(args, queue):
