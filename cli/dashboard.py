@@ -188,7 +188,6 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, respond):
         """Send what `respond(path, query)` gives, as (bytes, headers), or the fault that it meets, as one line."""
-        path, query = "", {}
         self._unread = _length(self.headers) or 0
         try:
             self._check_host()

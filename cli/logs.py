@@ -155,15 +155,11 @@ class _Output:
         """Let everyone see what was written."""
         sys.stdout.buffer.flush()
 
-    def end_line(self):
-        """End a line that has not ended."""
+    def say(self, text):
+        """Write a header on a line of its own, behind the end of the last one."""
         if self._rest or not self._at_start:
             self.write(b"\n")
             self.flush()
-
-    def say(self, text):
-        """Write a header on a line of its own."""
-        self.end_line()
         header = "==> %s <==" % showable(text)
         if self.prefix:
             self.write(_encoded(header + "\n"))
