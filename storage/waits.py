@@ -49,22 +49,20 @@ def look_at_pending(store, now, most, following=0):
 def running_by_group(store, running):
     """How many jobs of each group run, as a Counter: these, by the file, and those that were taken away and are still being ended, which
     keep their slot until then (see `core.groups`)."""
-    counts, limits = Counter(job.group for job in running), store.settings.limits
-    ending = _being_ended(store, running) if limits else {}
+    counts, groups = Counter(job.group for job in running), {group_digest(name): name for name in store.settings.limits}
+    ending = _being_ended(store, running, groups) if groups else {}
     if ending:
         # What starts or ends is in the worker file and in jobs.json one after the other: only what stays for a moment is being ended.
         time.sleep(_MOMENT)
-        still = _being_ended(store, store.running())
-        ending = {token: digest for token, digest in ending.items() if token in still}
-    for name in limits if ending else ():
-        counts[name] += [*ending.values()].count(group_digest(name))
+        still = _being_ended(store, store.running(), groups)
+        counts.update(groups[digest] for token, digest in ending.items() if token in still)
     return counts
 
 
-def _being_ended(store, running):
-    """The attempts that worker files note, without those of these running jobs, as {attempt token: digest of its group}."""
+def _being_ended(store, running, groups):
+    """The attempts in these groups (by digests) that worker files note, without those of these running jobs, as {token: digest}."""
     known = {job.worker for job in running}
-    return {token: digest for token, digest in store.noted_slots().items() if token not in known}
+    return {token: digest for token, digest in store.noted_slots().items() if digest in groups and token not in known}
 
 
 class Waits:

@@ -67,9 +67,12 @@ class RunningTest(ManagerTest):
         second = self.claim()
         noted[second.worker] = group_digest("gpu")
         with patch("time.sleep"):
+            noted["no slot"] = "None"
             self.assertEqual(running_by_group(store, before)["gpu"], 1)  # the second one started since
         with patch("time.sleep", lambda seconds: noted.pop(first.worker)):
             self.assertEqual(running_by_group(store, store.running())["gpu"], 1)  # the first one was about to be forgotten
+        with patch("time.sleep", side_effect=AssertionError):
+            running_by_group(store, store.running())  # what has no slot is nothing to wait for
 
 
 class PendingTest(ManagerTest):
