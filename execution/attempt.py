@@ -163,8 +163,7 @@ class Attempt:
         return bool(self._known(tree.strays, ()) or self._known(self.log.is_held, False))
 
     def _end_stubborn(self, tree):
-        """Kill what is left of the tree, and wait until all of it has ended, however long that takes: the next attempt must not run
-        beside it."""
+        """Kill what is left of the tree, and wait for its end, however long that takes: the next attempt must not run beside it."""
         patience, runs = time.monotonic() + 1.0, self._runs(tree)
         while runs is not False:
             self._known(lambda: tree.signal(KILL), None)

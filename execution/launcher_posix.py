@@ -53,8 +53,7 @@ class Launcher:
 
     def wait(self, pid, mutex):
         """Wait for the end of a command; whether it failed. If this class KEEPS_ZOMBIES the command stays one, and the number of its group
-        ours, until `reap`. Otherwise it is looked at again and again, and reaped under `mutex`, under which it is signalled. Raises
-        OSError."""
+        ours, until `reap`. Otherwise it is looked at again and again, and reaped under the `mutex` of its signals. Raises OSError."""
         if hasattr(os, "waitid"):
             ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
             return ended.si_code != os.CLD_EXITED or ended.si_status != 0
@@ -77,8 +76,7 @@ class Launcher:
         return process is None or process.returncode is not None or signal_group(pid, number)
 
     def reap_orphans(self):
-        """As process 1, of a container say, reap what is no command of ours: whatever has lost its parent is our child then. Raises
-        OSError."""
+        """As process 1, of a container say, reap what has lost its parent, which is our child then. Raises OSError."""
         if os.getpid() != 1:
             return
         with self._starting:

@@ -42,8 +42,7 @@ class Launcher:
         self._processes: dict = {}  # pid: the Popen, and the handle of its job object
 
     def start(self, command, folder, environ, own, log, runner=(), shell=()):
-        """Start a command by the words of a `shell`, which are `cmd /c` unless they are given, or a `runner` (words) with all that behind
-        it; its pid. Its environment is `environ` with `own` over it. Raises OSError."""
+        """Start a command as on POSIX systems, but by `cmd /c` unless the words of a `shell` are given; its pid. Raises OSError."""
         program = (*runner, *shell)
         if shell:
             command = subprocess.list2cmdline((*program, command))

@@ -90,8 +90,7 @@ class LogFile:
 
     def begin(self, empties=None):
         """Make the log, from one of these EmptyLogs if one is free, in place of one of that name: of an attempt that did not count, or of
-        a job that someone set back by hand. Gives back a locked descriptor for the command, which the caller closes once the command has
-        it. Raises OSError."""
+        a job that someone set back by hand. Gives back a locked descriptor, to be closed once the command has it. Raises OSError."""
         descriptor = empties.take(self.path) if empties is not None else None
         if descriptor is None:
             descriptor = self._create()

@@ -176,8 +176,7 @@ class Outcomes:
             self._wake()
 
     def _postpone(self, result, moment):
-        """The job that is to run next while this result waits to be recorded; None if the result must be recorded now: others wait for a
-        slot."""
+        """The job to run next while this result waits to be recorded; None if that must be done now: others wait for a slot."""
         if not _is_success(result) or result.job.slot is not None or self._holds_back():
             return None
         following = self._batch.postpone(result, moment)

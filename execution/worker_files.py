@@ -263,8 +263,7 @@ def _age(path):
 
 
 def open_if_there(path, to_look=False):
-    """A descriptor of a worker file, one that cannot be written too `to_look`; None if it is gone, or if it is a folder, a link or a FIFO.
-    Raises OSError."""
+    """A descriptor of a worker file, one that cannot be written too `to_look`; None if it is gone, or is no file. Raises OSError."""
     try:
         descriptor = open_as_allowed(path, to_look)[0]
     except OSError as error:

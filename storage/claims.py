@@ -82,8 +82,7 @@ class Claims(IndexedChanges):
         return self._claim_next(token, now) if job is None else job
 
     def _claim_next(self, token, now, grouped=True):
-        """Claim the job that comes next by the index; None if none may run now. Without `grouped`, None also if that job has a group with a
-        limit."""
+        """Claim the job that comes next by the index; None if none may run now, or, without `grouped`, if its group has a limit."""
         while True:
             place = self._index.pop(now, grouped)
             if place is None:
@@ -146,8 +145,7 @@ class Claims(IndexedChanges):
                 self.buried(buried)
 
     def _bury_some(self, now, bury):
-        """Bury some doomed jobs, and give them back; not so many that others wait long for the lock. The index is up to date: it was read
-        under the same lock."""
+        """Bury some doomed jobs, and give them back; not so many that others wait long for the lock. The index is up to date."""
         buried: list = []
         while self._index is not None and self._index.doomed and len(buried) < _BURIED_AT_ONCE:
             found = [self._doomed_at(place, now) for place in list(islice(self._index.doomed, _BURIED_AT_ONCE))]
@@ -161,8 +159,7 @@ class Claims(IndexedChanges):
         return buried
 
     def _doomed_at(self, place, now):
-        """The doomed job at a place as it is once it has died; None if the index is wrong: the job is not pending, or nothing that it comes
-        after is dead."""
+        """The doomed job at a place as it is once it has died; None if it is not pending, or comes after nothing dead."""
         del self._index.doomed[place]  # before a record that does not read right is in the way of the others for ever
         job_id, fate, killer = self._index.died_of(place)
         if not (self._is_in(place, PENDING) and (not killer or self._is_in(killer, DEAD))):
