@@ -117,7 +117,7 @@ class DeadWorker:
         self._home = home
         self._since = time.monotonic()
         self._left = None  # (job, LostTree) pairs; the job is None if it was taken away meanwhile, the tree if nothing can run
-        self._ran = frozenset()  # the tokens of the attempts that it had noted as running when it died
+        self._ran = frozenset(slot["worker"] for slot in process.running if slot)  # the tokens of the attempts that it had noted to run
 
     def step(self, claims, ended=None, say=log):
         """End what still runs of its attempts, and return its jobs once nothing does; False while there is more to do. `ended(job)` is
@@ -167,7 +167,6 @@ class DeadWorker:
     def _look(self, claims):
         left = claims.abandoned(self._runs)
         slots = {slot["worker"]: slot for slot in self.process.running if slot}
-        self._ran = frozenset(slots)
         trees = [(job, self._tree(job.worker, slots.pop(job.worker, None), self._log(job))) for job in left]
         return trees + [(None, self._tree(token, slot, "")) for token, slot in slots.items()]
 
