@@ -111,7 +111,7 @@ class Attempt:
         if not failed and not self.end_reason:
             return self._outcome(self._reap()), []
         tree, strays = Tree(self._home, self.job.worker, self.pid), []
-        rest_first = HAS_PROC and self._launch.KEEPS_ZOMBIES  # without /proc a zombie would count as running
+        rest_first = HAS_PROC and hasattr(os, "waitid")  # without /proc a zombie would count as running; without waitid there is none
         if rest_first:
             strays = self._end_rest(tree, grace)
         signal_group(self.pid, TERM)

@@ -25,8 +25,6 @@ class Launcher:
     each command.
     """
 
-    KEEPS_ZOMBIES = hasattr(os, "waitid")  # neither PyPy has it, nor Python before 3.13 on macOS
-
     def __init__(self):
         self._null = os.open(os.devnull, os.O_RDWR)
         self._processes: dict = {}  # pid: its Popen
@@ -52,8 +50,9 @@ class Launcher:
         return process.pid
 
     def wait(self, pid, mutex):
-        """Wait for the end of a command; whether it failed. If this class KEEPS_ZOMBIES the command stays one, and the number of its group
-        ours, until `reap`. Otherwise it is looked at again and again, and reaped under the `mutex` of its signals. Raises OSError."""
+        """Wait for the end of a command; whether it failed. With os.waitid the command stays a zombie, and the number of its group ours,
+        until `reap`. Without it (PyPy; before Python 3.13 on macOS) it is looked at again and again, and reaped under the `mutex` of its
+        signals. Raises OSError."""
         if hasattr(os, "waitid"):
             ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
             return ended.si_code != os.CLD_EXITED or ended.si_status != 0

@@ -23,8 +23,6 @@ class Launcher:
     process, however that ends. That is revoked when a command has succeeded, since it may leave something running.
     """
 
-    KEEPS_ZOMBIES = True  # its handle is open until `reap`, and keeps the pid from being used again
-
     def __init__(self):
         import ctypes  # here, since only a worker should pay for it
         from ctypes import c_uint32, c_void_p
@@ -39,7 +37,7 @@ class Launcher:
                 (self._reopen, c_void_p, (c_void_p, c_uint32, c_uint32, c_uint32)), (self._resume, c_uint32, (c_void_p,))):
             function.restype, function.argtypes = result, types
         self._limits = 144 if pointer == 8 else 112  # the size of JOBOBJECT_EXTENDED_LIMIT_INFORMATION
-        self._processes: dict = {}  # pid: the Popen, and the handle of its job object
+        self._processes: dict = {}  # pid: the Popen, whose handle keeps the pid from being used again, and the handle of its job object
 
     def start(self, command, folder, environ, own, log, runner=(), shell=()):
         """Start a command as on POSIX systems, but by `cmd /c` unless the words of a `shell` are given; its pid. Raises OSError."""
