@@ -41,7 +41,7 @@ class IndexedChanges:
                 for file in files:
                     file.commit()  # before the index is said to know of it
                 if self._index is not None:
-                    self._index.version = self._file.version_after_own_changes(self._index.version)
+                    self._index.version = self._file.version
                 return result
             except BaseException as error:
                 # The index knows of changes that were not made, and has lost the jobs that were to be claimed. Only where a record does

@@ -85,10 +85,6 @@ class NotedFile:
         generation, number, end = self.notes.version
         return (generation, number + len(self._changed), end)
 
-    def version_after_own_changes(self, version):
-        """That version, which was the version when the file was opened, behind the changes that were made since with `put`."""
-        return (version[0], self.notes.change_number, version[2])
-
     @property
     def fingerprint(self):
         """Another value once the open file is another one or was changed, whoever did it."""
