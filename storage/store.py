@@ -19,7 +19,7 @@ from core.home import JOBS, dead_letters_path, jobs_path, lock_path
 from core.job import PENDING, PROCESSING, STATES, job_from_checked
 from core.system import sync
 from core.times import parse_again
-from storage.file_lock import FileLock
+from storage.file_lock import FileLock, Look
 from storage.job_file import JobFile, Replaced
 from storage.layout import GROUP, column, encode_line2, job_from_lines, of_group
 
@@ -287,13 +287,11 @@ class Store:
     def counters(self):
         """How attempts have ended so far: the Counters of storage/tally.py."""
         from storage.tally import read_counters
-        self.lock.enter(to_look=True)
         try:
-            return read_counters(self.lock)
+            with Look(self.lock):
+                return read_counters(self.lock)
         except OSError as error:
             raise storage_error("read", self.lock.path, error) from None
-        finally:
-            self.lock.__exit__()
 
     @property
     def pauses(self):
