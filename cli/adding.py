@@ -27,7 +27,7 @@ def cmd_enqueue(args, queue):
     """Add one job or many."""
     queue.establish()
     check_owner([queue.home, jobs_path(queue.home)])
-    records, ended = _requested(args), []
+    records, ended = _requested(args, queue), []
     source = None if type(records) is list else records
     if source is not None and source.is_array:
         records = _without_ended(records, ended)
@@ -96,7 +96,7 @@ def _time_told(added, at):
     return "; %s at once, since %s is past" % (they, tell_time(moment, now)) if at is not None else ""
 
 
-def _requested(args):
+def _requested(args, queue):
     """The record to add that was typed, in a list; or a source of `cli.sources`."""
     path = _settle_short_f(args)
     ways = [args.job is not None, path is not None, args.lines is not None, args.words is not None]
@@ -114,7 +114,7 @@ def _requested(args):
     if args.job is not None and args.job != "-":
         return _from_json(args.job)
     from cli.sources import commands_in, jobs_in
-    return jobs_in(path or "-") if args.lines is None else commands_in(args.lines, args.id_prefix)
+    return jobs_in(path or "-", queue.show_progress) if args.lines is None else commands_in(args.lines, args.id_prefix)
 
 
 def _settle_short_f(args):

@@ -61,15 +61,14 @@ class Home:
 
     def _open(self, settings):
         self._refuse_links()
-        store = Store(self.home, settings, notice, self._show_progress, lambda: self.workers.noted_slots())
+        store = Store(self.home, settings, notice, self.show_progress, lambda: self.workers.noted_slots())
         store.lock.makes_home = self._may_be_new
         return store
 
-    def _show_progress(self, text):
+    def show_progress(self, text):
         """Show a text at the bottom of the terminal, or nothing any more for ""; whether it could be shown."""
         from cli.progress import Progress  # seldom needed
-        if self._progress is None:
-            self._progress = Progress()
+        self._progress = self._progress or Progress()
         self._progress.say(text)
         return self._progress.is_shown
 

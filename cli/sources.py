@@ -20,12 +20,12 @@ _JSON = r'\s*(?:\[\s*)?(?:\{\s*"(?:[^"\\]|\\.)*"\s*:|\{\s*\}|\[\s*\])'  # how a 
 
 class JobStream:
     """The jobs in JsonPieces: one JSON array, or JSON objects one after another, on as many lines as they like. It can be iterated once.
-    `source` names the text in messages. Raises JsonError, for `fault`."""
+    `source` names the text in messages, `tell(text)` shows how far it is. Raises JsonError, for `fault`."""
 
     def __init__(self, pieces, source, tell=lambda text: None):
         self._pieces = pieces
         self._source = source
-        self._tell = tell  # of how far it is
+        self._tell = tell
         self.is_array = pieces.peek() == "["  # as a job file is
 
     def __iter__(self):
@@ -95,7 +95,7 @@ def _refusal(source, error):
     return UsageError("%s, %s; nothing was added" % (source, error))
 
 
-def jobs_in(path):
+def jobs_in(path, tell):
     """The JobStream of a file of JSON, or of standard input (`-`). Raises UsageError; it names --lines for a list of commands."""
     source, file = _open(path)
 
@@ -109,8 +109,7 @@ def jobs_in(path):
     try:
         first = pieces.peek()
         if first in ("[", "{", ""):
-            from cli.progress import Progress
-            return JobStream(pieces, source, Progress().say)
+            return JobStream(pieces, source, tell)
     except JsonError as error:
         raise _refusal(source, pieces.placed(error)) from None
     raise UsageError("%s, %s: this is no JSON; %s adds a list of commands, one a line; nothing was added" % (
