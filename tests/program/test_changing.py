@@ -85,6 +85,11 @@ class TestEdit(ChangingTest):
         self.drain()
         self.assertEqual(self.succeed("logs", "a"), "new one\n")
 
+    def test_a_command_may_begin_with_a_dash(self):
+        self.add("a", "true")
+        self.succeed("edit", "a", "--", "-n", "x")
+        self.assertEqual(self.job("a").command, "-n x")
+
     def test_a_time_takes_the_place_of_the_one_that_there_was(self):
         self.add("a", "true", delay="1d")
         self.succeed("edit", "a", "--delay", "1h")

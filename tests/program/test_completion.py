@@ -92,6 +92,11 @@ class TestCandidates(CompletionTest):
                 self.assertEqual(self.candidates(*words, ""), list(STATE_WORDS))
                 self.assertEqual(self.candidates(*words, "p"), ["pending", "processing"])
 
+    def test_fields_that_an_edit_takes_away_are_completed_and_groups_where_there_is_a_queue(self):
+        self.assertEqual(self.candidates("edit", "wait", "--unset", "t"), ["timeout"])
+        self.assertIn("run_at", self.candidates("edit", "wait", "--unset", ""))
+        self.assertEqual(completion.candidates(["list", "--group", ""], None), [])
+
     def test_a_second_state_is_completed_behind_the_comma(self):
         self.assertEqual(self.candidates("list", "--state", "pending,de"), ["pending,dead"])
 

@@ -25,6 +25,9 @@ REFUSED = (
 BROKEN_ARRAYS = (
     ('[{"id": "x", "command": "true"} {"id": "y", "command": "true"}]', "line 1, column 33: expected ',' or ']'"),
     ('[{"id": "x", "command": "true"},\n{"id": "y", "command": "true"}', "line 2, column 31: the closing ] is missing"),
+    ("[", "line 1, column 2: the closing ] is missing"),
+    ('[{"id": "x", "command": "true"},', "line 1, column 33: the closing ] is missing"),
+    ('{"id": "x", "command": "true"},', "line 1, column 31: a comma between jobs that are in no array: remove it"),
     ('[{"id": "x", "command": "true"}]\n{"id": "y", "command": "true"}', "line 2, column 1: extra text after the closing ]"),
 )
 
