@@ -697,7 +697,8 @@ class TestFilesThatChange(WorkerTest):
     def test_an_empty_or_missing_config_of_a_moment_changes_nothing(self):
         self.settings(max_retries=0)
         worker = self.worker()
-        self.wait_for_looks(worker)  # or a file that is blank already counts as what it started with
+        self.add("first", "exit 0")
+        self.wait_for_state("first", "completed")  # so it has looked, or a file that is blank already counts as what it started with
         for number, spoil in enumerate((lambda: self.write("config.json", ""), lambda: os.unlink(self.path("config.json")))):
             spoil()
             self.wait_for(lambda: self.text(worker.words).count("is empty or gone; going on with the settings as they were") == 1)
