@@ -29,18 +29,17 @@ class Waker:
     """
 
     def __init__(self, path):
-        self._event = None
+        self._event = threading.Event()  # what a wake-up from inside sets where there is no FIFO
         self._path, self._size = path, 0
         self._descriptor = make_fifo(path)
         if self._descriptor is not None:
             signal.set_wakeup_fd(self._descriptor, warn_on_full_buffer=False)
         else:
-            self._event = threading.Event()
             os.close(open_private(path, os.O_WRONLY | os.O_CREAT))
 
     def wait(self, seconds):
         """Sleep for so many seconds at most. Whether another process has ended the sleep: then the queue has changed."""
-        if self._event is not None:
+        if self._descriptor is None:
             return self._wait_without_fifo(time.monotonic() + seconds)
         try:
             if not select.select([self._descriptor], [], [], max(0, seconds))[0]:
@@ -71,7 +70,7 @@ class Waker:
 
     def wake(self):
         """End the sleep from inside, where the queue itself has not changed."""
-        if self._event is not None:
+        if self._descriptor is None:
             self._event.set()
             return
         try:

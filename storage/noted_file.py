@@ -91,11 +91,6 @@ class NotedFile:
         return self.version + (() if self.is_in_our_layout else self._seen)
 
     @property
-    def total(self):
-        """How many records there are, by what is noted."""
-        return sum(self.notes.counts)
-
-    @property
     def has_changes(self):
         """Whether `put` was asked for changes that are not made yet."""
         return bool(self._changed)

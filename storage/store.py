@@ -146,7 +146,7 @@ class Store:
         """Rewrite a file without the records at these places; not at all if there are none. On a full disk once more after `make_room()`.
         Only all records can be removed in place: of some, a kill in the middle would leave others twice or not at all."""
         def rewrite():
-            if len(places) == file.total and file.counts_agree():  # none is left, which is found out more quickly than by a look at each
+            if len(places) == sum(file.notes.counts) and file.counts_agree():  # none is left: quicker than a look at each
                 file.rewrite(())
                 return
             with file.view(locked=True) as view:
