@@ -10,7 +10,7 @@ import os
 import sys
 
 from cli import options  # first: it imports argparse without gettext
-from argparse import SUPPRESS, ArgumentError, ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import SUPPRESS, ArgumentError, ArgumentParser, HelpFormatter, Namespace
 from cli.terminal import window
 from core.errors import JsonError, UsageError, hint, typed
 from core.job import EXAMPLE
@@ -82,14 +82,12 @@ class _Parser(ArgumentParser):
 
     def format_help(self):
         """The help, in which the program has the name by which it was called."""
-        self.prog, self.epilog = typed(self.command), "example:\n  " + typed(COMMANDS[self.command][1])
+        self.prog = typed(self.command)
         if self.usage is None:
             values = [_FORMS[action.nargs] % (action.metavar or action.dest) for action in self._actions
                       if not action.option_strings and action.help != SUPPRESS]
             self.usage = " ".join(["%(prog)s [options]"] + values)
-        from textwrap import fill
-        self.description = fill(self.description, _width())
-        return super().format_help()
+        return "%s\nexample:\n  %s\n" % (super().format_help(), typed(COMMANDS[self.command][1]))
 
     def _get_values(self, action, values):
         """The value of an argument. An option's `--`, as in --search=--, is a value: Python 3.8 to 3.12 drop it. One that is empty is
@@ -103,13 +101,9 @@ class _Parser(ArgumentParser):
         return super()._get_values(action, values)
 
 
-def _width():
-    return min(window(sys.stdout)[0], 110) - 2
-
-
 def _formatter(prog):
     """A formatter of help. argparse would import shutil to measure the window, also when nobody asks for help."""
-    return RawDescriptionHelpFormatter(prog, max_help_position=30, width=_width())
+    return HelpFormatter(prog, max_help_position=30, width=min(window(sys.stdout)[0], 110) - 2)
 
 
 def parse(argv):
