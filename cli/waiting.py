@@ -13,7 +13,7 @@ from core.job import COMPLETED, DEAD, PENDING, PROCESSING
 from storage.naming import find_all_named
 from storage.waits import look_at_pending
 
-_NAMED = 5  # held jobs
+_NAMED = 5  # ids of held jobs
 _LOOKED_AT = 20000  # jobs that wait for something
 LOOK_AGAIN = 0.1  # seconds between two looks at a job that is waited for
 
@@ -38,7 +38,8 @@ def tell_of_hindrances(queue, jobs):
     held = [job.id for job in pending if job.is_held]
     if held:
         who, them = ("%r is" % held[0], "it") if len(held) == 1 else ("%d jobs are" % len(held), "them")
-        notice("%s held; %s lets %s start" % (who, (hint("release", *held) if len(held) <= _NAMED else hint("release ID")), them))
+        ids = dict.fromkeys(held)
+        notice("%s held; %s lets %s start" % (who, (hint("release", *ids) if len(ids) <= _NAMED else hint("release ID")), them))
     groups = [group for group in queue.store.paused_groups() if any(job.group == group for job in pending)]
     if groups:
         notice("%s %s paused; %s lets workers take those jobs"

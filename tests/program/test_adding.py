@@ -326,6 +326,11 @@ class TestWaiting(AddingTest):
                 waiting.kill()
                 waiting.communicate()
 
+    def test_held_jobs_of_one_id_are_named_once(self):
+        self.queue.enqueue([{"id": "twin", "command": "true", "hold": True}] * 2, self.home, time.time())
+        self.assertIn("queuectl: 2 jobs are held; '%s' lets them start\n" % typed("release twin"),
+                      self.run_program("wait", "--timeout", "0").stderr)
+
     def test_in_a_pipe_enqueue_says_nothing_of_it(self):
         self.succeed("pause")
         self.assertEqual(self.succeed("enqueue", "--id", "x", "--", "true"), "Job 'x' added to the queue.\n")
