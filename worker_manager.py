@@ -90,9 +90,10 @@ class WorkerManager:
         return [job for job in running if split_attempt_token(job.worker)[0] not in alive]
 
     def noted_slots(self):
-        """The attempts that run, as {attempt token: digest of its group, if it has a slot}; none where that cannot be seen."""
+        """The attempts that run, as {attempt token: digest of its group, if it has a slot}; none where that cannot be seen. What a dead
+        worker was running last may have ended, and have been recorded, before it died."""
         try:
-            return {token: noted.group for token, noted in noted_attempts(self._folder).items()}
+            return {token: noted.group for token, noted in noted_attempts(self._folder, live_workers).items()}
         except PermissionError:
             return {}
 

@@ -284,12 +284,6 @@ def live_workers(folder):
     return all_workers(folder, lambda descriptor: not try_lock(descriptor))
 
 
-def noted_attempts(folder):
-    """The attempts that run, in a live process or in what a dead one left, as {attempt token: Noted}. Raises OSError."""
-    return {slot["worker"]: Noted(slot["job"], str(slot.get("limited")), number) for process in all_workers(folder)
-            for number, slot in enumerate(process.running) if slot}
-
-
 def all_workers(folder, is_wanted=lambda descriptor: True):
     """All worker processes that have a file, alive or dead, as WorkerProcess records; with `is_wanted(descriptor)`, those whose file it
     accepts. Raises OSError."""
@@ -303,3 +297,9 @@ def all_workers(folder, is_wanted=lambda descriptor: True):
             finally:
                 os.close(descriptor)
     return found
+
+
+def noted_attempts(folder, workers=all_workers):
+    """The attempts that run by the files of these `workers`, also of dead ones, as {attempt token: Noted}. Raises OSError."""
+    return {slot["worker"]: Noted(slot["job"], str(slot.get("limited")), number) for process in workers(folder)
+            for number, slot in enumerate(process.running) if slot}

@@ -191,6 +191,16 @@ class EndingTest(WorkerTest):
         self.stop(worker)
         self.assertEqual(json.loads(self.succeed("status", "--json"))["groups"]["gpu"]["running"], 0)
 
+    def test_what_a_dead_worker_was_running_last_does_not_count_once_it_has_ended(self):
+        self.settings(limits={"gpu": 1})
+        self.add("first", "kill -KILL $PPID", group="gpu")
+        worker = self.worker()
+        self.wait_for(lambda: worker.poll() is not None)
+        self.add("next", "true", group="gpu")
+        self.succeed("cancel", "first")
+        told = json.loads(self.succeed("status", "--json"))
+        self.assertEqual((told["ready"], told["groups"]["gpu"]["running"]), (1, 0))
+
 
 class AfterAnyTest(QueueTest):
 
