@@ -89,6 +89,8 @@ class Groups:
 
     def first(self):
         """(-priority, place, group) of the job that comes first among those whose group has room, or None."""
+        if not self.size:
+            return None
         return min([waiting[0] + (group,) for group, waiting in self._waiting.items() if waiting and self.has_room(group)], default=None)
 
     def pop(self, group):

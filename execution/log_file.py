@@ -17,7 +17,7 @@ from core.locks import is_held, try_lock
 from core.system import OPEN_FILES_MOVE, make_folder, open_private, pread, pwrite, remove_file
 from storage.output import dropped_line, emptied_line
 
-_PAUSES = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.004, 0.008, 0)  # seconds before one looks again whether an empty log is held
+_PAUSES = (0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.004, 0.008, 0)  # seconds before one tries again to lock a log
 
 
 class EmptyLogs:
@@ -108,7 +108,10 @@ class LogFile:
             remove_file(self.path)
             descriptor = open_private(self.path, flags)
         try:
-            try_lock(descriptor)
+            for pause in _PAUSES:
+                if try_lock(descriptor):
+                    break
+                self._sleep(pause)  # someone looks whether it is held
         except OSError:
             os.close(descriptor)
             raise

@@ -3,8 +3,10 @@ from __future__ import annotations
 
 import os
 import unittest
+from unittest import mock
 
-from core.locks import is_held, unlock
+from core.locks import is_held, try_lock, unlock
+from execution import log_file
 from execution.log_file import EmptyLogs, LogFile
 from tests.support.home import WINDOWS, HomeTest
 
@@ -80,6 +82,19 @@ class EmptyLogsTest(HomeTest):
         os.unlink(self.path("a"))
         self.attempt("b", b"said")
         self.assertEqual(self.read("b"), b"said")
+
+    def test_one_that_someone_looks_at_while_it_is_made_is_held_by_its_command_nevertheless(self):
+        def lock_behind_a_look(descriptor):
+            if not looks:
+                looks.append(os.open(self.path("a"), os.O_RDONLY))
+                self.assertTrue(try_lock(looks[0]))
+            return try_lock(descriptor)
+
+        looks: list = []
+        with mock.patch.object(log_file, "try_lock", lock_behind_a_look):
+            descriptor = LogFile(self.path("a"), sleep=lambda seconds: os.close(looks[0])).begin()
+        self.addCleanup(os.close, descriptor)
+        self.assertTrue(is_held(self.path("a")))
 
     def test_no_more_than_a_few_are_kept(self):
         for name in "abcdef":
