@@ -86,14 +86,15 @@ class EmptyLogsTest(HomeTest):
     def test_one_that_someone_looks_at_while_it_is_made_is_held_by_its_command_nevertheless(self):
         def lock_behind_a_look(descriptor):
             if not looks:
-                looks.append(os.open(self.path("a"), os.O_RDONLY))
-                self.assertTrue(try_lock(looks[0]))
+                looks.append(open(self.path("a"), "rb"))
+                self.assertTrue(try_lock(looks[0].fileno()))
             return try_lock(descriptor)
 
         looks: list = []
         with mock.patch.object(log_file, "try_lock", lock_behind_a_look):
-            descriptor = LogFile(self.path("a"), sleep=lambda seconds: os.close(looks[0])).begin()
+            descriptor = LogFile(self.path("a"), sleep=lambda seconds: looks[0].close()).begin()
         self.addCleanup(os.close, descriptor)
+        looks[0].close()
         self.assertTrue(is_held(self.path("a")))
 
     def test_no_more_than_a_few_are_kept(self):
