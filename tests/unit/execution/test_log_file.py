@@ -90,7 +90,7 @@ class EmptyLogsTest(HomeTest):
                 self.assertTrue(try_lock(looks[0].fileno()))
             return try_lock(descriptor)
 
-        looks: list = []
+        looks = []
         with mock.patch.object(log_file, "try_lock", lock_behind_a_look):
             descriptor = LogFile(self.path("a"), sleep=lambda seconds: looks[0].close()).begin()
         self.addCleanup(os.close, descriptor)
