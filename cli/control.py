@@ -50,9 +50,10 @@ def _chosen(args, queue):
 
 def cmd_hold(args, queue):
     """Let waiting jobs wait until they are released."""
-    for job in queue.jobs.hold(Choice(args.ids), time.time()):
+    choice = Choice(args.ids).resolved(queue.store)
+    for job in queue.jobs.hold(choice, time.time()):
         dropped = "" if job.run_at is None else "; its time, %s, does not count any more" % job.run_at
-        print("Job '%s' is held until %s%s." % (printable(job.id), printable(hint("release", job.id)), dropped))
+        print("Job '%s' is held until %s%s." % (printable(job.id), printable(hint("release", choice.name_of(job))), dropped))
     return 0
 
 

@@ -33,6 +33,15 @@ class TestHolding(ControlTest):
         self.drain()
         self.assertEqual(self.text("order").split(), ["a", "b", "c"])
 
+    def test_one_of_several_of_an_id_is_released_by_the_name_that_held_it(self):
+        for _ in range(2):
+            self.add("a", "exit 0")
+        said = self.succeed("hold", "a@2")
+        self.assertRegex(said, r"^Job 'a' is held until '.* release a@2'\.$")
+        self.succeed("hold", "a@1")
+        self.succeed("release", said.split("'")[-2].split()[-1])
+        self.assertEqual([job["waits_for"] for job in json.loads(self.succeed("list", "--json"))], ["hold", None])
+
     def test_a_running_worker_heeds_both_at_once(self):
         self.settings(poll_interval=60)
         self.worker()
