@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 import time
 
-from core.errors import NotAllowed, fault_text, hint
+from core.errors import EXIT_FAILED, NotAllowed, fault_text, hint
 from core.home import run_folder, worker_log_path
 from core.job import PENDING
 from core.locks import is_held
@@ -31,7 +31,8 @@ class WorkerManager:
 
         `runner` (words) takes the place of the setting; `quiet` and `screen` are an Account's; with `groups` (names) it takes jobs of these
         groups alone. Gives back (the exit code, the Account). The code is 0, or 1 if a job died while draining, if a result could not be
-        recorded, or if on_finish was given up for a job; 3 after a bug. Raises QueueError, OSError.
+        recorded, or if on_finish was given up for a job; 3 after a bug. One that `detach` started has come up, which is all that is asked
+        of its code: 0 in place of 1. Raises QueueError, OSError.
         """
         from execution.account import Account
         from execution.live_settings import FollowedSettings
@@ -42,10 +43,11 @@ class WorkerManager:
         store.lock.makes_home = False  # one that is moved away while the workers run is not made anew
         settings, account = FollowedSettings(self._config_path, own), Account(quiet, screen)
         with StopSignals() as signals:  # before anyone can find this process to send one
-            file = WorkerFile(self._folder, count, given_process_token(environ, self._folder),
-                              tuple(dict.fromkeys(groups)) if groups else None)
+            process_token = given_process_token(environ, self._folder)
+            file = WorkerFile(self._folder, count, process_token, tuple(dict.fromkeys(groups)) if groups else None)
             claims = Claims(store, groups=frozenset(groups) if groups else None)
-            return Supervisor(self._home, claims, settings, environ, file, signals, account, count, drain).run(), account
+            code = Supervisor(self._home, claims, settings, environ, file, signals, account, count, drain).run()
+            return 0 if process_token and code == EXIT_FAILED else code, account
 
     def detach(self, command, environ):
         """Start a worker process in the background by running `command`; its pid once it is up. Raises NotAllowed if it is not."""

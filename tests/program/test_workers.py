@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import unittest
+from unittest import mock
 
 from core import times as core_times
 from core.system import quote_words
@@ -17,6 +18,7 @@ from execution import worker_files
 from storage import output
 from tests.support.home import DEADLINE, MAIN
 from tests.support.workers import FOR_EVER, GATE, KNOWS_GROUPS, MEETING, WorkerTest, is_alive
+from worker_manager import WorkerManager
 
 
 class TestThreads(WorkerTest):
@@ -285,6 +287,14 @@ class TestDetach(WorkerTest):
         for _ in range(5):
             self.succeed("worker", "start", "--detach", "--drain")
             self.wait_for(lambda: not worker_files.live_workers(self.path("run")))
+
+    def test_with_drain_it_is_no_error_either_that_a_job_has_died_before_anyone_saw_the_worker(self):
+        self.add("x", "exit 1", max_retries=0)
+        workers = WorkerManager(self.home, self.path("config.json"))
+        command = [sys.executable, MAIN, "--home", self.home, "worker", "start", "--drain"]
+        with mock.patch.object(workers, "running", return_value=[]):
+            self.assertGreater(workers.detach(command, self.environ()), 0)
+        self.wait_for_state("x", "dead")
 
     def test_a_job_of_one_may_start_another_one(self):
         self.succeed("worker", "start", "--detach")
