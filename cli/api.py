@@ -28,7 +28,7 @@ from storage.output import dropped_at_start, last_lines, log_path, logs_of, path
 from storage.paging import find_by_key, is_key, jobs_beyond, key_of
 from storage.selection import Choice
 from storage.tally import ended_by_minute
-from storage.waits import Waits, running_by_group
+from storage.waits import Waits
 
 MOST = 1000  # jobs in one answer
 PIECE = 1 << 18  # bytes of a log in one answer
@@ -73,7 +73,7 @@ class Api:
             "next": [self._entry(store, job, NO_WAIT) for job in coming],
             "waiting": waiting and [self._entry(store, job, wait) for job, wait in waiting],
             "died": [self._entry(store, job, NO_WAIT) for job in _died_lately(store)],
-            "groups": _groups(store, seen.running, facts["total"]),
+            "groups": _groups(store, seen.runs, facts["total"]),
             "workers": as_objects(seen.workers, queue.workers.ids_by_process(seen.running), seen.waiting),
             "ended_per_minute": {"completed": completed, "dead": dead}})
 
@@ -191,13 +191,12 @@ def _pending(store, pending):
     return list(filter(None, coming)), waiting[:_SHOWN]
 
 
-def _groups(store, running, total):
+def _groups(store, runs, total):
     """{group: its limit or None, how many of its jobs run and wait, whether it is paused}, for the groups that have a limit, are paused, or
-    have unfinished jobs. How many wait is None where there are too many jobs to look at."""
+    have unfinished jobs; `runs` is as in a Look. How many wait is None where there are too many jobs to look at."""
     limits, paused = store.settings.limits, store.paused_groups()
     by_group = store.count_by_group() if total <= _FEW_GROUPED else {}
     waiting = {group: counts[PENDING] for group, counts in by_group.items()}
-    runs = running_by_group(store, running)
     names = {*limits, *paused, *[name for name in runs if name], *[name for name, count in waiting.items() if name and count]}
     return {name: {"limit": limits.get(name), "running": runs[name], "paused": name in paused,
                    "waiting": waiting.get(name, 0) if total <= _FEW_GROUPED else None} for name in sorted(names)}

@@ -22,9 +22,9 @@ KINDS = ((None, "ready", "ready"), (RETRY, "retrying", "between attempts"), (TIM
 
 
 # What was seen of a queue: `facts` is the object that `status` tells; `running` are the jobs that run, and `abandoned` those of them whose
-# worker is dead; `workers` are the worker processes, and `waiting` has by their tokens the jobs whose retry each waits for; `pending` is
-# the Pending by which the pending jobs were told, or None.
-Look = namedtuple("Look", "facts running abandoned workers waiting pending")
+# worker is dead; `runs` is how many run in each group (see `running_by_group`); `workers` are the worker processes, and `waiting` has by
+# their tokens the jobs whose retry each waits for; `pending` is the Pending by which the pending jobs were told, or None.
+Look = namedtuple("Look", "facts running abandoned runs workers waiting pending")
 
 
 def look(queue, former=None, following=0):
@@ -34,10 +34,11 @@ def look(queue, former=None, following=0):
     counts, workers, now = store.count(), visible_workers(queue), time.time()
     total = sum(counts.values())
     running = store.running() if counts["processing"] else []
+    runs = running_by_group(store, running)
     abandoned, waiting = abandoned_jobs(queue, running), queue.workers.waiting(workers, store)
     rate = jobs_per_second(store.attempts_lately(), now) if workers else 0.0
     if former is None:
-        pending = look_at_pending(store, now, _FEW_SPECIAL, following) if total <= _FEW else None
+        pending = look_at_pending(store, now, _FEW_SPECIAL, following, runs) if total <= _FEW else None
         in_groups = waiting_in_groups(store)
     else:
         pending, in_groups = former
@@ -47,8 +48,8 @@ def look(queue, former=None, following=0):
                  seconds_left=ceil(left / rate) if rate and left > 0 else None, home=queue.home,
                  abandoned=[job.id for job in abandoned], **_kinds(counts["pending"], pending),
                  waiting=[job.id for of_one in waiting.values() for job in of_one], stands_still=store.pauses.stops_running(),
-                 groups=_groups(store, running, in_groups))
-    return Look(facts, running, abandoned, workers, waiting, pending)
+                 groups=_groups(store, runs, in_groups))
+    return Look(facts, running, abandoned, runs, workers, waiting, pending)
 
 
 def waiting_in_groups(store):
@@ -58,9 +59,9 @@ def waiting_in_groups(store):
     return {name: counts[name][PENDING] if name in counts else 0 for name in names}
 
 
-def _groups(store, running, waiting):
-    """How the groups stand that have a limit or are paused, as {name: object}, by these running jobs and what was found to wait."""
-    paused, runs = store.paused_groups(), running_by_group(store, running)
+def _groups(store, runs, waiting):
+    """How the groups stand that have a limit or are paused, as {name: object}, by how many jobs of each run and wait."""
+    paused = store.paused_groups()
     return {name: {"limit": store.settings.limits.get(name), "running": runs[name],
                    "waiting": waiting.get(name), "paused": name in paused} for name in store.limits()}
 

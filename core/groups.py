@@ -63,7 +63,7 @@ class Groups:
         self._running[group][place] = token
 
     def left(self, place, ended=True):
-        """Take in that the job at a place does not run by the file; but for one that has `ended`, its attempt may still run."""
+        """Take in that the job at a place does not run by the file. Unless it has `ended`, its attempt may still run."""
         group = self._group_of.pop(place, None)
         if group is None:
             return

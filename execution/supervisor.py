@@ -103,7 +103,8 @@ class Faults:
 class Supervisor:
     """A worker process with `count` workers, which is registered by its worker file. `run` is its life.
 
-    `settings` are those that it follows (FollowedSettings), `signals` StopSignals, `account` is told what it does; with `drain` it ends.
+    `settings` are those that it follows (FollowedSettings), `signals` what it was sent (StopSignals), `account` is told what it does; with
+    `drain` it ends by itself.
     """
 
     def __init__(self, home, claims, settings, environ, file, signals, account, count, drain):

@@ -23,9 +23,10 @@ _MOMENT = 0.03  # seconds; a worker that has recorded an end notes its next job 
 Pending = namedtuple("Pending", "counts delayed found following")
 
 
-def look_at_pending(store, now, most, following=0):
+def look_at_pending(store, now, most, following=0, running=None):
     """What the pending jobs of a Store wait for, as a Pending with so many `following` ones; None if more than `most` have something to
-    wait for, or a priority: each of those is read. A pause of the queue is nothing to wait for here, since all wait for it."""
+    wait for, or a priority: each of those is read. A pause of the queue is nothing to wait for here, since all wait for it. `running` is as
+    for Waits."""
     special, plain, total = [], [], 0
     with store.view(store.jobs_json) as view:
         for place, record in view.all_pending(store.limits()) if view.count()[PENDING] else ():
@@ -37,7 +38,7 @@ def look_at_pending(store, now, most, following=0):
                 special.append(job_from_checked(record, place))
             else:
                 return None
-    pairs = list(Waits(store, now, is_paused=False).each(special))
+    pairs = list(Waits(store, now, False, running).each(special))
     found = [pair for pair in pairs if pair[1].waits_for is not None]
     ready = [(-job.priority, job.place, job) for job, wait in pairs if wait.waits_for is None]
     counts = Counter(wait.waits_for for _, wait in found)
@@ -66,14 +67,15 @@ def _being_ended(store, running, groups):
 
 
 class Waits:
-    """What the jobs of a Store wait for at `now`; `is_paused` says whether the queue counts as paused (None: as it is)."""
+    """What the jobs of a Store wait for at `now`; `is_paused` says whether the queue counts as paused (None: as it is), `running` is what
+    `running_by_group` gives (None: it is looked at if a job of a group with a limit is)."""
 
-    def __init__(self, store, now, is_paused=None):
+    def __init__(self, store, now, is_paused=None, running=None):
         self._store = store
         self._now = now
         self._paused = store.paused() if is_paused is None else is_paused
         self._paused_groups = store.paused_groups()
-        self._full = None  # the groups that are full, once a job of a group was looked at
+        self._running = running
         self._namesakes = {}  # id: the jobs that have it, at least until one that has not ended, for each id that was looked up
 
     def of(self, job):
@@ -105,10 +107,9 @@ class Waits:
         limits = self._store.settings.limits
         if group not in limits:
             return False
-        if self._full is None:
-            running = running_by_group(self._store, self._store.running())
-            self._full = {name for name, limit in limits.items() if running[name] >= limit}
-        return group in self._full
+        if self._running is None:
+            self._running = running_by_group(self._store, self._store.running())
+        return self._running[group] >= limits[group]
 
     def _all_named(self):
         """All ids that pending jobs come after."""
